@@ -1,0 +1,115 @@
+//! Features in words, for reports and pages.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+use serde::Serialize;
+
+use super::{FeatureDecl, FeatureSchema, Of, Op, Stat};
+
+/// A feature's name, unit and meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeatureInfo {
+    /// Its name in the vector.
+    pub name: String,
+    /// `days`, a currency code, `count`, `units`, `ratio`, `code` or `number`.
+    pub unit: String,
+    /// What it is, as a phrase.
+    pub description: String,
+}
+
+impl FeatureSchema {
+    /// Says in words what each feature is, in the order of the vector.
+    pub fn describe(&self) -> impl Iterator<Item = FeatureInfo> {
+        let currency = &self.spec().events.currency.code;
+        self.spec().features.iter().map(move |decl| FeatureInfo {
+            name: decl.name.clone(),
+            unit: unit(decl, currency),
+            description: phrase(decl),
+        })
+    }
+}
+
+fn unit(decl: &FeatureDecl, currency: &str) -> String {
+    let unit = match (decl.op, decl.of) {
+        (Op::Recency | Op::Tenure, _) => "days",
+        (Op::Gap, _) if decl.stat == Some(Stat::Variation) => "ratio",
+        (Op::Gap, _) => "days",
+        (Op::Trend | Op::Share | Op::DiscountShare, _) => "ratio",
+        (Op::Calendar, _) => "number",
+        (Op::Mode, _) => "code",
+        (_, Some(Of::Amount | Of::Discount)) => currency,
+        (_, Some(Of::Quantity)) => "units",
+        _ => "count",
+    };
+    unit.to_string()
+}
+
+fn phrase(decl: &FeatureDecl) -> String {
+    let kinds = match decl.events.as_slice() {
+        [] => "purchase".to_string(),
+        [any] if any == "*" => "any".to_string(),
+        kinds => kinds.join(" or "),
+    };
+    let of = decl.of.map_or("", of_word);
+    let stat = decl.stat.map_or("", stat_word);
+    let value = decl.value.as_deref().unwrap_or_default();
+    let what = match decl.op {
+        Op::Recency => return format!("days since the last {kinds} event"),
+        Op::Tenure => return format!("days since the first {kinds} event"),
+        Op::Calendar => return stat.to_string(),
+        Op::Count => format!("number of {kinds} events"),
+        Op::Sum => format!("sum of {of} over {kinds} events"),
+        Op::Mean => format!("mean {of} of {kinds} events"),
+        Op::Max => format!("largest {of} of {kinds} events"),
+        Op::Distinct => format!("number of different {of}s of {kinds} events"),
+        Op::Gap => format!("{stat} gap between days with {kinds} events"),
+        Op::Decayed => {
+            let half_life = decl.half_life.map_or(String::new(), |d| d.to_string());
+            format!("{of} of {kinds} events, halved every {half_life}")
+        }
+        Op::Trend => format!("change of {of} of {kinds} events, later half against earlier half"),
+        Op::Share => format!("share of {of} {value:?} in the amount of {kinds} events"),
+        Op::DiscountShare => format!("share of discounts in the price of {kinds} events"),
+        Op::Mode => format!("most frequent {of} of {kinds} events"),
+    };
+    match (decl.window, decl.skip) {
+        (None, None) => format!("{what}, whole history"),
+        (Some(window), None) => format!("{what}, last {window}"),
+        (None, Some(skip)) => format!("{what}, until {skip} ago"),
+        (Some(window), Some(skip)) => format!("{what}, {window} until {skip} ago"),
+    }
+}
+
+fn of_word(of: Of) -> &'static str {
+    match of {
+        Of::Amount => "amount",
+        Of::Discount => "discount",
+        Of::Quantity => "quantity",
+        Of::Count => "number",
+        Of::Item => "item",
+        Of::Category => "category",
+        Of::Channel => "channel",
+        Of::Order => "order",
+        Of::Day => "day",
+    }
+}
+
+fn stat_word(stat: Stat) -> &'static str {
+    match stat {
+        Stat::Mean => "mean",
+        Stat::Std => "standard deviation of the",
+        Stat::Max => "longest",
+        Stat::Last => "latest",
+        Stat::Variation => "relative variation of the",
+        Stat::Month => "month of the year",
+        Stat::Weekday => "weekday, Monday is 0",
+        Stat::YearSin => "sine of the turn of the year",
+        Stat::YearCos => "cosine of the turn of the year",
+        Stat::WeekSin => "sine of the turn of the week",
+        Stat::WeekCos => "cosine of the turn of the week",
+    }
+}

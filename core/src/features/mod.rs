@@ -1,0 +1,174 @@
+//! Declared features over a member's events: [`FeatureSpec`] says which, [`MemberState`] holds the history,
+//! [`FeatureSchema::features_at`] computes them as they were known at a point in time.
+//!
+//! Invariants: a formula exists once, in `formula.rs`; no feature sees an event after `now`; the vector's bits
+//! depend on the set of events and on `now`, and on nothing else.
+
+mod describe;
+mod formula;
+mod snapshot;
+mod spec;
+mod state;
+
+use alloc::{string::String, vec::Vec};
+use core::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use self::formula::Formula;
+pub(crate) use self::formula::category_code;
+pub use self::{
+    describe::FeatureInfo,
+    spec::{FeatureDecl, FeatureSpec, Of, Op, Stat},
+    state::{MemberState, Observed},
+};
+use crate::{
+    error::{Result, bail},
+    time::Timestamp,
+};
+
+/// The most features a schema can have.
+pub const MAX_FEATURES: usize = 4096;
+
+/// The most events that can be kept per member.
+pub const MAX_CAPACITY: u32 = 65_536;
+
+/// Changes when a formula changes its meaning, so that old models are not fed new numbers.
+const FORMULAS: &[u8] = b"tiercast-features-1\n";
+
+/// A checked [`FeatureSpec`]: names, order and hash are the contract between training and scoring.
+#[derive(Clone, Debug)]
+pub struct FeatureSchema {
+    spec: FeatureSpec,
+    formulas: Vec<Formula>,
+    hash: [u8; 32],
+    events_hash: [u8; 8],
+}
+
+impl FeatureSchema {
+    /// Checks a declaration and prepares its formulas.
+    ///
+    /// # Errors
+    /// `invalid_spec` naming the feature and what is wrong with it; `unknown_kind` for an undeclared kind.
+    pub fn compile(spec: FeatureSpec) -> Result<Self> {
+        spec.events.check()?;
+        if spec.features.is_empty() || spec.features.len() > MAX_FEATURES {
+            bail!(InvalidSpec, "{} features; declare 1 to {MAX_FEATURES}", spec.features.len());
+        }
+        if !(1..=MAX_CAPACITY).contains(&spec.capacity) {
+            bail!(InvalidSpec, "capacity {}; give 1 to {MAX_CAPACITY} events", spec.capacity);
+        }
+        let mut names: Vec<&str> = spec.features.iter().map(|f| f.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+            bail!(InvalidSpec, "two features are named {:?}", pair.first());
+        }
+        if names.first().is_some_and(|name| name.is_empty()) {
+            bail!(InvalidSpec, "a feature has an empty name");
+        }
+        let formulas =
+            spec.features.iter().map(|f| Formula::compile(f, &spec.events)).collect::<Result<_>>()?;
+        let events_hash = sha256_prefix(&json(&spec.events));
+        let hash = Sha256::new().chain_update(FORMULAS).chain_update(json(&spec)).finalize().into();
+        Ok(Self { spec, formulas, hash, events_hash })
+    }
+
+    /// The declaration.
+    pub fn spec(&self) -> &FeatureSpec {
+        &self.spec
+    }
+
+    /// How many features a vector has.
+    pub fn len(&self) -> usize {
+        self.formulas.len()
+    }
+
+    /// Never true: a schema has at least one feature.
+    pub fn is_empty(&self) -> bool {
+        self.formulas.is_empty()
+    }
+
+    /// The features' names, in the order of the vector.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.spec.features.iter().map(|feature| feature.name.as_str())
+    }
+
+    /// SHA-256 of the declaration and of the formulas' version.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// [`FeatureSchema::hash`] in hexadecimal.
+    pub fn hash_hex(&self) -> String {
+        hex(&self.hash)
+    }
+
+    pub(crate) fn events_hash(&self) -> [u8; 8] {
+        self.events_hash
+    }
+
+    /// Computes the features as they were known at `now`: only events at or before it count.
+    ///
+    /// Values are 64-bit inside and rounded once to `f32`; NaN means missing.
+    ///
+    /// # Errors
+    /// `too_late` when `now` lies before events that the state has already forgotten.
+    pub fn features_at(&self, state: &MemberState, now: Timestamp) -> Result<Vec<f32>> {
+        let mut out = alloc::vec![0.0; self.len()];
+        self.features_into(state, now, &mut out)?;
+        Ok(out)
+    }
+
+    /// [`FeatureSchema::features_at`] into a slice of [`FeatureSchema::len`] values.
+    ///
+    /// # Errors
+    /// `too_late` as above, `invalid_input` for a slice of another length; the slice is then as it was.
+    pub fn features_into(&self, state: &MemberState, now: Timestamp, out: &mut [f32]) -> Result<()> {
+        if out.len() != self.len() {
+            bail!(InvalidInput, "room for {} features; the schema has {}", out.len(), self.len());
+        }
+        if state.forgot_since(now.ms() + 1) {
+            bail!(
+                TooLate,
+                "the history at {now} is gone: newer events have already been forgotten; raise `capacity`"
+            );
+        }
+        for (slot, formula) in out.iter_mut().zip(&self.formulas) {
+            let value = formula.at(state, now) as f32;
+            // One bit pattern for "missing": what a NaN's sign and payload are differs between targets.
+            *slot = if value.is_nan() { f32::NAN } else { value };
+        }
+        Ok(())
+    }
+
+    /// Whether some feature's window reaches back to events that were forgotten.
+    pub fn sees_too_little(&self, state: &MemberState, now: Timestamp) -> bool {
+        self.spec
+            .features
+            .iter()
+            .filter_map(|feature| {
+                let reach = feature.window?.ms() + feature.skip.map_or(0, |skip| skip.ms());
+                Some(now.ms() - reach + 1)
+            })
+            .any(|from| state.forgot_since(from))
+    }
+}
+
+/// JSON of plain declarations, which cannot fail: their maps have text keys and their numbers are finite.
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// The first `N` bytes of the SHA-256 of `bytes`; `N` is at most 32.
+fn sha256_prefix<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let digest = Sha256::digest(bytes);
+    core::array::from_fn(|i| digest.get(i).copied().unwrap_or_default())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

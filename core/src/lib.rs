@@ -1,0 +1,69 @@
+//! The core of Tiercast: from a member's events to features, from features to a score, from a score to a decision.
+//!
+//! Training, the browser, the edge and the nightly batch run this same code, so that what was trained is what runs.
+//! It is `no_std`, does no IO, reads no clock and draws no random numbers: time comes with the call.
+//!
+//! ```
+//! use tiercast_core::{EventInput, FeatureSchema, FeatureSpec, MemberState, Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let spec: FeatureSpec = serde_json::from_str(r#"{
+//!     "events": { "currency": { "code": "USD", "exponent": 2 } },
+//!     "capacity": 1024,
+//!     "features": [
+//!         { "name": "recency", "op": "recency" },
+//!         { "name": "spend_28d", "op": "sum", "of": "amount", "window": "28d" }
+//!     ]
+//! }"#)?;
+//! let schema = FeatureSchema::compile(spec)?;
+//!
+//! let mut member = MemberState::new(&schema);
+//! let event = EventInput::from_json(br#"{"kind":"purchase","time":"2017-03-01","amount":"12.34"}"#)?;
+//! member.observe(event.validate(&schema.spec().events)?)?;
+//!
+//! let now = Timestamp::parse("2017-03-08")?;
+//! assert_eq!(schema.features_at(&member, now)?, [7.0, 12.34]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the feature `onnx`, a `Scorer` loads a [`Bundle`] and assesses members with its model. Without it the crate
+//! needs only `alloc`: it computes features, reads bundles, and decides from probabilities computed elsewhere
+//! ([`Bundle::decide`]).
+
+#![no_std]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod bundle;
+mod engine;
+mod error;
+mod event;
+mod features;
+mod math;
+mod money;
+mod scorer;
+mod tasks;
+mod time;
+mod transform;
+
+pub use self::{
+    bundle::{Bundle, BundleParts, FORMAT, Manifest, Section, Vector},
+    error::{Error, ErrorKind, Result},
+    event::{Event, EventInput, EventKind, EventRules, MAX_CUSTOM_KINDS, MAX_TEXT, Scalar},
+    features::{
+        FeatureDecl, FeatureInfo, FeatureSchema, FeatureSpec, MAX_CAPACITY, MAX_FEATURES, MemberState,
+        Observed, Of, Op, Stat,
+    },
+    money::Currency,
+    scorer::Assessment,
+    tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
+    time::{DAY_MS, Duration, Period, Timestamp},
+    transform::{Column, Step, Transform},
+};
+#[cfg(feature = "onnx")]
+pub use self::{engine::Model, scorer::Scorer};

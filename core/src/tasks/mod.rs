@@ -1,0 +1,3 @@
+//! What a score means, and the decision taken from it: one file a task.
+
+pub(crate) mod tier;

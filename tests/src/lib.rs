@@ -1,0 +1,149 @@
+//! The language-neutral vectors: what they look like, how they are made, and how native code runs them.
+//!
+//! Node, Chromium and workerd read the same files (`tests/vectors/*.json`) and must find the same: features by bits,
+//! probabilities within [`TOLERANCE`], tiers, standings and error codes exactly.
+
+pub mod members;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tiercast_core::{Bundle, Error, EventInput, Scorer, Timestamp};
+
+/// How far probabilities may differ: tract orders its sums by the machine's vector width.
+pub const TOLERANCE: f32 = 1e-5;
+
+/// A file of members and what must be computed for them.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub struct MemberVectors {
+    /// Version of this layout.
+    pub format: u32,
+    /// Path of the bundle, from the root of the project.
+    pub bundle: String,
+    /// The cases.
+    pub cases: Vec<MemberCase>,
+}
+
+/// Events as they are sent, and what must come of them.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct MemberCase {
+    /// What the case is about.
+    pub name: String,
+    /// Events as they are sent, good or bad.
+    pub events: Vec<Value>,
+    /// The moment of the assessment, milliseconds.
+    pub now: i64,
+    /// What must come of it.
+    #[serde(flatten)]
+    pub expect: Expect,
+}
+
+/// What must come of a case.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(untagged)]
+pub enum Expect {
+    /// An assessment.
+    Assessment {
+        /// Bits of the raw features, eight hexadecimal digits each.
+        features: Vec<String>,
+        /// Probabilities, tier 1 first.
+        probabilities: Vec<f32>,
+        /// The tier decided on.
+        tier: u8,
+        /// The standing, as it is sent.
+        standing: Value,
+    },
+    /// A refusal that leaves the member as it was.
+    Error {
+        /// Its code.
+        error: String,
+    },
+}
+
+/// A file of damaged bundles.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub struct DamageVectors {
+    /// Version of this layout.
+    pub format: u32,
+    /// Path of the whole bundle, from the root of the project.
+    pub bundle: String,
+    /// The cases.
+    pub cases: Vec<DamageCase>,
+}
+
+/// What is done to a bundle's bytes, and the code it must be refused with.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct DamageCase {
+    /// What the case is about.
+    pub name: String,
+    /// Keep only this many bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<usize>,
+    /// Set the byte at the first index to the second value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<(usize, u8)>,
+    /// The code.
+    pub error: String,
+}
+
+impl DamageCase {
+    /// The damaged bytes.
+    pub fn apply(&self, bundle: &[u8]) -> Vec<u8> {
+        let mut bytes = bundle.to_vec();
+        bytes.truncate(self.keep.unwrap_or(bytes.len()));
+        if let Some((at, value)) = self.set {
+            bytes[at] = value;
+        }
+        bytes
+    }
+}
+
+/// A path from the root of the project.
+pub fn at_root(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Reads a file from the root of the project.
+pub fn read(path: &str) -> Result<Vec<u8>> {
+    fs::read(at_root(path)).with_context(|| format!("cannot read {path}; run `cargo xtask vectors`"))
+}
+
+/// What native code computes for a case.
+pub fn run(scorer: &Scorer, case: &MemberCase) -> Expect {
+    match assess(scorer, case) {
+        Ok(expect) => expect,
+        Err(e) => Expect::Error { error: e.code().to_string() },
+    }
+}
+
+fn assess(scorer: &Scorer, case: &MemberCase) -> Result<Expect, Error> {
+    let bundle: &Bundle = scorer.bundle();
+    let mut state = bundle.new_member();
+    for event in &case.events {
+        let text = event.to_string();
+        bundle.observe(&mut state, &[EventInput::from_json(text.as_bytes())?])?;
+    }
+    let found = scorer.assess(&state, Timestamp::from_ms(case.now)?)?;
+    Ok(Expect::Assessment {
+        features: found.features.iter().map(|x| format!("{:08x}", x.to_bits())).collect(),
+        probabilities: found.probabilities,
+        tier: found.tier,
+        standing: serde_json::to_value(found.standing).unwrap_or_default(),
+    })
+}
+
+/// Whether two outcomes agree: probabilities within [`TOLERANCE`], everything else exactly.
+pub fn agree(expected: &Expect, found: &Expect) -> bool {
+    match (expected, found) {
+        (
+            Expect::Assessment { features, probabilities, tier, standing },
+            Expect::Assessment { features: f, probabilities: p, tier: t, standing: s },
+        ) => {
+            let near = probabilities.iter().zip(p).all(|(a, b)| (a - b).abs() <= TOLERANCE);
+            features == f && near && probabilities.len() == p.len() && tier == t && standing == s
+        }
+        (a, b) => a == b,
+    }
+}

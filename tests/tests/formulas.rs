@@ -1,0 +1,136 @@
+//! Each formula against numbers worked out by hand, over one small member.
+
+use serde_json::{Value, json};
+use tiercast_core::{EventInput, FeatureSchema, MemberState, Timestamp};
+
+/// A week apart, on Wednesdays: 2017-03-01, 03-08, 03-15, and 03-29.
+fn member(schema: &FeatureSchema) -> MemberState {
+    let mut state = MemberState::new(schema);
+    for event in [
+        json!({"kind": "purchase", "time": "2017-03-01", "amount": "10.00", "discount": "2.50", "category": "a", "item": "x", "order": "1", "quantity": 2}),
+        json!({"kind": "purchase", "time": "2017-03-01", "amount": "30.00", "category": "b", "item": "y", "order": "1"}),
+        json!({"kind": "purchase", "time": "2017-03-08", "amount": "20.00", "category": "a", "item": "x", "order": "2"}),
+        json!({"kind": "purchase", "time": "2017-03-15", "amount": "40.00", "category": "a", "item": "z", "order": "3"}),
+        json!({"kind": "return", "time": "2017-03-16", "amount": "5.00"}),
+        json!({"kind": "purchase", "time": "2017-03-29", "amount": "60.00", "category": "b", "item": "x", "order": "4"}),
+        json!({"kind": "view", "time": "2017-03-30T12:00:00Z", "item": "x"}),
+    ] {
+        let text = event.to_string();
+        let event = EventInput::from_json(text.as_bytes()).unwrap();
+        state.observe(event.validate(&schema.spec().events).unwrap()).unwrap();
+    }
+    state
+}
+
+fn schema(feature: Value) -> Result<FeatureSchema, tiercast_core::Error> {
+    let spec = json!({
+        "events": {"currency": {"code": "USD", "exponent": 2}, "custom_kinds": ["stamp"]},
+        "capacity": 100,
+        "features": [feature]
+    });
+    FeatureSchema::compile(serde_json::from_value(spec).unwrap())
+}
+
+fn at(mut feature: Value, now: &str) -> f32 {
+    feature["name"] = json!("f");
+    let schema = schema(feature).unwrap();
+    schema.features_at(&member(&schema), Timestamp::parse(now).unwrap()).unwrap()[0]
+}
+
+#[test]
+fn formulas_agree_with_hand_computed_values() {
+    for (feature, value) in [
+        (json!({"op": "recency"}), 2.0),
+        (json!({"op": "recency", "events": ["view"]}), 0.5),
+        (json!({"op": "recency", "events": ["*"]}), 0.5),
+        (json!({"op": "tenure"}), 30.0),
+        (json!({"op": "count"}), 5.0),
+        (json!({"op": "count", "window": "16d"}), 1.0),
+        (json!({"op": "count", "window": "17d"}), 2.0),
+        (json!({"op": "count", "window": "16d", "skip": "16d"}), 4.0),
+        (json!({"op": "count", "events": ["purchase", "return"]}), 6.0),
+        (json!({"op": "sum", "of": "amount"}), 160.0),
+        (json!({"op": "sum", "of": "amount", "events": ["return"]}), 5.0),
+        (json!({"op": "sum", "of": "discount"}), 2.5),
+        (json!({"op": "sum", "of": "quantity"}), 6.0),
+        (json!({"op": "mean", "of": "amount"}), 32.0),
+        (json!({"op": "max", "of": "amount"}), 60.0),
+        (json!({"op": "distinct", "of": "item"}), 3.0),
+        (json!({"op": "distinct", "of": "category"}), 2.0),
+        (json!({"op": "distinct", "of": "order"}), 4.0),
+        (json!({"op": "distinct", "of": "day"}), 4.0),
+        (json!({"op": "distinct", "of": "channel"}), 0.0),
+        (json!({"op": "gap", "stat": "mean"}), 28.0 / 3.0),
+        (json!({"op": "gap", "stat": "max"}), 14.0),
+        (json!({"op": "gap", "stat": "last"}), 14.0),
+        (json!({"op": "gap", "stat": "std"}), (98.0_f32 / 9.0).sqrt()),
+        (json!({"op": "decayed", "of": "count", "half_life": "2d", "window": "3d"}), 0.5),
+        (
+            json!({"op": "decayed", "of": "amount", "half_life": "16d", "window": "17d"}),
+            60.0 * (-0.125_f32).exp2() + 20.0,
+        ),
+        (json!({"op": "trend", "of": "amount", "window": "32d"}), (60.0 - 100.0) / 160.0),
+        (json!({"op": "trend", "of": "amount", "window": "1d"}), 0.0),
+        (json!({"op": "share", "of": "category", "value": "a"}), 70.0 / 160.0),
+        (json!({"op": "share", "of": "category", "value": "nowhere"}), 0.0),
+        (json!({"op": "discount_share"}), 2.5 / 162.5),
+        (json!({"op": "calendar", "stat": "month"}), 3.0),
+        (json!({"op": "calendar", "stat": "weekday"}), 4.0),
+        (json!({"op": "calendar", "stat": "week_sin"}), (std::f32::consts::TAU * 4.0 / 7.0).sin()),
+    ] {
+        let found = at(feature.clone(), "2017-03-31");
+        // One rounding to f32 on either side.
+        assert!((found - value).abs() <= value.abs() * 2e-7, "{feature}: expected {value}, found {found}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known_is_missing() {
+    for feature in [
+        json!({"op": "recency", "events": ["cart"]}),
+        json!({"op": "tenure", "events": ["stamp"]}),
+        json!({"op": "mean", "of": "amount", "window": "1d"}),
+        json!({"op": "max", "of": "amount", "window": "1d"}),
+        json!({"op": "gap", "stat": "mean", "window": "3d"}),
+        json!({"op": "share", "of": "category", "value": "a", "window": "1d"}),
+        json!({"op": "discount_share", "window": "1d"}),
+        json!({"op": "mode", "of": "channel"}),
+    ] {
+        let found = at(feature.clone(), "2017-03-31");
+        assert_eq!(found.to_bits(), f32::NAN.to_bits(), "{feature}: {found}");
+    }
+}
+
+#[test]
+fn the_mode_is_the_most_frequent_and_exact_in_a_float() {
+    let found = at(json!({"op": "mode", "of": "category"}), "2017-03-31");
+    assert!(found >= 1.0 && found < 16_777_216.0 && found.fract() == 0.0);
+    assert_eq!(
+        found,
+        at(json!({"op": "mode", "of": "category", "window": "3w", "skip": "2w"}), "2017-03-31")
+    );
+    assert_ne!(found, at(json!({"op": "mode", "of": "category", "window": "1w"}), "2017-03-31"));
+}
+
+#[test]
+fn a_declaration_says_what_is_wrong_with_it() {
+    for (feature, word) in [
+        (json!({"name": "f", "op": "sum"}), "`of`"),
+        (json!({"name": "f", "op": "sum", "of": "item"}), "`of` must be"),
+        (json!({"name": "f", "op": "count", "of": "amount"}), "takes no `of`"),
+        (json!({"name": "f", "op": "gap"}), "`stat`"),
+        (json!({"name": "f", "op": "gap", "stat": "month"}), "`stat` must be"),
+        (json!({"name": "f", "op": "decayed", "of": "amount"}), "`half_life`"),
+        (json!({"name": "f", "op": "trend", "of": "amount"}), "`window`"),
+        (json!({"name": "f", "op": "share", "of": "category"}), "`value`"),
+        (json!({"name": "f", "op": "share", "of": "item", "value": "a"}), "category or channel"),
+        (json!({"name": "f", "op": "recency", "window": "1d"}), "takes no `window`"),
+        (json!({"name": "", "op": "count"}), "empty name"),
+    ] {
+        let refused = schema(feature.clone()).unwrap_err();
+        assert_eq!(refused.code(), "invalid_spec", "{feature}");
+        assert!(refused.message().contains(word), "{feature}: {refused}");
+    }
+    let unknown = schema(json!({"name": "f", "op": "count", "events": ["buy"]})).unwrap_err();
+    assert_eq!(unknown.code(), "unknown_kind");
+}

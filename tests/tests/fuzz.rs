@@ -1,0 +1,160 @@
+//! Parsers under damaged input, for a bounded time: whatever the bytes are, the answer is a value or a coded error.
+//!
+//! `TIERCAST_FUZZ_SECONDS` (5 a parser if unset) and `TIERCAST_FUZZ_SEED` steer it; a failure prints its input.
+
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tiercast_core::{Bundle, EventInput, MemberState};
+use tiercast_tests::{members, read};
+
+const FIXTURE: &str = "tests/fixtures/fixture.tcb";
+
+/// Feeds mutations of `seeds` to `parse` until the time is up.
+fn fuzz(name: &str, seeds: &[Vec<u8>], parse: impl Fn(&[u8])) {
+    let number = |key: &str| env::var(key).ok().and_then(|text| text.parse::<u64>().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seed = number("TIERCAST_FUZZ_SEED").unwrap_or(now);
+    let end = Instant::now() + Duration::from_secs(number("TIERCAST_FUZZ_SECONDS").unwrap_or(5));
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut runs = 0_u64;
+    while Instant::now() < end {
+        let mut input = seeds[random.random_range(0..seeds.len())].clone();
+        for _ in 0..random.random_range(1..8) {
+            mutate(&mut random, &mut input);
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| parse(&input)));
+        assert!(outcome.is_ok(), "{name} panicked; seed {seed}; input {:?}", String::from_utf8_lossy(&input));
+        runs += 1;
+    }
+    println!("{name}: {runs} inputs, seed {seed}");
+    assert!(runs > 100, "{name}: only {runs} inputs in the time given");
+}
+
+fn mutate(random: &mut StdRng, input: &mut Vec<u8>) {
+    const TOKENS: [&[u8]; 10] = [
+        b"\"",
+        b"{",
+        b"null",
+        b"-1",
+        b"1e999",
+        b"\"time\":",
+        b"[[[[",
+        b"\xff",
+        b"9223372036854775808",
+        b"\\u0000",
+    ];
+    let at = random.random_range(0..=input.len());
+    match random.random_range(0..6) {
+        0 if at < input.len() => input[at] ^= 1 << random.random_range(0..8),
+        1 if at < input.len() => input[at] = random.random(),
+        2 => input.truncate(at),
+        3 => {
+            let token = TOKENS[random.random_range(0..TOKENS.len())];
+            input.splice(at..at, token.iter().copied());
+        }
+        4 => {
+            let end = (at + random.random_range(0..16)).min(input.len());
+            input.drain(at..end);
+        }
+        _ => {
+            let from = random.random_range(0..=input.len());
+            let end = (from + 12).min(input.len());
+            let piece = input[from..end].to_vec();
+            input.splice(at..at, piece);
+        }
+    }
+}
+
+#[test]
+fn events_are_read_or_refused() {
+    let bundle = Bundle::parse(&read(FIXTURE).unwrap()).unwrap();
+    let rules = &bundle.schema().spec().events;
+    let seeds: Vec<_> = members::all()
+        .iter()
+        .flat_map(|m| m.events.iter().take(5).map(|e| e.to_string().into_bytes()))
+        .collect();
+    fuzz("events", &seeds, |input| {
+        if let Ok(event) = EventInput::from_json(input).and_then(|input| input.validate(rules)) {
+            assert!(event.amount >= 0 && event.discount >= 0);
+        }
+    });
+}
+
+#[test]
+fn bundles_are_read_or_refused() {
+    let whole = read(FIXTURE).unwrap();
+    fuzz("bundles", &[whole], |input| {
+        if let Ok(bundle) = Bundle::parse(input) {
+            bundle.model_inputs(&vec![0.0; bundle.schema().len()]).unwrap();
+        }
+    });
+}
+
+/// Sections are protected by their hashes, so damage inside them is made before the hashes are.
+#[test]
+fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
+    let whole = read(FIXTURE).unwrap();
+    fuzz("sections", &[whole], |input| {
+        let Some(bytes) = rehashed(input) else { return };
+        if let Ok(bundle) = Bundle::parse(&bytes) {
+            let state = bundle.new_member();
+            let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
+            let features = bundle.schema().features_at(&state, now).unwrap();
+            bundle.model_inputs(&features).unwrap();
+            bundle.decide(&state, now, features, vec![0.5; bundle.rules().len()]).unwrap();
+        }
+    });
+}
+
+fn rehashed(bytes: &[u8]) -> Option<Vec<u8>> {
+    use sha2::{Digest, Sha256};
+    let mut out = bytes.to_vec();
+    let count = u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?).min(64) as usize;
+    for entry in (0..count).map(|i| 16 + i * 64) {
+        let number = |at: usize| {
+            Some(usize::try_from(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?)).ok()?)
+        };
+        let (offset, length) = (number(entry + 16)?, number(entry + 24)?);
+        let hash = Sha256::digest(bytes.get(offset..offset.checked_add(length)?)?);
+        out.get_mut(entry + 32..entry + 64)?.copy_from_slice(&hash);
+    }
+    Some(out)
+}
+
+#[test]
+fn snapshots_are_read_or_refused() {
+    let bundle = Bundle::parse(&read(FIXTURE).unwrap()).unwrap();
+    let schema = bundle.schema();
+    let seeds: Vec<_> = members::all()
+        .iter()
+        .filter_map(|member| {
+            let mut state = bundle.new_member();
+            for event in &member.events {
+                let text = event.to_string();
+                let input = EventInput::from_json(text.as_bytes()).ok()?;
+                let _ = state.observe(input.validate(&schema.spec().events).ok()?);
+            }
+            Some(state.snapshot(schema))
+        })
+        .collect();
+    fuzz("snapshots", &seeds, |input| {
+        // Damage behind the check sum too: half of the inputs get a right one.
+        let mut input = input.to_vec();
+        if input.len() > 16 && input.len().is_multiple_of(2) {
+            use sha2::{Digest, Sha256};
+            let end = input.len() - 4;
+            let check = Sha256::digest(&input[..end]);
+            input[end..].copy_from_slice(&check[..4]);
+        }
+        if let Ok(state) = MemberState::restore(&input, schema) {
+            let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
+            let _ = schema.features_at(&state, now);
+            assert!(state.len() <= schema.spec().capacity as usize);
+        }
+    });
+}
