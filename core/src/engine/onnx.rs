@@ -1,11 +1,11 @@
 //! Any ONNX model through tract, under one contract: `[N, inputs]` floats in, `[N, tiers]` probabilities out.
 
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt;
 
-use tract_onnx::prelude::*;
+use tract_onnx::{pb, prelude::*};
 
-use crate::error::{Error, ErrorKind, Result, bail};
+use crate::error::{self, Error, ErrorKind, Result};
 
 /// A loaded model, ready to run.
 pub struct Model {
@@ -39,14 +39,14 @@ impl Model {
             return Ok(Vec::new());
         }
         if !rows.len().is_multiple_of(self.inputs) {
-            bail!(InvalidInput, "{} values are not rows of {}", rows.len(), self.inputs);
+            error::bail!(InvalidInput, "{} values are not rows of {}", rows.len(), self.inputs);
         }
         let n = rows.len() / self.inputs;
         let probabilities = self
             .evaluate(rows, n)
             .map_err(|e| Error::new(ErrorKind::ModelFailed, alloc::format!("the model failed: {e:#}")))?;
         if probabilities.len() != n * self.outputs {
-            bail!(
+            error::bail!(
                 ModelFailed,
                 "the model gave {} values for {n} rows; expected {} a row",
                 probabilities.len(),
@@ -56,7 +56,7 @@ impl Model {
         for row in probabilities.chunks(self.outputs) {
             let sum: f32 = row.iter().sum();
             if row.iter().any(|p| !(-1e-6..=1.0 + 1e-6).contains(p)) || !(0.999..=1.001).contains(&sum) {
-                bail!(ModelFailed, "the model gave {row:?}, which are not probabilities");
+                error::bail!(ModelFailed, "the model gave {row:?}, which are not probabilities");
             }
         }
         Ok(probabilities)
@@ -71,12 +71,33 @@ impl Model {
 }
 
 fn optimise(onnx: &[u8], inputs: usize) -> TractResult<Arc<TypedRunnableModel>> {
-    let model = tract_onnx::onnx().model_for_read(&mut &*onnx)?;
+    let tract = tract_onnx::onnx();
+    let proto = tract.proto_model_for_read(&mut &*onnx)?;
+    check_names(&proto)?;
+    let model = tract.model_for_proto_model(&proto)?;
     let batch = model.symbols.sym("N");
     model
         .with_input_fact(0, f32::fact([batch.to_dim(), inputs.to_dim()]).into())?
         .into_optimized()?
         .into_runnable()
+}
+
+/// tract panics on a graph that names a value which nothing produces; a panic would end a wasm instance.
+fn check_names(proto: &pb::ModelProto) -> Result<()> {
+    let Some(graph) = proto.graph.as_ref().filter(|g| !g.input.is_empty() && !g.output.is_empty()) else {
+        error::bail!(InvalidModel, "the file has no graph with an input and an output");
+    };
+    let given = graph.initializer.iter().map(|tensor| &tensor.name);
+    let fed = graph.input.iter().map(|input| &input.name);
+    let made = graph.node.iter().flat_map(|node| &node.output);
+    let known: BTreeSet<&String> = given.chain(fed).chain(made).collect();
+    let wanted = graph.node.iter().flat_map(|node| &node.input).filter(|name| !name.is_empty());
+    if let Some(name) =
+        wanted.chain(graph.output.iter().map(|output| &output.name)).find(|name| !known.contains(name))
+    {
+        error::bail!(InvalidModel, "nothing in the graph produces {name:?}");
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Model {
