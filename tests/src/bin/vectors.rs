@@ -1,29 +1,108 @@
-//! Writes `tests/vectors/*.json` from the fixture bundle, and says what changed. Run it as `cargo xtask vectors`.
+//! Writes the vectors of `tests/vectors/` and says what changed. Run it as `cargo xtask vectors`.
+//!
+//! Real members' events are not ours to commit: their vectors are made on the machine that fetched them, for every
+//! runtime there, and only the digests of what must be computed are kept (`tests/vectors/real.json`).
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::{Context, Result};
-use serde::Serialize;
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tiercast_core::Scorer;
 use tiercast_tests::{DamageCase, Expect, MemberCase, at_root, members, read, run};
 
 const BUNDLE: &str = "tests/fixtures/fixture.tcb";
+const DIGESTS: &str = "tests/vectors/real.json";
 
-fn main() -> Result<()> {
+/// Write the language-neutral vectors that every runtime is tested with.
+#[derive(Parser)]
+struct Args {
+    /// Instead of the made-up members, take these: the output of `tiercast members`.
+    #[arg(long, value_name = "MEMBERS.json", requires = "out")]
+    real: Option<PathBuf>,
+    /// Where their vectors go. They hold the members' events: do not commit them.
+    #[arg(long, value_name = "VECTORS.json")]
+    out: Option<PathBuf>,
+    /// Write nothing into the project; fail where something would change.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
     let bundle = read(BUNDLE)?;
     let scorer = Scorer::load(&bundle).with_context(|| format!("cannot load {BUNDLE}"))?;
-    let cases = members::all()
-        .into_iter()
-        .map(|member| {
-            let empty = Expect::Error { error: String::new() };
-            let case =
-                MemberCase { name: member.name, events: member.events, now: member.now, expect: empty };
-            MemberCase { expect: run(&scorer, &case), ..case }
+    let unchanged = match (&args.real, &args.out) {
+        (Some(real), Some(out)) => real_members(&scorer, real, out, args.check)?,
+        _ => {
+            let cases: Vec<_> = members::all().into_iter().map(|member| solved(&scorer, member)).collect();
+            let members = write("tests/vectors/members.json", &file(&cases)?, cases.len(), args.check)?;
+            let cases = damage(bundle.len());
+            write("tests/vectors/damage.json", &file(&cases)?, cases.len(), args.check)? && members
+        }
+    };
+    Ok(if args.check && !unchanged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn solved(scorer: &Scorer, member: members::Member) -> MemberCase {
+    let expect = Expect::Error { error: String::new() };
+    let case = MemberCase { name: member.name, events: member.events, now: member.now, expect };
+    MemberCase { expect: run(scorer, &case), ..case }
+}
+
+/// The part of `tiercast members`' output that is needed here.
+#[derive(Deserialize)]
+struct Exported {
+    members: Vec<ExportedMember>,
+}
+
+#[derive(Deserialize)]
+struct ExportedMember {
+    member: String,
+    events: Vec<Value>,
+}
+
+/// What must be computed for a real member, without the member's events.
+#[derive(Serialize)]
+struct DigestCase<'c> {
+    name: &'c str,
+    now: i64,
+    sha256: String,
+    tier: u8,
+}
+
+fn real_members(scorer: &Scorer, real: &Path, out: &Path, check: bool) -> Result<bool> {
+    let text = fs::read_to_string(real).with_context(|| format!("cannot read {}", real.display()))?;
+    let exported: Exported = serde_json::from_str(&text).context("not the output of `tiercast members`")?;
+    // The end of a quarter, the middle of one, and the moment of the made-up members.
+    let moments = [1_498_867_199_999, 1_502_755_200_000, members::NOW];
+    let cases: Vec<_> = exported
+        .members
+        .iter()
+        .flat_map(|m| {
+            moments.map(|now| members::Member { name: m.member.clone(), events: m.events.clone(), now })
         })
-        .collect::<Vec<_>>();
-    let head = format!("\"format\":1,\"bundle\":{BUNDLE:?}");
-    write("tests/vectors/members.json", &head, &cases)?;
-    write("tests/vectors/damage.json", &head, &damage(bundle.len()))
+        .map(|member| solved(scorer, member))
+        .collect();
+    fs::write(out, file(&cases)?).with_context(|| format!("cannot write {}", out.display()))?;
+    let digests: Vec<_> = cases.iter().map(digest).collect::<Result<_>>()?;
+    write(DIGESTS, &file(&digests)?, digests.len(), check)
+}
+
+fn digest(case: &MemberCase) -> Result<DigestCase<'_>> {
+    match &case.expect {
+        Expect::Assessment { features, tier, .. } => {
+            let sha256 = format!("{:x}", Sha256::digest(features.concat()));
+            Ok(DigestCase { name: &case.name, now: case.now, sha256, tier: *tier })
+        }
+        Expect::Error { error } => bail!("real member {} at {}: {error}", case.name, case.now),
+    }
 }
 
 fn damage(length: usize) -> Vec<DamageCase> {
@@ -55,21 +134,26 @@ fn damage(length: usize) -> Vec<DamageCase> {
     ]
 }
 
-/// Writes one case a line, so that a diff names the cases that changed.
-fn write<T: Serialize>(path: &str, head: &str, cases: &[T]) -> Result<()> {
+/// One case a line, so that a diff names the cases that changed.
+fn file<T: Serialize>(cases: &[T]) -> Result<String> {
     let lines = cases.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-    let text = format!("{{{head},\"cases\":[\n{}\n]}}\n", lines.join(",\n"));
+    Ok(format!("{{\"format\":1,\"bundle\":{BUNDLE:?},\"cases\":[\n{}\n]}}\n", lines.join(",\n")))
+}
+
+/// Writes a file of the project, and returns whether it was like that already.
+fn write(path: &str, text: &str, cases: usize, check: bool) -> Result<bool> {
     let old = fs::read_to_string(at_root(path)).unwrap_or_default();
     if text == old {
-        println!("{path}: {} cases, unchanged", cases.len());
-        return Ok(());
+        println!("{path}: {cases} cases, unchanged");
+        return Ok(true);
     }
     let known: Vec<&str> = old.lines().map(|line| line.trim_end_matches(',')).collect();
-    let changed = lines.iter().filter(|line| !known.contains(&line.as_str())).count();
-    fs::write(at_root(path), text)?;
-    println!(
-        "{path}: {changed} of {} cases are new or differ; `git diff --word-diff {path}` shows how",
-        cases.len()
-    );
-    Ok(())
+    let differing = text.lines().filter(|line| !known.contains(&line.trim_end_matches(','))).count();
+    if check {
+        println!("{path}: {differing} lines would change; `cargo xtask vectors` writes them");
+    } else {
+        fs::write(at_root(path), text)?;
+        println!("{path}: {differing} lines changed; `git diff --word-diff {path}` shows them");
+    }
+    Ok(false)
 }
