@@ -26,6 +26,7 @@ use crate::{
 const MAGIC: &[u8; 8] = b"TIERCAST";
 /// The version of the layout that this build writes and reads.
 pub const FORMAT: u32 = 1;
+const TASK: &str = "tier";
 const HEAD: usize = 16;
 const ENTRY: usize = 64;
 const NAME: usize = 16;
@@ -118,10 +119,14 @@ impl Bundle {
     /// Checks the parts against each other and writes them as one file.
     ///
     /// # Errors
-    /// `invalid_spec` when the schema, the transform or the tiers contradict themselves or each other.
+    /// `invalid_spec` when the schema, the transform or the tiers contradict themselves or each other, or the task is not
+    /// `tier`.
     pub fn write(mut parts: BundleParts) -> Result<Vec<u8>> {
         let schema = FeatureSchema::compile(parts.spec)?;
         parts.transform.check(schema.len())?;
+        if parts.manifest.task != TASK {
+            bail!(InvalidSpec, "the task is {:?}; this build writes {TASK:?}", parts.manifest.task);
+        }
         parts.rules.check()?;
         parts.manifest.schema_hash = schema.hash_hex();
         Ok(assemble(&[
@@ -144,10 +149,10 @@ impl Bundle {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let table = Table::parse(bytes)?;
         let manifest: Manifest = table.json("manifest")?;
-        if manifest.task != "tier" {
+        if manifest.task != TASK {
             bail!(
                 BundleVersion,
-                "the bundle's task is {:?}; this build knows \"tier\"; update tiercast",
+                "the bundle's task is {:?}; this build knows {TASK:?}; update tiercast",
                 manifest.task
             );
         }

@@ -1,6 +1,6 @@
 //! A member's events: the wire form that people send, and the validated form that features read.
 //!
-//! [`EventInput::validate`] is the only way to an [`Event`]; nothing else in the crate checks one again.
+//! [`EventInput::validate`] is the only check of an event; nothing else in the crate checks one again.
 //! Names (items, categories, channels, orders) are kept as hashes: features count and compare them, and never print them.
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
@@ -165,11 +165,12 @@ pub enum Scalar<'a> {
 /// An event as it is sent: the wire form of JSON bodies, JavaScript objects and table rows.
 ///
 /// Required are `kind` and `time`. Unknown fields are refused, so that a misspelt one is not lost in silence.
+/// Names (`id`, `item`, `category`, `channel`, `order`) are texts or whole numbers; 5 and `"5"` are the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventInput<'a> {
     /// Identity, for de-duplication.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub id: Option<Cow<'a, str>>,
     /// A built-in or declared kind, for example `purchase`.
     pub kind: Cow<'a, str>,
@@ -178,29 +179,29 @@ pub struct EventInput<'a> {
     /// Major units: a decimal text (exact) or a number (nearest minor unit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Scalar<'a>>,
-    /// The same in minor units; give one of the two.
+    /// The same in minor units, a whole number; give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "amount_minor")]
-    pub amount_minor: Option<i64>,
+    pub amount_minor: Option<Scalar<'a>>,
     /// What was taken off the price, as `amount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discount: Option<Scalar<'a>>,
     /// The same in minor units; give one of the two.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "discount_minor")]
-    pub discount_minor: Option<i64>,
+    pub discount_minor: Option<Scalar<'a>>,
     /// Units, 1 if absent; kept to the thousandth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<f64>,
     /// The item's identifier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub item: Option<Cow<'a, str>>,
     /// The item's category.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub category: Option<Cow<'a, str>>,
     /// The channel or store.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub channel: Option<Cow<'a, str>>,
     /// The order or basket; lines of one order share it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub order: Option<Cow<'a, str>>,
 }
 
@@ -247,26 +248,30 @@ impl<'a> EventInput<'a> {
             category: code("category", self.category.as_deref())?,
             channel: code("channel", self.channel.as_deref())?,
             quantity: read_quantity(self.quantity)?,
-            amount: read_amount(currency, "amount", self.amount.as_ref(), self.amount_minor)?,
-            discount: read_amount(currency, "discount", self.discount.as_ref(), self.discount_minor)?,
+            amount: read_amount(currency, "amount", self.amount.as_ref(), self.amount_minor.as_ref())?,
+            discount: read_amount(
+                currency,
+                "discount",
+                self.discount.as_ref(),
+                self.discount_minor.as_ref(),
+            )?,
         })
     }
 }
 
 fn read_time(time: &Scalar<'_>) -> Result<Timestamp> {
-    match time {
-        Scalar::Int(ms) => Timestamp::from_ms(*ms),
-        Scalar::Text(text) => Timestamp::parse(clip(text)),
-        Scalar::Float(ms) => {
-            bail!(InvalidTime, "timestamp {ms} is not a whole number of milliseconds since 1970 in UTC")
-        }
+    match (time, time.whole()) {
+        (_, Some(ms)) => Timestamp::from_ms(ms),
+        (Scalar::Text(text), _) => Timestamp::parse(text),
+        _ => bail!(InvalidTime, "the timestamp is not a whole number of milliseconds since 1970 in UTC"),
     }
 }
 
 fn read_quantity(quantity: Option<f64>) -> Result<u32> {
-    let thousandths = crate::math::round(quantity.unwrap_or(1.0) * 1000.0);
-    if !(0.0..=f64::from(u32::MAX)).contains(&thousandths) {
-        bail!(InvalidQuantity, "quantity {quantity:?} is not a number from 0 to 4294967");
+    let units = quantity.unwrap_or(1.0);
+    let thousandths = crate::math::round(units * 1000.0);
+    if !(0.0..=f64::from(u32::MAX)).contains(&thousandths) || units < 0.0 {
+        bail!(InvalidQuantity, "quantity {units} is not a number from 0 to 4294967");
     }
     Ok(thousandths as u32)
 }
@@ -275,12 +280,15 @@ fn read_amount(
     currency: &Currency,
     field: &str,
     major: Option<&Scalar<'_>>,
-    minor: Option<i64>,
+    minor: Option<&Scalar<'_>>,
 ) -> Result<i64> {
     match (major, minor) {
         (None, None) => Ok(0),
-        (None, Some(minor)) => currency.from_minor(minor),
-        (Some(Scalar::Text(text)), None) => currency.parse(clip(text)),
+        (None, Some(minor)) => match minor.whole() {
+            Some(minor) => currency.from_minor(minor),
+            None => bail!(InvalidAmount, "{field}Minor is not a whole number of minor units"),
+        },
+        (Some(Scalar::Text(text)), None) => currency.parse(text),
         (Some(Scalar::Int(n)), None) => currency.from_f64(*n as f64),
         (Some(Scalar::Float(x)), None) => currency.from_f64(*x),
         (Some(_), Some(_)) => {
@@ -301,7 +309,7 @@ fn check_text<'t>(field: &str, text: &'t str) -> Result<&'t str> {
 }
 
 /// The beginning of a text, short enough for an error message.
-fn clip(text: &str) -> &str {
+pub(crate) fn clip(text: &str) -> &str {
     let end = text.char_indices().nth(64).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text)
 }
@@ -319,6 +327,28 @@ pub(crate) fn hash(text: &str) -> u64 {
 /// The upper half of [`hash`]; never 0.
 pub(crate) fn short_hash(text: &str) -> u32 {
     ((hash(text) >> 32) as u32).max(1)
+}
+
+impl Scalar<'_> {
+    /// The whole number that this is; a float counts if it is one exactly.
+    fn whole(&self) -> Option<i64> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match self {
+            Self::Int(n) => Some(*n),
+            Self::Float(x) if x.abs() <= EXACT && *x == crate::math::floor(*x) => Some(*x as i64),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a name: a text, or a whole number, which shops often have as identifiers.
+fn name<'de, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    let Some(scalar) = Option::<Scalar<'_>>::deserialize(deserializer)? else { return Ok(None) };
+    match (scalar.whole(), scalar) {
+        (Some(number), _) => Ok(Some(Cow::Owned(alloc::format!("{number}")))),
+        (_, Scalar::Text(text)) => Ok(Some(Cow::Owned(text.into_owned()))),
+        _ => Err(de::Error::custom("a name is a text or a whole number")),
+    }
 }
 
 impl Serialize for Scalar<'_> {
@@ -379,6 +409,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!((event.amount, event.quantity, event.id), (1230, 1500, 0));
+        let numbers =
+            validate(r#"{"kind":"purchase","time":1490918400000.0,"amountMinor":1230.0,"item":"5"}"#);
+        assert_eq!(numbers, validate(r#"{"kind":"purchase","time":1490918400000,"amount":12.3,"item":5}"#));
         let same = validate(
             r#"{"kind":"purchase","time":"2017-03-31","amountMinor":1230,"item":"a","quantity":1.5}"#,
         )
@@ -401,6 +434,10 @@ mod tests {
             (r#"{"kind":"purchase","time":"yesterday"}"#, "invalid_time"),
             (r#"{"kind":"purchase","time":0,"amount":-1}"#, "invalid_amount"),
             (r#"{"kind":"purchase","time":0,"amount":"NaN"}"#, "invalid_amount"),
+            (r#"{"kind":"purchase","time":0,"amount":-0.001}"#, "invalid_amount"),
+            (r#"{"kind":"purchase","time":0,"amountMinor":1.5}"#, "invalid_amount"),
+            (r#"{"kind":"purchase","time":0.5}"#, "invalid_time"),
+            (r#"{"kind":"purchase","time":0,"item":1.5}"#, "invalid_event"),
             (r#"{"kind":"purchase","time":0,"amount":1,"amountMinor":100}"#, "invalid_amount"),
             (r#"{"kind":"purchase","time":0,"quantity":-2}"#, "invalid_quantity"),
             (r#"{"kind":"purchase","time":0,"item":""}"#, "invalid_text"),

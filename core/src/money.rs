@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, bail};
 
-/// The largest amount of one event, in minor units: ten trillion dollars in cents.
-/// A full history of such events still sums without overflow.
-pub(crate) const MAX_MINOR: i64 = 1_000_000_000_000_000;
+/// The largest amount of one event, in minor units: a billion dollars in cents.
+/// A full history of 65,536 such events still sums to an integer that JavaScript holds exactly.
+pub(crate) const MAX_MINOR: i64 = 100_000_000_000;
+
+/// The largest sum that is reported, in minor units: JavaScript's largest exact integer.
+pub(crate) const MAX_SUM: i64 = (1 << 53) - 1;
 
 /// A currency: its ISO 4217 code and the number of decimals of its minor unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +38,8 @@ impl Currency {
             Some(minor) => Ok(minor),
             None => bail!(
                 InvalidAmount,
-                "{text:?} is not an amount in {}; write digits, a point and at most {} decimals, as 12.34, from 0 to {}",
+                "{:?} is not an amount in {}; write digits, a point and at most {} decimals, as 12.34, from 0 to {}",
+                crate::event::clip(text),
                 self.code,
                 self.exponent,
                 self.format(MAX_MINOR)
@@ -45,9 +49,12 @@ impl Currency {
 
     fn parse_exact(&self, text: &str) -> Option<i64> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if text.len() > 32 {
+            return None;
+        }
         let is_number = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
         let kept = fraction.trim_end_matches('0');
-        let decimals = usize::from(self.exponent);
+        let decimals = usize::from(self.exponent.min(4));
         if whole.is_empty() || !is_number(whole) || !is_number(fraction) || kept.len() > decimals {
             return None;
         }
@@ -60,10 +67,10 @@ impl Currency {
     /// Takes the minor unit nearest to a floating-point amount in major units.
     ///
     /// # Errors
-    /// `invalid_amount` when it is not finite, is negative, or is over ten trillion dollars in cents.
+    /// `invalid_amount` when it is not finite, is negative, or is over a billion dollars in cents.
     pub fn from_f64(&self, major: f64) -> Result<i64> {
         let minor = libm::round(major * self.scale() as f64);
-        if !(0.0..=MAX_MINOR as f64).contains(&minor) {
+        if !(0.0..=MAX_MINOR as f64).contains(&minor) || major < 0.0 {
             bail!(
                 InvalidAmount,
                 "amount {major} {} is not a number from 0 to {}; a return is an event of kind \"return\" with a positive amount",
@@ -115,7 +122,7 @@ mod tests {
             ("12.3", 1230),
             ("12.340", 1234),
             ("0.07", 7),
-            ("10000000000000", MAX_MINOR),
+            ("1000000000", MAX_MINOR),
         ] {
             assert_eq!(usd().parse(text).unwrap(), minor, "{text}");
         }
@@ -138,12 +145,13 @@ mod tests {
             "12.345",
             "NaN",
             "99999999999999999999",
-            "10000000000000.01",
+            "00000000000000000000000000000000000000500.00",
+            "1000000000.01",
             "１",
         ] {
             assert_eq!(usd().parse(text).unwrap_err().code(), "invalid_amount", "{text}");
         }
-        for amount in [f64::NAN, f64::INFINITY, -0.01, 1e300] {
+        for amount in [f64::NAN, f64::INFINITY, -0.01, -0.001, 1e300] {
             assert_eq!(usd().from_f64(amount).unwrap_err().code(), "invalid_amount", "{amount}");
         }
         assert_eq!(usd().from_minor(-1).unwrap_err().code(), "invalid_amount");

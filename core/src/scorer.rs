@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::{
     bundle::Bundle,
-    error::{Result, bail},
+    error::{Error, Result, bail},
     event::EventInput,
     features::{MemberState, Observed},
-    tasks::tier::{Standing, expected_tier},
+    tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
 
@@ -48,20 +48,25 @@ impl Bundle {
 
     /// Checks events as they were sent and takes them into a member's history: all of them or, on an error, none.
     ///
+    /// The order inside a call does not matter. The answer says, in the order given, what became of each.
+    ///
     /// # Errors
     /// The code of the first event that is refused; its message begins with the event's index.
     pub fn observe(&self, state: &mut MemberState, events: &[EventInput<'_>]) -> Result<Vec<Observed>> {
-        let at = |i: usize, e: crate::Error| {
-            crate::Error::new(e.kind(), alloc::format!("event {i}: {}", e.message()))
-        };
-        let mut next = state.clone();
         let rules = &self.schema().spec().events;
-        let outcomes = events
-            .iter()
-            .enumerate()
-            .map(|(i, event)| event.validate(rules).and_then(|e| next.observe(e)).map_err(|e| at(i, e)))
-            .collect::<Result<_>>()?;
-        *state = next;
+        let check = |(i, event): (usize, &EventInput<'_>)| match event.validate(rules) {
+            Ok(event) => Ok((event, i)),
+            Err(e) => Err(Error::new(e.kind(), alloc::format!("event {i}: {}", e.message()))),
+        };
+        let mut checked = events.iter().enumerate().map(check).collect::<Result<Vec<_>>>()?;
+        checked.sort_unstable();
+        let mut outcomes = alloc::vec![Observed::Added; events.len()];
+        for (event, i) in checked {
+            let outcome = state.observe(event);
+            if let Some(slot) = outcomes.get_mut(i) {
+                *slot = outcome;
+            }
+        }
         Ok(outcomes)
     }
 
@@ -84,7 +89,8 @@ impl Bundle {
     /// Takes the decision from features and probabilities, however these were computed.
     ///
     /// # Errors
-    /// `invalid_input` when there are not as many probabilities as tiers.
+    /// `invalid_input` when these are not features and probabilities of this bundle; `too_late` when the history at `now`
+    /// was already forgotten.
     pub fn decide(
         &self,
         state: &MemberState,
@@ -93,8 +99,17 @@ impl Bundle {
         probabilities: Vec<f32>,
     ) -> Result<Assessment> {
         let rules = self.rules();
-        if probabilities.len() != rules.len() {
-            bail!(InvalidInput, "{} probabilities for {} tiers", probabilities.len(), rules.len());
+        if features.len() != self.schema().len() || !are_probabilities(&probabilities, rules.len()) {
+            bail!(
+                InvalidInput,
+                "{} features and {probabilities:?} for a bundle of {} features and {} tiers",
+                features.len(),
+                self.schema().len(),
+                rules.len()
+            );
+        }
+        if !state.knows(now) {
+            bail!(TooLate, "the history at {now} is gone; raise `capacity`");
         }
         let tier = self.manifest().decode.decode(&probabilities);
         Ok(Assessment {
@@ -115,10 +130,9 @@ impl Bundle {
         if state.is_empty() {
             warnings.push("no events: the answer is what is typical of a new member".to_string());
         }
-        let (period_start, _) = self.rules().period.around(now);
-        if self.schema().sees_too_little(state, now) || state.forgot_since(period_start.ms()) {
+        if self.schema().sees_too_little(state, now) {
             warnings.push(alloc::format!(
-                "some windows reach further back than the {} events that are kept",
+                "some features reach further back than the {} events that are kept",
                 state.len()
             ));
         }
@@ -141,6 +155,9 @@ mod with_model {
         features::MemberState,
         time::Timestamp,
     };
+
+    /// Rows that the model is given at a time.
+    const BATCH_ROWS: usize = 1024;
 
     /// A bundle with its model loaded: what every runtime holds.
     #[derive(Debug)]
@@ -181,7 +198,13 @@ mod with_model {
         /// # Errors
         /// `invalid_input` when the length is not a multiple of the number of features; `model_failed` as above.
         pub fn score_batch(&self, features: &[f32]) -> Result<Vec<f32>> {
-            self.model.run(&self.bundle.model_inputs(features)?)
+            // In pieces, so that a large batch needs little memory.
+            let piece = self.bundle.schema().len() * BATCH_ROWS;
+            let mut probabilities = Vec::new();
+            for rows in features.chunks(piece) {
+                probabilities.extend(self.model.run(&self.bundle.model_inputs(rows)?)?);
+            }
+            Ok(probabilities)
         }
 
         /// Computes the bundle's own vectors and compares: features by bits, probabilities within 1e-5 (tract orders

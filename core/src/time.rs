@@ -43,7 +43,8 @@ impl Timestamp {
             Some(ms) => Self::from_ms(ms),
             None => bail!(
                 InvalidTime,
-                "{text:?} is not a date of the form 2017-03-31 or 2017-03-31T12:00:00Z (UTC)"
+                "{:?} is not a date of the form 2017-03-31 or 2017-03-31T12:00:00Z (UTC)",
+                crate::event::clip(text)
             ),
         }
     }
@@ -253,6 +254,9 @@ fn civil_from_days(days: i64) -> (i64, u8, u8) {
 }
 
 fn parse_iso(text: &str) -> Option<i64> {
+    if text.len() > 40 {
+        return None;
+    }
     let (date, time) = match text.split_once(['T', ' ']) {
         Some((date, time)) => (date, Some(time)),
         None => (text, None),
@@ -273,7 +277,12 @@ fn parse_time(text: &str) -> Option<i64> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let mut parts = clock.splitn(3, ':');
     let (h, m) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
-    let s = parts.next().map_or(Some(0), |s| digits(s, 2))?;
+    let s = match parts.next() {
+        Some(s) => digits(s, 2)?,
+        // A fraction of what, if there are no seconds?
+        None if clock.len() == text.len() => 0,
+        None => return None,
+    };
     // Digits beyond the millisecond are dropped, as every clock of that resolution does.
     let ms = fraction.get(..3).unwrap_or(fraction);
     let scale = [0, 100, 10, 1].get(ms.len())?;
@@ -322,6 +331,7 @@ mod tests {
             "2017-01-01T25:00:00Z",
             "",
             "2017-01-01T10:00+02:00",
+            "2017-01-01T10:00.5Z",
             "2200-01-01",
             "2017-01-01T1€:00Z",
         ] {

@@ -13,8 +13,8 @@ use crate::{
     math,
 };
 
-/// The most inputs that one column can expand to.
-const MAX_EXPANSION: usize = 4096;
+/// The most inputs that a model can have.
+const MAX_INPUTS: usize = 65_536;
 
 /// All columns of a model's input, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,6 +86,9 @@ impl Transform {
     pub fn check(&self, features: usize) -> Result<()> {
         if self.columns.is_empty() {
             bail!(InvalidSpec, "the transform has no columns");
+        }
+        if self.columns.iter().fold(0_usize, |width, c| width.saturating_add(c.width())) > MAX_INPUTS {
+            bail!(InvalidSpec, "the transform gives more than {MAX_INPUTS} inputs");
         }
         for column in &self.columns {
             if column.source as usize >= features {
@@ -176,9 +179,9 @@ impl Step {
                 knots.len() >= 2 && knots.iter().all(|k| k.is_finite()) && knots.is_sorted()
             }
             Self::OneHot { values } => {
-                (1..=MAX_EXPANSION).contains(&values.len()) && values.iter().all(|v| v.is_finite())
+                (1..=MAX_INPUTS).contains(&values.len()) && values.iter().all(|v| v.is_finite())
             }
-            Self::Hash { buckets } => (1..=MAX_EXPANSION).contains(&(*buckets as usize)),
+            Self::Hash { buckets } => (1..=MAX_INPUTS).contains(&(*buckets as usize)),
             Self::Log1p | Self::IsMissing => true,
         }
     }

@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tiercast_core::{Bundle, Error, EventInput, Scorer, Timestamp};
+use tiercast_core::{Bundle, Error, EventInput, MemberState, Scorer, Timestamp};
 
 /// How far probabilities may differ: tract orders its sums by the machine's vector width.
 pub const TOLERANCE: f32 = 1e-5;
@@ -26,12 +26,15 @@ pub struct MemberVectors {
     pub cases: Vec<MemberCase>,
 }
 
-/// Events as they are sent, and what must come of them.
+/// A member as it is sent, and what must come of it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct MemberCase {
     /// What the case is about.
     pub name: String,
-    /// Events as they are sent, good or bad.
+    /// The member's state as another runtime saved it, in hexadecimal; a new member if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Events as they are sent in one call, good or bad.
     pub events: Vec<Value>,
     /// The moment of the assessment, milliseconds.
     pub now: i64,
@@ -120,11 +123,14 @@ pub fn run(scorer: &Scorer, case: &MemberCase) -> Expect {
 
 fn assess(scorer: &Scorer, case: &MemberCase) -> Result<Expect, Error> {
     let bundle: &Bundle = scorer.bundle();
-    let mut state = bundle.new_member();
-    for event in &case.events {
-        let text = event.to_string();
-        bundle.observe(&mut state, &[EventInput::from_json(text.as_bytes())?])?;
-    }
+    let mut state = match &case.snapshot {
+        Some(hex) => MemberState::restore(&unhex(hex), bundle.schema())?,
+        None => bundle.new_member(),
+    };
+    let texts: Vec<String> = case.events.iter().map(Value::to_string).collect();
+    let events =
+        texts.iter().map(|text| EventInput::from_json(text.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    bundle.observe(&mut state, &events)?;
     let found = scorer.assess(&state, Timestamp::from_ms(case.now)?)?;
     Ok(Expect::Assessment {
         features: found.features.iter().map(|x| format!("{:08x}", x.to_bits())).collect(),
@@ -132,6 +138,19 @@ fn assess(scorer: &Scorer, case: &MemberCase) -> Result<Expect, Error> {
         tier: found.tier,
         standing: serde_json::to_value(found.standing).unwrap_or_default(),
     })
+}
+
+/// Bytes as hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a hexadecimal text; stops at what is none.
+fn unhex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map_while(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 /// Whether two outcomes agree: probabilities within [`TOLERANCE`], everything else exactly.

@@ -1,6 +1,8 @@
 //! The members of the vectors: seeded ones that look like a shop's, and corners that a shop meets once a year.
 
+use anyhow::Result;
 use serde_json::{Value, json};
+use tiercast_core::{Bundle, EventInput, FeatureSchema, MemberState};
 
 /// The moment at which most cases are assessed: 2017-11-15T12:00:00Z.
 pub const NOW: i64 = 1_510_747_200_000;
@@ -12,18 +14,63 @@ const DAY: i64 = 86_400_000;
 pub struct Member {
     /// What the case is about.
     pub name: String,
+    /// The state it starts from, if it has one.
+    pub snapshot: Option<Vec<u8>>,
     /// Events as they are sent.
     pub events: Vec<Value>,
     /// The moment of the assessment.
     pub now: i64,
 }
 
-/// All members of the vectors, always the same.
-pub fn all() -> Vec<Member> {
+/// All members of the vectors, always the same for a bundle.
+///
+/// # Errors
+/// When the bundle does not take the events that it should.
+pub fn all(bundle: &Bundle) -> Result<Vec<Member>> {
     let mut members: Vec<Member> = (0..20).map(seeded).collect();
     members.extend(corners());
     members.extend(mistakes());
-    members
+    members.extend(continued(bundle)?);
+    Ok(members)
+}
+
+/// Members whose first events another runtime saved, and states that no runtime may take.
+fn continued(bundle: &Bundle) -> Result<Vec<Member>> {
+    let saved = |member: &Member, schema: &FeatureSchema, count: usize| -> Result<Vec<u8>> {
+        let texts: Vec<String> = member.events.iter().take(count).map(Value::to_string).collect();
+        let inputs = texts.iter().map(|text| EventInput::from_json(text.as_bytes()));
+        let mut state = MemberState::new(schema);
+        bundle.observe(&mut state, &inputs.collect::<Result<Vec<_>, _>>()?)?;
+        Ok(state.snapshot())
+    };
+    let schema = bundle.schema();
+    let mut members = Vec::new();
+    for seed in [1, 3, 4] {
+        let member = seeded(seed);
+        let half = member.events.len() / 2;
+        let snapshot = Some(saved(&member, schema, half)?);
+        let name = format!("continued, {}", member.name);
+        members.push(Member { name, snapshot, events: member.events[half..].to_vec(), now: member.now });
+    }
+    let member = seeded(1);
+    let whole = saved(&member, schema, 12)?;
+    let mut foreign = schema.spec().clone();
+    foreign.events.currency.code = "EUR".into();
+    let mut bad = |name: &str, snapshot: Vec<u8>| {
+        members.push(Member { name: name.into(), snapshot: Some(snapshot), events: vec![], now: NOW });
+    };
+    let changed = |at: usize, value: u8| {
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        bytes
+    };
+    bad("an empty state", vec![]);
+    bad("a state cut off", whole[..whole.len() / 2].to_vec());
+    bad("a state with a changed byte", changed(40, whole[40] ^ 1));
+    bad("something else", b"{\"events\":[]}".to_vec());
+    bad("a state of the future", changed(3, 9));
+    bad("a state of another currency", saved(&member, &FeatureSchema::compile(foreign)?, 12)?);
+    Ok(members)
 }
 
 /// A seeded member whose events come in any order, some of them twice.
@@ -35,7 +82,12 @@ pub fn seeded(seed: u64) -> Member {
         let again = events[random.below(count) as usize].clone();
         events.push(again);
     }
-    Member { name: format!("seeded {seed}, {count} events"), events, now: NOW - (seed as i64 % 7) * DAY * 13 }
+    Member {
+        snapshot: None,
+        name: format!("seeded {seed}, {count} events"),
+        events,
+        now: NOW - (seed as i64 % 7) * DAY * 13,
+    }
 }
 
 fn event(random: &mut Random, i: u64) -> Value {
@@ -67,7 +119,8 @@ fn event(random: &mut Random, i: u64) -> Value {
 
 fn corners() -> Vec<Member> {
     let buy = |time: i64, minor: i64| json!({"kind": "purchase", "time": time, "amountMinor": minor, "category": "GROCERY"});
-    let case = |name: &str, events: Vec<Value>| Member { name: name.into(), events, now: NOW };
+    let case =
+        |name: &str, events: Vec<Value>| Member { snapshot: None, name: name.into(), events, now: NOW };
     let quarter = 1_506_816_000_000; // 2017-10-01
     vec![
         case("no events", vec![]),
@@ -83,7 +136,11 @@ fn corners() -> Vec<Member> {
         case("exactly on a threshold", vec![buy(NOW - DAY, 25_000)]),
         case("one minor unit below a threshold", vec![buy(NOW - DAY, 24_999)]),
         case("above the highest threshold", vec![buy(NOW - DAY, 9_999_999)]),
-        case("the largest amount", vec![buy(NOW - DAY, 1_000_000_000_000_000)]),
+        case(
+            "a hundred times the largest amount",
+            (0..100).map(|i| buy(NOW - DAY - i, 100_000_000_000)).collect(),
+        ),
+        case("the largest amount", vec![buy(NOW - DAY, 100_000_000_000)]),
         case(
             "returns exceed purchases",
             vec![buy(NOW - 2 * DAY, 1000), json!({"kind": "return", "time": NOW - DAY, "amount": "25.00"})],
@@ -117,7 +174,12 @@ fn corners() -> Vec<Member> {
 }
 
 fn mistakes() -> Vec<Member> {
-    let case = |name: &str, event: Value| Member { name: name.into(), events: vec![event], now: NOW };
+    let case = |name: &str, event: Value| Member {
+        snapshot: None,
+        name: name.into(),
+        events: vec![event],
+        now: NOW,
+    };
     let mut members = vec![
         case("not an object", json!("purchase")),
         case("no time", json!({"kind": "purchase"})),
@@ -143,12 +205,23 @@ fn mistakes() -> Vec<Member> {
         case("an item of 257 bytes", json!({"kind": "purchase", "time": NOW, "item": "x".repeat(257)})),
     ];
     let good = json!({"kind": "purchase", "time": NOW});
-    members.push(Member { name: "an assessment before 1970".into(), events: vec![good.clone()], now: -5 });
+    members.push(Member {
+        snapshot: None,
+        name: "an assessment before 1970".into(),
+        events: vec![good.clone()],
+        now: -5,
+    });
     let many = (0..300).map(|i| json!({"kind": "purchase", "time": NOW - i * 1000})).collect();
-    members.push(Member { name: "older than what was forgotten".into(), events: many, now: NOW });
+    members.push(Member {
+        snapshot: None,
+        name: "older than what was forgotten".into(),
+        events: many,
+        now: NOW,
+    });
     let forward: Vec<Value> =
         (0..300).map(|i| json!({"kind": "purchase", "time": NOW - 400_000 + i * 1000})).collect();
     members.push(Member {
+        snapshot: None,
         name: "an assessment at a moment that was forgotten".into(),
         events: forward,
         now: NOW - 399_000,

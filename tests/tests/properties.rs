@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 use tiercast_core::{
-    Bundle, Event, EventInput, FeatureSchema, MemberState, Observed, Scalar, Timestamp, net_spend,
+    Bundle, Event, EventInput, FeatureSchema, MemberState, Observed, Scalar, Scorer, Timestamp, net_spend,
 };
 use tiercast_tests::{members, read};
 
@@ -30,8 +30,8 @@ fn any_event() -> impl Strategy<Value = EventInput<'static>> {
     )
         .prop_map(|(kind, time, amount, discount, item, category, order, id)| {
             let mut event = EventInput::new(kind, Scalar::Int(members::NOW + time));
-            event.amount_minor = Some(amount);
-            event.discount_minor = Some(discount);
+            event.amount_minor = Some(Scalar::Int(amount));
+            event.discount_minor = Some(Scalar::Int(discount));
             event.item = item.map(Into::into);
             event.category = category.map(Into::into);
             event.order = order.map(Into::into);
@@ -49,62 +49,82 @@ fn bits(schema: &FeatureSchema, state: &MemberState, now: i64) -> Vec<u32> {
     schema.features_at(state, now).unwrap().iter().map(|x| x.to_bits()).collect()
 }
 
-/// Events without identities: which of two events with the same identity stays does depend on arrival.
-fn anonymous() -> impl Strategy<Value = Vec<EventInput<'static>>> {
-    let event = any_event().prop_map(|event| EventInput { id: None, ..event });
-    prop::collection::vec(event, 0..120)
+/// The history as its documentation defines it: in canonical order, the earlier of two with the same identity.
+fn reference(events: &[Event]) -> Vec<Event> {
+    let mut events = events.to_vec();
+    events.sort_unstable();
+    let mut known = std::collections::BTreeSet::new();
+    events.retain(|event| event.id == 0 || known.insert(event.id));
+    events
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_of_arrival_never_matters(inputs in anonymous(), seed in any::<u64>()) {
+    fn the_order_of_arrival_never_matters(inputs in prop::collection::vec(any_event(), 0..200), seed in any::<u64>()) {
         let bundle = bundle();
         let schema = bundle.schema();
-        let mut events = validated(schema, &inputs);
+        let events = validated(schema, &inputs);
         let mut arrived = bundle.new_member();
         for event in shuffled(&events, seed) {
-            arrived.observe(event).unwrap();
+            arrived.observe(event);
         }
-        events.sort_unstable();
-        let mut sorted = bundle.new_member();
-        for event in events {
-            sorted.observe(event).unwrap();
+        let mut folded = bundle.new_member();
+        for event in reference(&events) {
+            prop_assert_eq!(folded.observe(event), Observed::Added);
         }
-        prop_assert_eq!(bits(schema, &arrived, members::NOW), bits(schema, &sorted, members::NOW));
-        prop_assert_eq!(arrived, sorted);
+        prop_assert_eq!(bits(schema, &arrived, members::NOW), bits(schema, &folded, members::NOW));
+        prop_assert_eq!(arrived, folded);
     }
 
     #[test]
-    fn one_at_a_time_is_the_same_as_all_at_once(inputs in prop::collection::vec(any_event(), 0..60)) {
+    fn the_order_inside_a_call_never_matters(inputs in prop::collection::vec(any_event(), 0..400), seed in any::<u64>()) {
+        // More events than the history keeps, so that forgetting is part of it.
         let bundle = bundle();
-        let mut at_once = bundle.new_member();
-        bundle.observe(&mut at_once, &inputs).unwrap();
-        let mut one_by_one = bundle.new_member();
+        let (mut one, mut other) = (bundle.new_member(), bundle.new_member());
+        bundle.observe(&mut one, &inputs).unwrap();
+        bundle.observe(&mut other, &shuffled(&inputs, seed)).unwrap();
+        prop_assert_eq!(one, other);
+    }
+
+    #[test]
+    fn looking_changes_nothing(inputs in prop::collection::vec(any_event(), 0..60)) {
+        let scorer = Scorer::load(&read(FIXTURE).unwrap()).unwrap();
+        let (mut watched, mut alone) = (scorer.bundle().new_member(), scorer.bundle().new_member());
         for input in &inputs {
-            bundle.observe(&mut one_by_one, std::slice::from_ref(input)).unwrap();
-            // Looking at the features in between changes nothing.
-            bits(bundle.schema(), &one_by_one, members::NOW);
+            let now = Timestamp::from_ms(members::NOW).unwrap();
+            let first = scorer.assess(&watched, now).unwrap();
+            prop_assert_eq!(first.probabilities, scorer.assess(&watched, now).unwrap().probabilities);
+            scorer.bundle().observe(&mut watched, std::slice::from_ref(input)).unwrap();
+            scorer.bundle().observe(&mut alone, std::slice::from_ref(input)).unwrap();
         }
-        prop_assert_eq!(at_once, one_by_one);
+        prop_assert_eq!(watched, alone);
     }
 
     #[test]
-    fn no_feature_sees_an_event_after_now(inputs in anonymous(), ago in 0_i64..500) {
+    fn no_feature_sees_an_event_after_now(inputs in prop::collection::vec(any_event(), 0..400), ago in 0_i64..500) {
         let bundle = bundle();
-        let now = members::NOW - ago * 86_400_000;
-        let all = validated(bundle.schema(), &inputs);
+        let now = Timestamp::from_ms(members::NOW - ago * 86_400_000).unwrap();
+        let all = reference(&validated(bundle.schema(), &inputs));
         let mut whole = bundle.new_member();
         let mut known = bundle.new_member();
         for event in all {
-            whole.observe(event).unwrap();
-            if event.time.ms() <= now {
-                known.observe(event).unwrap();
+            whole.observe(event);
+            if event.time <= now {
+                known.observe(event);
             }
         }
-        prop_assert_eq!(bits(bundle.schema(), &whole, now), bits(bundle.schema(), &known, now));
-        let now = Timestamp::from_ms(now).unwrap();
+        let expected = bits(bundle.schema(), &known, now.ms());
+        match bundle.schema().features_at(&whole, now) {
+            Ok(features) => prop_assert_eq!(features.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), expected),
+            // What was pushed out by later events cannot be known, and is not guessed.
+            Err(e) => {
+                prop_assert_eq!(e.code(), "too_late");
+                prop_assert!(inputs.len() > bundle.schema().spec().capacity as usize);
+                return Ok(());
+            }
+        }
         let currency = &bundle.schema().spec().events.currency;
         prop_assert_eq!(
             bundle.rules().standing(&whole, now, currency),
@@ -117,10 +137,9 @@ proptest! {
         let bundle = bundle();
         let mut state = bundle.new_member();
         for event in validated(bundle.schema(), &inputs) {
-            // A history longer than the capacity may refuse what is too late; the rest is kept.
-            let _ = state.observe(event);
+            state.observe(event);
         }
-        let restored = MemberState::restore(&state.snapshot(bundle.schema()), bundle.schema()).unwrap();
+        let restored = MemberState::restore(&state.snapshot(), bundle.schema()).unwrap();
         prop_assert_eq!(&restored, &state);
         prop_assert!(state.len() <= bundle.schema().spec().capacity as usize);
     }
@@ -134,7 +153,7 @@ proptest! {
         event.id = Some("known".into());
         bundle.observe(&mut state, std::slice::from_ref(&event)).unwrap();
         let before = state.clone();
-        event.amount_minor = Some(1);
+        event.time = Scalar::Int(members::NOW + 60 * 86_400_000);
         prop_assert_eq!(bundle.observe(&mut state, &[event]).unwrap(), [Observed::Duplicate]);
         prop_assert_eq!(state, before);
     }
@@ -154,11 +173,11 @@ proptest! {
     }
 
     #[test]
-    fn the_distance_to_the_next_tier_is_exact(inputs in anonymous()) {
+    fn the_distance_to_the_next_tier_is_exact(inputs in prop::collection::vec(any_event(), 0..120)) {
         let bundle = bundle();
         let mut state = bundle.new_member();
         for event in validated(bundle.schema(), &inputs) {
-            state.observe(event).unwrap();
+            state.observe(event);
         }
         let now = Timestamp::from_ms(members::NOW).unwrap();
         let currency = &bundle.schema().spec().events.currency;
@@ -189,23 +208,43 @@ fn forgotten_events_still_count_over_the_whole_history() {
     let mut state = MemberState::new(&schema);
     for day in 0..10 {
         let mut event = EventInput::new("purchase", Scalar::Int(day * 86_400_000));
-        event.amount_minor = Some(150);
-        state.observe(event.validate(&schema.spec().events).unwrap()).unwrap();
+        event.amount_minor = Some(Scalar::Int(150));
+        state.observe(event.validate(&schema.spec().events).unwrap());
     }
     let now = Timestamp::from_ms(10 * 86_400_000).unwrap();
     assert_eq!(schema.features_at(&state, now).unwrap(), [10.0, 15.0, 10.0, 1.0, 4.0]);
     assert!(schema.sees_too_little(&state, now), "the last week has lost three of its seven events");
     let late = EventInput::new("purchase", Scalar::Int(86_400_000)).validate(&schema.spec().events).unwrap();
-    assert_eq!(state.observe(late).unwrap_err().code(), "too_late");
+    assert_eq!(state.observe(late), Observed::TooLate);
     let past = Timestamp::from_ms(86_400_000).unwrap();
     assert_eq!(schema.features_at(&state, past).unwrap_err().code(), "too_late");
 }
 
-fn shuffled(events: &[Event], mut seed: u64) -> Vec<Event> {
-    let mut events = events.to_vec();
-    for i in (1..events.len()).rev() {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        events.swap(i, (seed >> 33) as usize % (i + 1));
+#[test]
+fn a_standing_counts_what_was_forgotten_or_says_that_it_cannot() {
+    let bundle = bundle();
+    let currency = &bundle.schema().spec().events.currency;
+    let capacity = i64::from(bundle.schema().spec().capacity);
+    let now = Timestamp::from_ms(members::NOW).unwrap();
+    let (start, _) = bundle.rules().period.around(now);
+    for (first, exact) in [(start.ms(), true), (start.ms() - 1, false)] {
+        let mut state = bundle.new_member();
+        for i in 0..capacity + 10 {
+            let mut event = EventInput::new("purchase", Scalar::Int(first + i));
+            event.amount_minor = Some(Scalar::Int(100));
+            state.observe(event.validate(&bundle.schema().spec().events).unwrap());
+        }
+        let standing = bundle.rules().standing(&state, now, currency);
+        assert_eq!(standing.exact, exact);
+        assert!(!exact || standing.spend_minor == (capacity + 10) * 100, "{}", standing.spend_minor);
     }
-    events
+}
+
+fn shuffled<T: Clone>(items: &[T], mut seed: u64) -> Vec<T> {
+    let mut items = items.to_vec();
+    for i in (1..items.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(i, (seed >> 33) as usize % (i + 1));
+    }
+    items
 }

@@ -1,11 +1,14 @@
-//! Any ONNX model through tract, under one contract: `[N, inputs]` floats in, `[N, tiers]` probabilities out.
+//! Any ONNX model through tract, under one contract: `features` `[N, inputs]` in, `probabilities` `[N, tiers]` out.
 
 use alloc::{collections::BTreeSet, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt;
 
 use tract_onnx::{pb, prelude::*};
 
-use crate::error::{self, Error, ErrorKind, Result};
+use crate::{
+    error::{self, Error, ErrorKind, Result},
+    tasks::tier::are_probabilities,
+};
 
 /// A loaded model, ready to run.
 pub struct Model {
@@ -24,8 +27,9 @@ impl Model {
             Error::new(ErrorKind::InvalidModel, alloc::format!("the ONNX model cannot be loaded: {e:#}"))
         })?;
         let model = Self { plan, inputs, outputs };
-        // One row shows whether the shapes keep the contract.
-        model.run(&alloc::vec![0.0; inputs]).map_err(|e| Error::new(ErrorKind::InvalidModel, e.message()))?;
+        // Two rows show whether the shapes keep the contract, and whether the batch is free.
+        let rows = alloc::vec![0.0; 2 * inputs];
+        model.run(&rows).map_err(|e| Error::new(ErrorKind::InvalidModel, e.message()))?;
         Ok(model)
     }
 
@@ -53,11 +57,10 @@ impl Model {
                 self.outputs
             );
         }
-        for row in probabilities.chunks(self.outputs) {
-            let sum: f32 = row.iter().sum();
-            if row.iter().any(|p| !(-1e-6..=1.0 + 1e-6).contains(p)) || !(0.999..=1.001).contains(&sum) {
-                error::bail!(ModelFailed, "the model gave {row:?}, which are not probabilities");
-            }
+        if let Some(row) =
+            probabilities.chunks(self.outputs).find(|row| !are_probabilities(row, self.outputs))
+        {
+            error::bail!(ModelFailed, "the model gave {row:?}, which are not probabilities");
         }
         Ok(probabilities)
     }
@@ -73,32 +76,59 @@ impl Model {
 fn optimise(onnx: &[u8], inputs: usize) -> TractResult<Arc<TypedRunnableModel>> {
     let tract = tract_onnx::onnx();
     let proto = tract.proto_model_for_read(&mut &*onnx)?;
-    check_names(&proto)?;
+    let output = check_graph(&proto)?;
     let model = tract.model_for_proto_model(&proto)?;
+    let outlet = model.output_outlets()?.get(output).copied();
     let batch = model.symbols.sym("N");
     model
+        .with_output_outlets(outlet.as_slice())?
         .with_input_fact(0, f32::fact([batch.to_dim(), inputs.to_dim()]).into())?
         .into_optimized()?
         .into_runnable()
 }
 
-/// tract panics on a graph that names a value which nothing produces; a panic would end a wasm instance.
-fn check_names(proto: &pb::ModelProto) -> Result<()> {
-    let Some(graph) = proto.graph.as_ref().filter(|g| !g.input.is_empty() && !g.output.is_empty()) else {
-        error::bail!(InvalidModel, "the file has no graph with an input and an output");
+/// Finds the output, and refuses what breaks the contract and what tract panics on: names that nothing produces, tensors of unusual types,
+/// graphs inside of nodes. A panic would end a wasm instance.
+fn check_graph(proto: &pb::ModelProto) -> Result<usize> {
+    let Some(graph) = proto.graph.as_ref() else { error::bail!(InvalidModel, "the file has no graph") };
+    let given: BTreeSet<&String> = graph.initializer.iter().map(|tensor| &tensor.name).collect();
+    let fed: Vec<&String> =
+        graph.input.iter().map(|i| &i.name).filter(|name| !given.contains(name)).collect();
+    let output = graph.output.iter().position(|output| output.name == "probabilities");
+    let (["features"], Some(output)) = (&*fed.iter().map(|name| name.as_str()).collect::<Vec<_>>(), output)
+    else {
+        error::bail!(
+            InvalidModel,
+            "the graph's input must be \"features\" and an output \"probabilities\"; found input {fed:?}"
+        );
     };
-    let given = graph.initializer.iter().map(|tensor| &tensor.name);
-    let fed = graph.input.iter().map(|input| &input.name);
     let made = graph.node.iter().flat_map(|node| &node.output);
-    let known: BTreeSet<&String> = given.chain(fed).chain(made).collect();
+    let known: BTreeSet<&String> = given.into_iter().chain(fed).chain(made).collect();
     let wanted = graph.node.iter().flat_map(|node| &node.input).filter(|name| !name.is_empty());
-    if let Some(name) =
-        wanted.chain(graph.output.iter().map(|output| &output.name)).find(|name| !known.contains(name))
+    if let Some(name) = wanted.chain(graph.output.iter().map(|o| &o.name)).find(|name| !known.contains(name))
     {
         error::bail!(InvalidModel, "nothing in the graph produces {name:?}");
     }
-    Ok(())
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let mut tensors = graph.initializer.iter().chain(attributes().filter_map(|a| a.t.as_ref()));
+    if let Some(tensor) = tensors.find(|tensor| !NUMBERS.contains(&tensor.data_type)) {
+        error::bail!(
+            InvalidModel,
+            "tensor {:?} has type {}, which is not a number's",
+            tensor.name,
+            tensor.data_type
+        );
+    }
+    if attributes().any(|a| {
+        a.g.is_some() || !a.graphs.is_empty() || !a.sparse_tensors.is_empty() || !a.tensors.is_empty()
+    }) {
+        error::bail!(InvalidModel, "a node has a graph inside; loops and conditions are not supported");
+    }
+    Ok(output)
 }
+
+/// ONNX's codes for float, int32, int64 and double.
+const NUMBERS: [i32; 4] = [1, 6, 7, 11];
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -170,7 +170,7 @@ impl Formula {
             units += i128::from(value.units(event));
         }
         for totals in self.forgotten(state) {
-            count += totals.count;
+            count = u64::saturating_add(count, totals.count);
             units += value.forgotten_units(totals);
         }
         (count, value.major_sum(units))

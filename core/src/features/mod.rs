@@ -42,7 +42,7 @@ pub struct FeatureSchema {
     spec: FeatureSpec,
     formulas: Vec<Formula>,
     hash: [u8; 32],
-    events_hash: [u8; 8],
+    money_hash: [u8; 8],
 }
 
 impl FeatureSchema {
@@ -68,9 +68,9 @@ impl FeatureSchema {
         }
         let formulas =
             spec.features.iter().map(|f| Formula::compile(f, &spec.events)).collect::<Result<_>>()?;
-        let events_hash = sha256_prefix(&json(&spec.events));
+        let money_hash = sha256_prefix(&json(&spec.events.currency));
         let hash = Sha256::new().chain_update(FORMULAS).chain_update(json(&spec)).finalize().into();
-        Ok(Self { spec, formulas, hash, events_hash })
+        Ok(Self { spec, formulas, hash, money_hash })
     }
 
     /// The declaration.
@@ -103,8 +103,8 @@ impl FeatureSchema {
         hex(&self.hash)
     }
 
-    pub(crate) fn events_hash(&self) -> [u8; 8] {
-        self.events_hash
+    pub(crate) fn money_hash(&self) -> [u8; 8] {
+        self.money_hash
     }
 
     /// Computes the features as they were known at `now`: only events at or before it count.
@@ -112,7 +112,8 @@ impl FeatureSchema {
     /// Values are 64-bit inside and rounded once to `f32`; NaN means missing.
     ///
     /// # Errors
-    /// `too_late` when `now` lies before events that the state has already forgotten.
+    /// `too_late` when the state holds events after `now` and has already forgotten some; `schema_mismatch` when its
+    /// amounts are in another currency.
     pub fn features_at(&self, state: &MemberState, now: Timestamp) -> Result<Vec<f32>> {
         let mut out = alloc::vec![0.0; self.len()];
         self.features_into(state, now, &mut out)?;
@@ -122,15 +123,18 @@ impl FeatureSchema {
     /// [`FeatureSchema::features_at`] into a slice of [`FeatureSchema::len`] values.
     ///
     /// # Errors
-    /// `too_late` as above, `invalid_input` for a slice of another length; the slice is then as it was.
+    /// As above, and `invalid_input` for a slice of another length; the slice is then as it was.
     pub fn features_into(&self, state: &MemberState, now: Timestamp, out: &mut [f32]) -> Result<()> {
         if out.len() != self.len() {
             bail!(InvalidInput, "room for {} features; the schema has {}", out.len(), self.len());
         }
-        if state.forgot_since(now.ms() + 1) {
+        if state.money != self.money_hash {
+            bail!(SchemaMismatch, "the member's history is in another currency; observe the events again");
+        }
+        if !state.knows(now) {
             bail!(
                 TooLate,
-                "the history at {now} is gone: newer events have already been forgotten; raise `capacity`"
+                "the history at {now} is gone: later events have pushed out earlier ones; raise `capacity`"
             );
         }
         for (slot, formula) in out.iter_mut().zip(&self.formulas) {
@@ -141,16 +145,26 @@ impl FeatureSchema {
         Ok(())
     }
 
-    /// Whether some feature's window reaches back to events that were forgotten.
+    /// Whether some feature reaches back to events that were forgotten, and cannot use their totals.
     pub fn sees_too_little(&self, state: &MemberState, now: Timestamp) -> bool {
         self.spec
             .features
             .iter()
-            .filter_map(|feature| {
-                let reach = feature.window?.ms() + feature.skip.map_or(0, |skip| skip.ms());
-                Some(now.ms() - reach + 1)
-            })
+            .filter_map(|feature| feature.reach(now))
             .any(|from| state.forgot_since(from))
+    }
+}
+
+impl FeatureDecl {
+    /// The time of the oldest event that must be in the log; none if totals serve.
+    fn reach(&self, now: Timestamp) -> Option<i64> {
+        let totals_serve = matches!(self.op, Op::Count | Op::Sum | Op::Mean | Op::Recency | Op::Tenure);
+        match (self.window, self.skip) {
+            _ if self.op == Op::Calendar => None,
+            (Some(window), skip) => Some(now.ms() - window.ms() - skip.map_or(0, |skip| skip.ms()) + 1),
+            (None, None) if totals_serve => None,
+            (None, _) => Some(0),
+        }
     }
 }
 

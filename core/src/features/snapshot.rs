@@ -1,8 +1,8 @@
 //! A member's history as bytes: what the browser stores, what the edge is sent.
 //!
-//! Layout: `TCS`, a version byte, the hash of the event rules (8 bytes), a postcard body, and the hash of all
-//! that (4 bytes). About 30 bytes an event. A snapshot survives a change of features; it does not survive a
-//! change of currency or of custom kinds, which would change what its events mean.
+//! Layout: `TCS`, a version byte, the hash of the currency (8 bytes), a postcard body, and the hash of all that
+//! (4 bytes). About 35 bytes an event. A snapshot survives a change of features and of custom kinds; it does not
+//! survive a change of currency, which would change what its amounts mean.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
@@ -13,7 +13,7 @@ use super::{
     state::{Forgotten, KindTotals, MemberState},
 };
 use crate::{
-    error::{Error, ErrorKind, Result, bail},
+    error::{Result, bail},
     event::{Event, EventKind},
     time::Timestamp,
 };
@@ -46,13 +46,13 @@ struct Record {
     #[serde(with = "postcard::fixint::le")]
     channel: u32,
     quantity: u32,
-    amount: u64,
-    discount: u64,
+    amount: i64,
+    discount: i64,
 }
 
 impl MemberState {
     /// Writes the history as bytes.
-    pub fn snapshot(&self, schema: &FeatureSchema) -> Vec<u8> {
+    pub fn snapshot(&self) -> Vec<u8> {
         let mut previous = 0;
         let body = Body {
             newest_forgotten: self.forgotten.newest.map(|event| Record::of(&event, &mut 0)),
@@ -61,7 +61,7 @@ impl MemberState {
         };
         let mut bytes = Vec::from(MAGIC.as_slice());
         bytes.push(VERSION);
-        bytes.extend_from_slice(&schema.events_hash());
+        bytes.extend_from_slice(&self.money);
         // Plain data into a growing buffer: postcard has nothing to refuse here.
         bytes.extend(postcard::to_allocvec(&body).unwrap_or_default());
         let check = checksum(&bytes);
@@ -74,7 +74,7 @@ impl MemberState {
     /// A snapshot of a larger capacity is cut to the schema's, oldest events first.
     ///
     /// # Errors
-    /// `state_version` for another version, `schema_mismatch` for other event rules, `invalid_state` for
+    /// `state_version` for another version, `schema_mismatch` for another currency, `invalid_state` for
     /// anything that `snapshot` could not have written.
     pub fn restore(bytes: &[u8], schema: &FeatureSchema) -> Result<Self> {
         let Some((head, rest)) = bytes.split_at_checked(HEAD) else {
@@ -102,16 +102,14 @@ impl MemberState {
         if check != checksum(bytes.get(..HEAD + body.len()).unwrap_or_default()) {
             bail!(InvalidState, "the snapshot's check sum does not fit: it was changed or cut off");
         }
-        if rules != schema.events_hash() {
-            bail!(
-                SchemaMismatch,
-                "the snapshot was made under another currency or other custom kinds; observe the events again"
-            );
+        if rules != schema.money_hash() {
+            bail!(SchemaMismatch, "the snapshot was made under another currency; observe the events again");
         }
-        let body: Body = postcard::from_bytes(body).map_err(|e| {
-            Error::new(ErrorKind::InvalidState, alloc::format!("the snapshot cannot be decoded: {e}"))
-        })?;
-        Self::from_body(body, schema)
+        match postcard::take_from_bytes::<Body>(body) {
+            Ok((body, [])) => Self::from_body(body, schema),
+            Ok(_) => bail!(InvalidState, "the snapshot has bytes behind its end"),
+            Err(e) => bail!(InvalidState, "the snapshot cannot be decoded: {e}"),
+        }
     }
 
     fn from_body(body: Body, schema: &FeatureSchema) -> Result<Self> {
@@ -119,22 +117,31 @@ impl MemberState {
         let log = body.log.iter().map(|r| r.event(&mut previous)).collect::<Result<VecDeque<_>>>()?;
         let newest = body.newest_forgotten.map(|r| r.event(&mut 0)).transpose()?;
         let ordered = newest.iter().chain(&log).is_sorted();
-        let kinds_ordered = body.totals.is_sorted_by(|a, b| a.kind < b.kind);
-        if !ordered || !kinds_ordered || newest.is_none() != body.totals.is_empty() {
-            bail!(InvalidState, "the snapshot's events are not in order");
+        let mut ids: Vec<u64> = log.iter().map(|event| event.id).filter(|&id| id != 0).collect();
+        ids.sort_unstable();
+        let distinct = ids.is_sorted_by(|a, b| a < b);
+        if !ordered || !distinct || !are_sound(&body.totals, newest.as_ref()) {
+            bail!(InvalidState, "the snapshot holds what no history can");
         }
-        let mut state = Self {
-            capacity: schema.spec().capacity as usize,
-            log,
-            forgotten: Forgotten { newest, totals: body.totals },
-        };
-        while state.log.len() > state.capacity {
-            if let Some(oldest) = state.log.pop_front() {
-                state.forgotten.add(oldest);
-            }
-        }
+        let mut state =
+            Self { log, forgotten: Forgotten { newest, totals: body.totals }, ..Self::new(schema) };
+        state.forget();
         Ok(state)
     }
+}
+
+/// Whether totals could be those of forgotten events of which `newest` is the last.
+fn are_sound(totals: &[KindTotals], newest: Option<&Event>) -> bool {
+    const MOST: u64 = 1 << 40;
+    let Some(newest) = newest else { return totals.is_empty() };
+    let each = totals.iter().all(|t| {
+        (1..=MOST).contains(&t.count)
+            && t.amount >= 0
+            && t.discount >= 0
+            && t.first <= t.last
+            && t.last <= newest.time
+    });
+    each && totals.is_sorted_by(|a, b| a.kind < b.kind) && totals.iter().any(|t| t.last == newest.time)
 }
 
 impl Record {
@@ -150,13 +157,13 @@ impl Record {
             category: event.category,
             channel: event.channel,
             quantity: event.quantity,
-            amount: event.amount.unsigned_abs(),
-            discount: event.discount.unsigned_abs(),
+            amount: event.amount,
+            discount: event.discount,
         }
     }
 
     fn event(&self, previous: &mut i64) -> Result<Event> {
-        let money = |minor: u64| i64::try_from(minor).ok().filter(|m| *m <= crate::money::MAX_MINOR);
+        let money = |minor: i64| Some(minor).filter(|m| (0..=crate::money::MAX_MINOR).contains(m));
         let time = i64::try_from(self.after)
             .ok()
             .and_then(|after| previous.checked_add(after))

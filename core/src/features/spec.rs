@@ -50,6 +50,9 @@ pub struct FeatureDecl {
 }
 
 /// The formulas. `v` is the value named by `of`; sums run over the matching events in the window.
+///
+/// Over the whole history, `recency`, `tenure`, `count`, `sum` and `mean` include forgotten events; the others see the
+/// events that are kept, and an assessment warns when that makes a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

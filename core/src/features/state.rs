@@ -1,22 +1,22 @@
 //! What is kept of a member: a bounded log of events in canonical order, and totals of those it had to forget.
 //!
 //! Invariant: the state after any set of events does not depend on the order in which they arrived, as long as
-//! none was refused as too late. [`MemberState::observe`] is the only mutation.
+//! none came too late. [`MemberState::observe`] is the only mutation.
 //!
-//! - **Duplicates.** An event whose identity is in the log is ignored; the first one stays. Events without an
-//!   identity always count.
-//! - **Out of order.** An event is put where its time belongs. One that is older than the newest forgotten
-//!   event is refused (`too_late`), because the history around it is gone.
-//! - **Memory.** At most `capacity` events of 64 bytes, and one record of 64 bytes for each kind of event.
+//! - **Duplicates.** Of two events with the same identity the earlier one stays (in canonical order), whichever
+//!   arrived first. Events without an identity always count.
+//! - **Out of order.** An event is put where its time belongs. One that is older than the newest forgotten event is
+//!   left out and reported as [`Observed::TooLate`], because the history around it is gone; so is an event that was
+//!   forgotten and is sent again.
+//! - **Memory.** At most `capacity` events of 64 bytes (allocated to the next power of two), and 56 bytes for each kind
+//!   of event. Taking an event in compares its identity with those kept: time linear in the history.
 
 use alloc::{collections::VecDeque, vec::Vec};
-use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::FeatureSchema;
 use crate::{
-    error::{Result, bail},
     event::{Event, EventKind},
     time::Timestamp,
 };
@@ -27,14 +27,18 @@ use crate::{
 pub enum Observed {
     /// It is part of the history now.
     Added,
-    /// Its identity was known; nothing changed.
+    /// Its identity was known; the earlier of the two events stays.
     Duplicate,
+    /// It is older than what was already forgotten; nothing changed.
+    TooLate,
 }
 
 /// A member's history, bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberState {
     pub(super) capacity: usize,
+    /// The currency of its amounts, as a hash.
+    pub(super) money: [u8; 8],
     pub(super) log: VecDeque<Event>,
     pub(super) forgotten: Forgotten,
 }
@@ -60,44 +64,51 @@ pub(super) struct KindTotals {
 }
 
 impl MemberState {
-    /// An empty history with the schema's capacity.
+    /// An empty history with the schema's capacity and currency.
     pub fn new(schema: &FeatureSchema) -> Self {
-        Self::with_capacity(schema.spec().capacity)
+        Self {
+            capacity: schema.spec().capacity as usize,
+            money: schema.money_hash(),
+            log: VecDeque::new(),
+            forgotten: Forgotten::default(),
+        }
     }
 
-    pub(super) fn with_capacity(capacity: u32) -> Self {
-        Self { capacity: capacity as usize, log: VecDeque::new(), forgotten: Forgotten::default() }
-    }
-
-    /// Takes one event into the history.
-    ///
-    /// # Errors
-    /// `too_late` when it is older than the newest event already forgotten; the state is then as it was.
-    pub fn observe(&mut self, event: Event) -> Result<Observed> {
-        if self.forgotten.newest.is_some_and(|newest| event <= newest) {
-            bail!(
-                TooLate,
-                "the event of {} is older than the {} events kept for this member; raise `capacity` or send events sooner",
-                event.time,
-                self.capacity
-            );
-        }
-        if event.id != 0 && self.log.iter().any(|known| known.id == event.id) {
-            return Ok(Observed::Duplicate);
-        }
-        match self.log.back().map(|last| last.cmp(&event)) {
-            Some(Ordering::Greater) => {
-                let at = self.log.partition_point(|known| *known <= event);
-                self.log.insert(at, event);
+    /// Takes one event into the history, and says what became of it.
+    pub fn observe(&mut self, event: Event) -> Observed {
+        let forgotten = self.forgotten.newest.is_some_and(|newest| event <= newest);
+        let known = (event.id != 0).then(|| self.log.iter().position(|known| known.id == event.id)).flatten();
+        if let Some(at) = known {
+            if !forgotten && self.log.get(at).is_some_and(|known| event < *known) {
+                self.log.remove(at);
+                self.insert(event);
             }
-            _ => self.log.push_back(event),
+            return Observed::Duplicate;
         }
+        if forgotten {
+            return Observed::TooLate;
+        }
+        self.insert(event);
+        self.forget();
+        Observed::Added
+    }
+
+    fn insert(&mut self, event: Event) {
+        if self.log.back().is_none_or(|last| *last <= event) {
+            self.log.push_back(event);
+        } else {
+            let at = self.log.partition_point(|known| *known <= event);
+            self.log.insert(at, event);
+        }
+    }
+
+    /// Forgets the oldest events beyond the capacity.
+    pub(super) fn forget(&mut self) {
         while self.log.len() > self.capacity {
             if let Some(oldest) = self.log.pop_front() {
                 self.forgotten.add(oldest);
             }
         }
-        Ok(Observed::Added)
     }
 
     /// The events kept, in canonical order.
@@ -113,6 +124,25 @@ impl MemberState {
     /// Whether no event was ever observed.
     pub fn is_empty(&self) -> bool {
         self.log.is_empty() && self.forgotten.newest.is_none()
+    }
+
+    /// Whether the features at `now` can still be computed exactly: an event after `now` may have pushed out one before
+    /// it, so nothing may have been forgotten once the history reaches beyond `now`.
+    pub fn knows(&self, now: Timestamp) -> bool {
+        self.forgotten.newest.is_none() || self.last_time().is_none_or(|last| last <= now)
+    }
+
+    /// Net spend of the forgotten events since `start`, and whether that is all that is known to have happened since.
+    pub(crate) fn forgotten_spend(&self, start: Timestamp) -> (i64, bool) {
+        let of = |kind| self.forgotten.totals.iter().filter(move |t| t.kind == kind && t.last >= start);
+        let money = of(EventKind::Purchase).chain(of(EventKind::Return));
+        let exact = money.clone().all(|totals| totals.first >= start);
+        let spend =
+            money.filter(|totals| totals.first >= start).fold(0_i64, |spend, totals| match totals.kind {
+                EventKind::Return => spend.saturating_sub(totals.amount),
+                _ => spend.saturating_add(totals.amount),
+            });
+        (spend, exact)
     }
 
     /// The time of the newest event.
@@ -141,7 +171,7 @@ impl MemberState {
 }
 
 impl Forgotten {
-    pub(super) fn add(&mut self, event: Event) {
+    fn add(&mut self, event: Event) {
         self.newest = Some(event);
         let at = match self.totals.binary_search_by_key(&event.kind, |totals| totals.kind) {
             Ok(at) => at,
@@ -152,10 +182,10 @@ impl Forgotten {
         };
         if let Some(totals) = self.totals.get_mut(at) {
             totals.last = event.time;
-            totals.count += 1;
+            totals.count = totals.count.saturating_add(1);
             totals.amount = totals.amount.saturating_add(event.amount);
             totals.discount = totals.discount.saturating_add(event.discount);
-            totals.quantity += u64::from(event.quantity);
+            totals.quantity = totals.quantity.saturating_add(u64::from(event.quantity));
         }
     }
 }

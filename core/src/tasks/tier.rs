@@ -8,8 +8,8 @@ use crate::{
     error::{Result, bail},
     event::{Event, EventKind},
     features::MemberState,
-    money::Currency,
-    time::{Period, Timestamp},
+    money::{Currency, MAX_SUM},
+    time::{DAY_MS, Period, Timestamp},
 };
 
 /// The most tiers a shop can have.
@@ -47,6 +47,8 @@ pub struct Standing {
     pub spend: String,
     /// The same in minor units.
     pub spend_minor: i64,
+    /// False if events of this period may have been forgotten, so that the spend may be incomplete.
+    pub exact: bool,
     /// First day of the period.
     pub period_start: String,
     /// Last day of the period.
@@ -77,9 +79,9 @@ pub struct NextTier {
 pub enum Decode {
     /// The most probable tier, the lower one on a tie: best for accuracy.
     Argmax,
-    /// The lowest tier that is reached with probability one half or more: best for absolute error.
+    /// The lowest tier k with P(tier ≤ k) ≥ ½: best for absolute error.
     Median,
-    /// The expected tier, rounded half up: best for squared error.
+    /// The expected tier, rounded half down: best for squared error.
     Expected,
 }
 
@@ -101,8 +103,13 @@ impl TierRules {
                 self.thresholds().collect::<Vec<_>>()
             );
         }
-        if matches!(self.period, Period::Days { length: 0, .. }) {
-            bail!(InvalidSpec, "a period needs at least one day");
+        if self.thresholds().any(|threshold| threshold > MAX_SUM) {
+            bail!(InvalidSpec, "a tier threshold is over {MAX_SUM} minor units");
+        }
+        if let Period::Days { length, anchor } = self.period
+            && (length == 0 || anchor.ms() % DAY_MS != 0)
+        {
+            bail!(InvalidSpec, "a period of days needs at least one day and an anchor at 00:00 UTC");
         }
         Ok(())
     }
@@ -136,7 +143,9 @@ impl TierRules {
     /// Where a member stands at `now`, counting events from the start of the period up to `now`.
     pub fn standing(&self, state: &MemberState, now: Timestamp, currency: &Currency) -> Standing {
         let (start, end) = self.period.around(now);
-        let spend = net_spend(state.events().filter(|event| event.time <= now), start, end).max(0);
+        let kept = net_spend(state.events().filter(|event| event.time <= now), start, end);
+        let (forgotten, exact) = state.forgotten_spend(start);
+        let spend = kept.saturating_add(forgotten).clamp(0, MAX_SUM);
         let tier = self.tier_of(spend);
         let last_day = Timestamp::from_ms(end.ms() - 1).unwrap_or(now).date();
         Standing {
@@ -144,6 +153,7 @@ impl TierRules {
             tier_name: self.name(tier).into(),
             spend: currency.format(spend),
             spend_minor: spend,
+            exact: exact && state.knows(now),
             period_start: start.date(),
             period_end: last_day.clone(),
             next: self.tiers.get(usize::from(tier)).map(|next| NextTier {
@@ -171,12 +181,16 @@ pub fn net_spend<'e>(events: impl IntoIterator<Item = &'e Event>, from: Timestam
 
 impl Decode {
     /// Chooses a tier, 1…K, from K probabilities.
+    ///
+    /// Probabilities within 1e-5 of a tie count as tied, and the lower tier wins: engines that order their sums
+    /// differently must not decide differently.
     pub fn decode(self, probabilities: &[f32]) -> u8 {
+        const TIE: f64 = 1e-5;
         let tier = match self {
             Self::Argmax => {
-                let mut best = (0, f32::NEG_INFINITY);
-                for (i, &p) in probabilities.iter().enumerate() {
-                    if p > best.1 {
+                let mut best = (0, f64::NEG_INFINITY);
+                for (i, p) in probabilities.iter().map(|p| f64::from(*p)).enumerate() {
+                    if p > best.1 + TIE {
                         best = (i, p);
                     }
                 }
@@ -188,22 +202,31 @@ impl Decode {
                     .iter()
                     .take_while(|p| {
                         reached += f64::from(**p);
-                        reached < 0.5
+                        reached < 0.5 - TIE
                     })
                     .count()
             }
-            Self::Expected => crate::math::floor(expected_tier(probabilities) + 0.5) as usize,
+            Self::Expected => crate::math::floor(expected_tier(probabilities) + 0.5 - TIE) as usize,
         };
-        tier.clamp(1, probabilities.len().max(1)) as u8
+        tier.clamp(1, probabilities.len().clamp(1, MAX_TIERS)) as u8
     }
 }
 
 /// Σ k · p(k), for tiers numbered from 1.
 pub fn expected_tier(probabilities: &[f32]) -> f64 {
-    let (weighted, total) = probabilities.iter().zip(1_u8..).fold((0.0, 0.0), |(weighted, total), (p, k)| {
-        (weighted + f64::from(*p) * f64::from(k), total + f64::from(*p))
-    });
+    let mut weighted = 0.0;
+    let mut total = 0.0;
+    for (i, p) in probabilities.iter().map(|p| f64::from(*p)).enumerate() {
+        weighted += p * (i + 1) as f64;
+        total += p;
+    }
     if total > 0.0 { weighted / total } else { 1.0 }
+}
+
+/// Whether these are K probabilities: each from 0 to 1, all together 1.
+pub(crate) fn are_probabilities(row: &[f32], k: usize) -> bool {
+    let sum: f32 = row.iter().sum();
+    row.len() == k && row.iter().all(|p| (-1e-6..=1.0 + 1e-6).contains(p)) && (0.999..=1.001).contains(&sum)
 }
 
 #[cfg(test)]
@@ -235,6 +258,12 @@ mod tests {
         assert_eq!(Decode::Argmax.decode(&[0.5, 0.5]), 1);
         assert_eq!(Decode::Median.decode(&[0.5, 0.5]), 1);
         assert_eq!(Decode::Median.decode(&[0.2, 0.2]), 2);
+        for decode in [Decode::Argmax, Decode::Median, Decode::Expected] {
+            let (under, over) =
+                (decode.decode(&[0.5 - 1e-6, 0.5 + 1e-6]), decode.decode(&[0.5 + 1e-6, 0.5 - 1e-6]));
+            assert_eq!((under, over), (1, 1), "{decode:?}");
+            assert!((1..=32).contains(&decode.decode(&[1.0 / 300.0; 300])));
+        }
         assert_eq!(expected_tier(&[0.0, 1.0]), 2.0);
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tiercast_core::Scorer;
-use tiercast_tests::{DamageCase, Expect, MemberCase, at_root, members, read, run};
+use tiercast_tests::{DamageCase, Expect, MemberCase, at_root, hex, members, read, run};
 
 const BUNDLE: &str = "tests/fixtures/fixture.tcb";
 const DIGESTS: &str = "tests/vectors/real.json";
@@ -41,7 +41,8 @@ fn main() -> Result<ExitCode> {
     let unchanged = match (&args.real, &args.out) {
         (Some(real), Some(out)) => real_members(&scorer, real, out, args.check)?,
         _ => {
-            let cases: Vec<_> = members::all().into_iter().map(|member| solved(&scorer, member)).collect();
+            let cases: Vec<_> =
+                members::all(scorer.bundle())?.into_iter().map(|member| solved(&scorer, member)).collect();
             let members = write("tests/vectors/members.json", &file(&cases)?, cases.len(), args.check)?;
             let cases = damage(bundle.len());
             write("tests/vectors/damage.json", &file(&cases)?, cases.len(), args.check)? && members
@@ -52,7 +53,8 @@ fn main() -> Result<ExitCode> {
 
 fn solved(scorer: &Scorer, member: members::Member) -> MemberCase {
     let expect = Expect::Error { error: String::new() };
-    let case = MemberCase { name: member.name, events: member.events, now: member.now, expect };
+    let snapshot = member.snapshot.map(|bytes| hex(&bytes));
+    let case = MemberCase { name: member.name, snapshot, events: member.events, now: member.now, expect };
     MemberCase { expect: run(scorer, &case), ..case }
 }
 
@@ -85,14 +87,19 @@ fn real_members(scorer: &Scorer, real: &Path, out: &Path, check: bool) -> Result
     let cases: Vec<_> = exported
         .members
         .iter()
-        .flat_map(|m| {
-            moments.map(|now| members::Member { name: m.member.clone(), events: m.events.clone(), now })
-        })
+        .flat_map(|m| moments.map(|now| known(m, now)))
         .map(|member| solved(scorer, member))
         .collect();
     fs::write(out, file(&cases)?).with_context(|| format!("cannot write {}", out.display()))?;
     let digests: Vec<_> = cases.iter().map(digest).collect::<Result<_>>()?;
     write(DIGESTS, &file(&digests)?, digests.len(), check)
+}
+
+/// A real member at a moment, with what had happened by then.
+fn known(exported: &ExportedMember, now: i64) -> members::Member {
+    let happened = |event: &&Value| event["time"].as_i64().is_some_and(|time| time <= now);
+    let events = exported.events.iter().filter(happened).cloned().collect();
+    members::Member { name: exported.member.clone(), snapshot: None, events, now }
 }
 
 fn digest(case: &MemberCase) -> Result<DigestCase<'_>> {
