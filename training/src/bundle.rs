@@ -1,0 +1,244 @@
+//! Puts a trained model into a bundle, with members by which every loader can prove itself.
+//!
+//! Those members are made up: a bundle goes to browsers, and nobody's purchases may travel in it.
+
+use anyhow::Context;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use tiercast_core::{
+    Bundle, BundleParts, DAY_MS, Decode, EventInput, FeatureSpec, Manifest, Of, Scalar, Scorer, TierRules,
+    Timestamp, Transform, Vector,
+};
+
+use crate::{
+    export,
+    models::{Kind, Network},
+};
+
+/// Members in a bundle.
+const VECTORS: usize = 8;
+/// How long before the assessment their oldest event lies at most, days.
+const HISTORY: i64 = 400;
+
+/// What goes into a bundle.
+#[derive(Clone, Debug)]
+pub struct Contents<'a> {
+    /// The project's name.
+    pub name: &'a str,
+    /// The declared features.
+    pub spec: &'a FeatureSpec,
+    /// The steps fitted to the training rows.
+    pub transform: &'a Transform,
+    /// The tiers cut on the training targets.
+    pub rules: &'a TierRules,
+    /// Which model.
+    pub kind: Kind,
+    /// The model.
+    pub network: &'a Network,
+    /// How probabilities become a tier.
+    pub decode: Decode,
+    /// What people should know.
+    pub card: Value,
+    /// The moment at which the made-up members are assessed.
+    pub now: Timestamp,
+    /// Seeds the made-up members.
+    pub seed: u64,
+}
+
+/// Writes the bundle, loads it again and lets it prove itself. Equal contents give equal bytes.
+///
+/// # Errors
+/// When core refuses the parts, or the loaded bundle does not give what it was written with.
+pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
+    let manifest = Manifest {
+        task: "tier".into(),
+        name: contents.name.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        producer: concat!("tiercast ", env!("CARGO_PKG_VERSION")).into(),
+        model: contents.kind.name().into(),
+        decode: contents.decode,
+        schema_hash: String::new(),
+    };
+    let metadata = [("project", contents.name.to_owned()), ("inputs", contents.transform.names().join(","))];
+    let mut parts = BundleParts {
+        manifest,
+        spec: contents.spec.clone(),
+        transform: contents.transform.clone(),
+        rules: contents.rules.clone(),
+        onnx: export::onnx(contents.kind.name(), contents.network, &metadata),
+        card: contents.card.clone(),
+        vectors: Vec::new(),
+    };
+    let scorer = Scorer::load(&Bundle::write(parts.clone())?).context("the new bundle does not load")?;
+    parts.vectors = vectors(&scorer, contents.now, contents.seed)?;
+    let bytes = Bundle::write(parts)?;
+    Scorer::load(&bytes)?.prove().context("the new bundle does not prove itself")?;
+    Ok(bytes)
+}
+
+fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec<Vector>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let shop = Shop::new(scorer.bundle().schema().spec());
+    (0..VECTORS)
+        .map(|at| {
+            let (name, events) = shop.member(at, now, &mut rng);
+            let mut state = scorer.bundle().new_member();
+            scorer.bundle().observe(&mut state, &events)?;
+            let assessment = scorer.assess(&state, now)?;
+            Ok(Vector {
+                name,
+                events,
+                now,
+                features: assessment.features.iter().map(|x| format!("{:08x}", x.to_bits())).collect(),
+                probabilities: assessment.probabilities,
+                tier: assessment.tier,
+            })
+        })
+        .collect()
+}
+
+/// The words that a schema's features look for, so that made-up events move them.
+struct Shop {
+    kinds: Vec<String>,
+    categories: Vec<String>,
+    channels: Vec<String>,
+    exponent: u32,
+    capacity: usize,
+}
+
+impl Shop {
+    fn new(spec: &FeatureSpec) -> Self {
+        let mut kinds: Vec<String> = ["purchase", "return"].map(String::from).to_vec();
+        let named = spec.features.iter().flat_map(|decl| &decl.events).filter(|kind| *kind != "*");
+        kinds.extend(named.cloned());
+        kinds.extend(spec.events.custom_kinds.iter().cloned());
+        kinds.sort();
+        kinds.dedup();
+        let values = |of| {
+            let declared = spec.features.iter().filter(|decl| decl.of == Some(of));
+            let mut values: Vec<String> = declared.filter_map(|decl| decl.value.clone()).collect();
+            values.push("other".into());
+            values
+        };
+        Self {
+            kinds,
+            categories: values(Of::Category),
+            channels: values(Of::Channel),
+            exponent: u32::from(spec.events.currency.exponent),
+            capacity: spec.capacity as usize,
+        }
+    }
+
+    fn member(&self, at: usize, now: Timestamp, rng: &mut StdRng) -> (String, Vec<EventInput<'static>>) {
+        let (name, events, money) = [
+            ("no events", 0, 0),
+            ("one purchase", 1, 20),
+            ("rare and small", 4, 10),
+            ("now and then", 20, 20),
+            ("regular", 60, 25),
+            ("often and large", 120, 60),
+            ("one very large", 2, 100_000),
+            ("out of order and twice", 40, 30),
+        ][at % VECTORS];
+        let events = events.min(self.capacity / 2);
+        let mut events: Vec<_> = (0..events).map(|i| self.event(i, now, money, rng)).collect();
+        if at == VECTORS - 1 {
+            events.reverse();
+            events.extend_from_within(..events.len() / 4);
+        } else {
+            events.sort_by_key(|event| match event.time {
+                Scalar::Int(ms) => ms,
+                _ => 0,
+            });
+        }
+        (name.into(), events)
+    }
+
+    /// Mostly purchases; about one event in five is of another kind.
+    fn event(&self, i: usize, now: Timestamp, money: i64, rng: &mut StdRng) -> EventInput<'static> {
+        let pick = |words: &[String], rng: &mut StdRng| words[rng.random_range(0..words.len())].clone();
+        let kind = if i == 0 || rng.random_bool(0.8) { "purchase".into() } else { pick(&self.kinds, rng) };
+        let age = rng.random_range(1..HISTORY * DAY_MS / 1000) * 1000;
+        let mut event = EventInput::new(kind, Scalar::Int((now.ms() - age).max(0)));
+        let scale = 10_i64.pow(self.exponent);
+        event.id = Some(format!("event {i}").into());
+        event.amount_minor = Some(Scalar::Int(rng.random_range(1..=2 * money * scale)));
+        event.discount_minor =
+            rng.random_bool(0.3).then(|| Scalar::Int(rng.random_range(0..=money * scale / 4)));
+        event.quantity = Some(f64::from(rng.random_range(1_u32..5)));
+        event.item = Some(format!("item {}", rng.random_range(0..30)).into());
+        event.category = Some(pick(&self.categories, rng).into());
+        event.channel = Some(pick(&self.channels, rng).into());
+        event.order = Some(format!("order {}", i / 3).into());
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{Model, fit, tests::ladder};
+    use tiercast_core::{Column, FeatureSchema, Period, Step, Tier};
+
+    fn contents_and(check: impl Fn(&Contents<'_>)) {
+        let spec: FeatureSpec = serde_json::from_str(
+            r#"{"events":{"currency":{"code":"USD","exponent":2},"customKinds":["stamp"],"custom_kinds":["stamp"]},
+                "capacity":256,"features":[
+                {"name":"recency","op":"recency"},
+                {"name":"spend","op":"sum","of":"amount","window":"91d"}]}"#
+                .replace(r#""customKinds":["stamp"],"#, "")
+                .as_str(),
+        )
+        .unwrap();
+        let column = |name: &str, source| Column {
+            name: name.into(),
+            source,
+            steps: vec![Step::Impute(0.0), Step::Standardize { mean: 10.0, std: 30.0 }],
+        };
+        let transform = Transform { columns: vec![column("recency", 0), column("spend", 1)] };
+        let tier = |name: &str, at_least| Tier { name: name.into(), at_least };
+        let rules = TierRules {
+            tiers: vec![tier("A", 0), tier("B", 5000), tier("C", 20_000)],
+            period: Period::Quarter,
+        };
+        let Model::Network(network) = fit(Kind::Logistic, 3, &ladder(200, 3), 1).model else {
+            panic!("not a network")
+        };
+        assert_eq!(FeatureSchema::compile(spec.clone()).unwrap().len(), 2);
+        check(&Contents {
+            name: "test shop",
+            spec: &spec,
+            transform: &transform,
+            rules: &rules,
+            kind: Kind::Logistic,
+            network: &network,
+            decode: Decode::Median,
+            card: serde_json::json!({"summary": "a test"}),
+            now: Timestamp::parse("2017-10-01").unwrap(),
+            seed: 7,
+        });
+    }
+
+    #[test]
+    fn a_bundle_proves_itself_and_is_the_same_each_time() {
+        contents_and(|contents| {
+            let bytes = write(contents).unwrap();
+            assert_eq!(bytes, write(contents).unwrap());
+            let scorer = Scorer::load(&bytes).unwrap();
+            assert_eq!(scorer.prove().unwrap(), VECTORS);
+            assert!(scorer.bundle().vectors().iter().any(|vector| vector.features[0] == "7fc00000"));
+            assert_eq!(scorer.bundle().manifest().model, "logistic");
+        });
+    }
+
+    #[test]
+    fn a_model_of_another_width_is_refused() {
+        contents_and(|contents| {
+            let wide = Transform {
+                columns: [contents.transform.columns.clone(), contents.transform.columns.clone()].concat(),
+            };
+            let error = write(&Contents { transform: &wide, ..contents.clone() }).unwrap_err();
+            assert!(format!("{error:#}").contains("invalid_model"), "{error:#}");
+        });
+    }
+}

@@ -1,0 +1,204 @@
+//! `tiercast data synth`: a shop whose members were never anyone.
+//!
+//! Invariant: a member's events depend on the seed and on the member's number alone, so that any part of any size is
+//! the same part. Memory is one row group, whatever the number of members.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context, ensure};
+use datafusion::{
+    arrow::{
+        array::{
+            ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMillisecondBuilder,
+        },
+        datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    },
+    parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
+};
+use indicatif::HumanCount;
+
+use crate::progress;
+use member::Happening;
+
+mod catalogue;
+mod member;
+
+/// Generate realistic members, reproducibly, and their project file.
+///
+/// Two years of events (2023 and 2024): orders with lines in twelve categories, discounts in promotion weeks, coupons,
+/// returns, sessions with views and carts, reviews; through shop, web and app. Members differ in rate, basket and
+/// taste; they drift, follow the season, pause, lapse, come back, and hurry when the next tier is near.
+/// The same seed gives the same members, whatever their number. Any number fits into memory.
+///
+/// Example: tiercast data synth --members 10000 --seed 7 --out shop
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// How many members.
+    #[arg(long, default_value_t = 10_000)]
+    pub members: u64,
+    /// Decides everything about them.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// The folder for events.parquet and tiercast.toml.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Rows of a row group: what is held in memory.
+const GROUP_ROWS: usize = 200_000;
+
+const PROJECT: &str = include_str!("../../projects/synth.toml");
+
+/// Runs the command.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let rows = generate(args.members, args.seed, &args.out)?;
+    say!("{}", args.out.join("tiercast.toml").display());
+    eprintln!(
+        "{} members, {} events in {:.1} s",
+        HumanCount(args.members),
+        HumanCount(rows),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes events.parquet and tiercast.toml into a folder, and gives the number of events.
+///
+/// # Errors
+/// When the folder cannot be written, or no member is asked for.
+pub fn generate(members: u64, seed: u64, folder: &Path) -> anyhow::Result<u64> {
+    ensure!(members > 0, "ask for at least one member");
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let path = folder.join("events.parquet");
+    let part = folder.join("events.part");
+    let bar = progress::bar(members, "members");
+    let rows = write_events(members, seed, &part, &bar)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    bar.finish_and_clear();
+    fs::rename(&part, &path)?;
+    fs::write(folder.join("tiercast.toml"), PROJECT)?;
+    Ok(rows)
+}
+
+fn write_events(members: u64, seed: u64, path: &Path, bar: &indicatif::ProgressBar) -> anyhow::Result<u64> {
+    let schema = schema();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .build();
+    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties))?;
+    let mut rows = Rows::default();
+    let mut total = 0;
+    for number in 0..members {
+        for (index, happening) in member::history(seed, number).iter().enumerate() {
+            rows.push(number, index, happening);
+            if rows.len == GROUP_ROWS {
+                writer.write(&rows.finish(&schema)?)?;
+                total += GROUP_ROWS as u64;
+            }
+        }
+        bar.inc(1);
+    }
+    total += rows.len as u64;
+    writer.write(&rows.finish(&schema)?)?;
+    writer.close()?;
+    Ok(total)
+}
+
+fn schema() -> SchemaRef {
+    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("member", DataType::Utf8, false),
+        Field::new("id", DataType::Utf8, false),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("time", time, false),
+        Field::new("amount", DataType::Float64, true),
+        Field::new("discount", DataType::Float64, true),
+        Field::new("quantity", DataType::Int64, true),
+        Field::new("item", DataType::Utf8, true),
+        Field::new("category", DataType::Utf8, true),
+        Field::new("channel", DataType::Utf8, false),
+        Field::new("order", DataType::Utf8, true),
+    ]))
+}
+
+/// Columns being filled.
+#[derive(Default)]
+struct Rows {
+    len: usize,
+    texts: [StringBuilder; 7],
+    time: TimestampMillisecondBuilder,
+    amount: Float64Builder,
+    discount: Float64Builder,
+    quantity: Int64Builder,
+}
+
+impl Rows {
+    fn push(&mut self, number: u64, index: usize, happening: &Happening) {
+        let [member, id, kind, item, category, channel, order] = &mut self.texts;
+        let name = format!("m{number:08}");
+        let major = |cents: i64| cents as f64 / 100.0;
+        id.append_value(format!("{name}-{index}"));
+        kind.append_value(happening.kind);
+        item.append_option(happening.item.map(|item| format!("{}-{:03}", item.category, item.rank)));
+        category.append_option(happening.item.map(|item| catalogue::CATEGORIES[item.category].name));
+        channel.append_value(happening.channel);
+        order.append_option(happening.order.map(|order| format!("{name}-o{order}")));
+        member.append_value(name);
+        self.time.append_value(happening.time);
+        self.amount.append_option(happening.paid.map(|paid| major(paid.amount)));
+        self.discount.append_option(happening.paid.map(|paid| major(paid.discount)));
+        self.quantity.append_option(happening.paid.map(|paid| paid.quantity));
+        self.len += 1;
+    }
+
+    fn finish(&mut self, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
+        self.len = 0;
+        let [member, id, kind, item, category, channel, order] =
+            self.texts.each_mut().map(|text| -> ArrayRef { Arc::new(text.finish()) });
+        let time = Arc::new(self.time.finish().with_timezone("UTC"));
+        let (amount, discount) = (Arc::new(self.amount.finish()), Arc::new(self.discount.finish()));
+        let quantity = Arc::new(self.quantity.finish());
+        let columns =
+            vec![member, id, kind, time, amount, discount, quantity, item, category, channel, order];
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = |seed, name: &str| {
+            generate(30, seed, &folder.path().join(name)).unwrap();
+            fs::read(folder.path().join(name).join("events.parquet")).unwrap()
+        };
+        assert_eq!(bytes(7, "a"), bytes(7, "b"));
+        assert_ne!(bytes(7, "a"), bytes(8, "c"));
+    }
+
+    #[test]
+    fn members_do_not_depend_on_their_number() {
+        assert_eq!(member::history(7, 12), member::history(7, 12));
+        assert_ne!(member::history(7, 12), member::history(7, 13));
+    }
+
+    #[test]
+    fn the_project_file_is_valid() {
+        crate::project::Project::parse(PROJECT, Path::new("tiercast.toml")).unwrap();
+    }
+}

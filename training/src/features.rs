@@ -1,0 +1,252 @@
+//! `tiercast features`: the declared features of every member at every as-of date.
+
+use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+
+use anyhow::{Context, anyhow, bail};
+use datafusion::{
+    arrow::{
+        array::{
+            Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
+            TimestampMillisecondArray,
+        },
+        datatypes::{DataType, Field, Float32Type, Int64Type, Schema, TimeUnit},
+    },
+    parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
+};
+use futures::StreamExt;
+use indicatif::{HumanCount, ProgressBar};
+use tiercast_core::Timestamp;
+
+use crate::{
+    dataset::{Dataset, RowKey},
+    fold::{self, FoldPlan, Skipped},
+    progress,
+    project::{Project, count},
+    table::{Events, FIELDS, ReadOptions, diagnose},
+};
+
+/// Compute the declared features of every member at every as-of date of the project.
+///
+/// Features know only the events before the as-of date. The table has the columns member, as_of, one per feature
+/// (32-bit floats, NaN where nothing is known), current_spend and target_spend (minor units of the currency): net spend
+/// in the tier period that ends at the as-of date, and in the one that starts there.
+///
+/// Example: tiercast features -p tiercast.toml -o features.parquet
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The project file.
+    #[arg(short, long, default_value = "tiercast.toml")]
+    pub project: PathBuf,
+    /// Where to write the features.
+    #[arg(short, long, default_value = "features.parquet")]
+    pub output: PathBuf,
+    /// Leave out rows that are not valid events, and count them, instead of stopping at the first.
+    #[arg(long)]
+    pub skip_invalid: bool,
+    /// Parallel partitions; the number of cores by default.
+    #[arg(long)]
+    pub partitions: Option<usize>,
+    /// Memory for grouping, in MiB, beyond which events go to disk; unlimited by default.
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<usize>,
+}
+
+/// How a dataset is built.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// How tables are read.
+    pub read: ReadOptions,
+    /// Whether invalid rows are counted and left out; otherwise the first one is an error.
+    pub skip_invalid: bool,
+}
+
+/// Builds the rows of the given as-of dates; the first invalid row of the tables is an error.
+///
+/// # Errors
+/// When a table cannot be read, or a row is not a valid event: the message names table, row and code.
+pub fn build(project: &Project, as_ofs: &[Timestamp], progress: &ProgressBar) -> anyhow::Result<Dataset> {
+    Ok(build_with(project, as_ofs, &BuildOptions::default(), progress)?.0)
+}
+
+/// [`build`] with options; also gives the rows that were left out.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(
+    project: &Project,
+    as_ofs: &[Timestamp],
+    options: &BuildOptions,
+    progress: &ProgressBar,
+) -> anyhow::Result<(Dataset, Arc<Skipped>)> {
+    let skipped = Arc::new(Skipped::default());
+    let mut as_ofs = as_ofs.to_vec();
+    as_ofs.sort_unstable();
+    as_ofs.dedup();
+    let plan = FoldPlan {
+        schema: project.schema()?,
+        as_ofs,
+        period: project.tiers.period,
+        active_within: project.split.active_within,
+        skipped: options.skip_invalid.then(|| Arc::clone(&skipped)),
+        progress: progress.clone(),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
+    let dataset = runtime.block_on(collect(project, plan, &options.read))?;
+    Ok((dataset, skipped))
+}
+
+async fn collect(project: &Project, plan: FoldPlan, read: &ReadOptions) -> anyhow::Result<Dataset> {
+    let events = Events::open(project, read).await?;
+    events.context.register_udaf(fold::function(plan.clone()));
+    events.context.register_table("events", events.frame().await?.into_view())?;
+    let fields = FIELDS.map(|field| format!("\"{field}\"")).join(", ");
+    let sql = format!(
+        "SELECT \"member\", {}(\"member\", {fields}) AS \"points\" FROM \"events\" GROUP BY \"member\"",
+        fold::NAME
+    );
+    let mut stream = events.context.sql(&sql).await?.execute_stream().await?;
+    let mut rows = Unsorted::default();
+    while let Some(batch) = stream.next().await {
+        match batch {
+            Ok(batch) => rows.extend(&batch)?,
+            Err(error) => return Err(diagnose::explain(&events, &plan.schema.spec().events, error).await),
+        }
+    }
+    if rows.keys.is_empty() {
+        bail!(
+            "no member has an event before {}",
+            plan.as_ofs.first().map_or(String::new(), |first| first.date())
+        );
+    }
+    Ok(rows.sort(plan))
+}
+
+/// Rows in the order in which partitions finished.
+#[derive(Default)]
+struct Unsorted {
+    keys: Vec<RowKey>,
+    features: Vec<f32>,
+    current: Vec<i64>,
+    target: Vec<i64>,
+}
+
+impl Unsorted {
+    fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let unexpected = || anyhow!("the fold gave columns {}", batch.schema());
+        let members: &StringArray = batch.column(0).as_string_opt().with_context(unexpected)?;
+        let lists = batch.column(1).as_list_opt::<i32>().with_context(unexpected)?;
+        for member in 0..batch.num_rows() {
+            let points = lists.value(member);
+            let points = points.as_struct_opt().with_context(unexpected)?;
+            let as_ofs = points.column(0).as_primitive::<Int64Type>();
+            if as_ofs.is_empty() {
+                continue;
+            }
+            for as_of in as_ofs.values() {
+                let as_of = Timestamp::from_ms(*as_of)?;
+                self.keys.push(RowKey { member: members.value(member).to_owned(), as_of });
+            }
+            // A slice of a list array is seen through `value`; its child values are not cut.
+            let features = points.column(1).as_fixed_size_list();
+            for row in 0..features.len() {
+                self.features.extend_from_slice(features.value(row).as_primitive::<Float32Type>().values());
+            }
+            self.current.extend_from_slice(points.column(2).as_primitive::<Int64Type>().values());
+            self.target.extend_from_slice(points.column(3).as_primitive::<Int64Type>().values());
+        }
+        Ok(())
+    }
+
+    fn sort(mut self, plan: FoldPlan) -> Dataset {
+        let width = plan.schema.len();
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        let key = |at: usize| (self.keys[at].as_of, self.keys[at].member.as_str());
+        order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
+        let empty = || RowKey { member: String::new(), as_of: Timestamp::default() };
+        Dataset {
+            features: order
+                .iter()
+                .flat_map(|at| &self.features[at * width..(at + 1) * width])
+                .copied()
+                .collect(),
+            current_spend: order.iter().map(|at| self.current[*at]).collect(),
+            target_spend: order.iter().map(|at| self.target[*at]).collect(),
+            rows: order.iter().map(|at| std::mem::replace(&mut self.keys[*at], empty())).collect(),
+            schema: plan.schema,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`build_with`], and when the output cannot be written.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let project = Project::load(&args.project)?;
+    let bar = progress::spinner("rows read");
+    let options = BuildOptions {
+        read: ReadOptions { partitions: args.partitions, memory: args.memory.map(|mib| mib << 20) },
+        skip_invalid: args.skip_invalid,
+    };
+    let (dataset, skipped) = build_with(&project, &project.as_ofs(), &options, &bar)?;
+    bar.finish_and_clear();
+    write(&dataset, &args.output)?;
+    report_skipped(&skipped);
+    say!(
+        "{}: {} rows read, {} × {} written in {:.1} s",
+        args.output.display(),
+        HumanCount(bar.position()),
+        count(dataset.len(), "row"),
+        count(dataset.schema.len(), "feature"),
+        started.elapsed().as_secs_f64()
+    );
+    for rows in dataset.rows.chunk_by(|a, b| a.as_of == b.as_of) {
+        say!("  {}: {}", rows[0].as_of.date(), count(rows.len(), "member"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says on stderr what was left out.
+pub fn report_skipped(skipped: &Skipped) {
+    for (code, (rows, message)) in skipped.counts() {
+        eprintln!("left out {}: {code}, for example: {message}", count(rows as usize, "row"));
+    }
+}
+
+/// Writes a dataset as Parquet.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(dataset: &Dataset, path: &std::path::Path) -> anyhow::Result<()> {
+    let as_of_type = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let mut fields =
+        vec![Field::new("member", DataType::Utf8, false), Field::new("as_of", as_of_type, false)];
+    fields.extend(dataset.schema.names().map(|name| Field::new(name, DataType::Float32, false)));
+    fields.push(Field::new("current_spend", DataType::Int64, false));
+    fields.push(Field::new("target_spend", DataType::Int64, false));
+    let schema = Arc::new(Schema::new(fields));
+
+    let members = dataset.rows.iter().map(|row| Some(row.member.as_str()));
+    let as_ofs = TimestampMillisecondArray::from_iter_values(dataset.rows.iter().map(|row| row.as_of.ms()));
+    let mut columns: Vec<ArrayRef> =
+        vec![Arc::new(members.collect::<StringArray>()), Arc::new(as_ofs.with_timezone("UTC"))];
+    for feature in 0..dataset.schema.len() {
+        let values = dataset.features.iter().skip(feature).step_by(dataset.schema.len()).copied();
+        columns.push(Arc::new(Float32Array::from_iter_values(values)));
+    }
+    columns.push(Arc::new(Int64Array::from(dataset.current_spend.clone())));
+    columns.push(Arc::new(Int64Array::from(dataset.target_spend.clone())));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties))?;
+    writer.write(&batch)?;
+    writer.close()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Fits what lies between raw features and a model's input, and the tiers themselves, on training rows only.
+//!
+//! The formulas are core's: a column's mean and deviation are taken from what core's own earlier steps give, so that
+//! nothing is computed in two ways.
+
+use std::collections::BTreeMap;
+
+use tiercast_core::{Column, FeatureSchema, Op, Step, Transform};
+
+pub mod tiers;
+
+/// Values beyond these shares of the training rows are outliers and are pulled in.
+const CLIP_SHARES: (f64, f64) = (0.005, 0.995);
+/// A skewness above which a column also gets a logarithm.
+const HEAVY_TAIL: f64 = 1.0;
+/// A missing share from which "is missing" is an input of its own.
+const OFTEN_MISSING: f64 = 0.005;
+/// The most one-hot inputs of one feature, and the smallest share of rows that earns one.
+const MOST_CATEGORIES: usize = 12;
+const RAREST_CATEGORY: f64 = 0.01;
+
+/// Fits a transform to raw rows (`schema.len()` values each, one after the other).
+///
+/// Amounts, counts and other numbers are imputed with the median, clipped, and standardised; a heavy-tailed one comes
+/// twice, as it is and as a logarithm. Codes (`mode`) become one input for each frequent value. What never varies is
+/// left out.
+pub fn transform(schema: &FeatureSchema, rows: &[f32]) -> Transform {
+    let width = schema.len();
+    let mut columns = Vec::new();
+    for (source, decl) in schema.spec().features.iter().enumerate() {
+        let values: Vec<f32> = rows.iter().skip(source).step_by(width).copied().collect();
+        if decl.op == Op::Mode {
+            columns.extend(one_hot(&decl.name, source as u32, &values));
+        } else {
+            columns.extend(numeric(&decl.name, source as u32, &values));
+        }
+    }
+    if columns.is_empty() {
+        // Nothing varies: a constant input keeps the model and the bundle well formed.
+        columns.push(Column { name: "constant".into(), source: 0, steps: vec![Step::IsMissing] });
+    }
+    Transform { columns }
+}
+
+fn numeric(name: &str, source: u32, values: &[f32]) -> Vec<Column> {
+    let mut known: Vec<f64> = values.iter().filter(|x| !x.is_nan()).map(|x| f64::from(*x)).collect();
+    known.sort_unstable_by(f64::total_cmp);
+    let mut columns = Vec::new();
+    if !known.is_empty() {
+        let (low, high) = (quantile(&known, CLIP_SHARES.0), quantile(&known, CLIP_SHARES.1));
+        let base = vec![Step::Impute(quantile(&known, 0.5)), Step::Clip { low, high }];
+        let heavy = low >= 0.0 && skewness(&applied(&base, values)) > HEAVY_TAIL;
+        if heavy {
+            let logarithm = [base.clone(), vec![Step::Log1p]].concat();
+            columns.extend(standardized(format!("{name}:log"), source, logarithm, values));
+        }
+        columns.extend(standardized(name.to_owned(), source, base, values));
+    }
+    let missing = (values.len() - known.len()) as f64 / values.len().max(1) as f64;
+    if (OFTEN_MISSING..=1.0 - OFTEN_MISSING).contains(&missing) {
+        columns.push(Column { name: format!("{name}:missing"), source, steps: vec![Step::IsMissing] });
+    }
+    columns
+}
+
+/// Adds the step that gives the column mean 0 and deviation 1; nothing where the column does not vary.
+fn standardized(name: String, source: u32, mut steps: Vec<Step>, values: &[f32]) -> Option<Column> {
+    let (mean, std) = mean_and_std(&applied(&steps, values));
+    // A deviation of rounding errors only would blow them up to whole units.
+    if std <= 1e-6 * mean.abs().max(1e-3) {
+        return None;
+    }
+    steps.push(Step::Standardize { mean, std });
+    Some(Column { name, source, steps })
+}
+
+fn one_hot(name: &str, source: u32, values: &[f32]) -> Option<Column> {
+    let mut times = BTreeMap::<u32, usize>::new();
+    for value in values.iter().filter(|x| !x.is_nan()) {
+        *times.entry(value.to_bits()).or_default() += 1;
+    }
+    let enough = (RAREST_CATEGORY * values.len() as f64).ceil() as usize;
+    let mut frequent: Vec<_> = times.into_iter().filter(|(_, n)| *n >= enough).collect();
+    frequent.sort_by_key(|(bits, n)| (std::cmp::Reverse(*n), *bits));
+    let values: Vec<f64> =
+        frequent.into_iter().take(MOST_CATEGORIES).map(|(bits, _)| f64::from(f32::from_bits(bits))).collect();
+    (!values.is_empty()).then(|| Column {
+        name: name.to_owned(),
+        source,
+        steps: vec![Step::OneHot { values }],
+    })
+}
+
+/// What core makes of these values.
+fn applied(steps: &[Step], values: &[f32]) -> Vec<f64> {
+    let column = Column { name: String::new(), source: 0, steps: steps.to_vec() };
+    let transform = Transform { columns: vec![column] };
+    let mut out = Vec::with_capacity(values.len());
+    values.iter().for_each(|value| transform.apply(std::slice::from_ref(value), &mut out));
+    out.into_iter().map(f64::from).collect()
+}
+
+fn mean_and_std(values: &[f64]) -> (f64, f64) {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    (mean, variance.sqrt())
+}
+
+fn skewness(values: &[f64]) -> f64 {
+    let (mean, std) = mean_and_std(values);
+    if std == 0.0 {
+        return 0.0;
+    }
+    values.iter().map(|x| ((x - mean) / std).powi(3)).sum::<f64>() / values.len() as f64
+}
+
+/// Linear between order statistics, as numpy's default; `sorted` must not be empty.
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len() - 1;
+    let at = share.clamp(0.0, 1.0) * last as f64;
+    let below = at as usize;
+    sorted[below] + (sorted[(below + 1).min(last)] - sorted[below]) * (at - below as f64)
+}
+
+/// Applies a transform to raw rows.
+pub fn apply(transform: &Transform, width: usize, rows: &[f32]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(rows.len() / width * transform.width());
+    rows.chunks(width).for_each(|row| transform.apply(row, &mut out));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(features: &str) -> FeatureSchema {
+        let spec = format!(
+            r#"{{"events":{{"currency":{{"code":"USD","exponent":2}}}},"capacity":64,"features":[{features}]}}"#
+        );
+        FeatureSchema::compile(serde_json::from_str(&spec).unwrap()).unwrap()
+    }
+
+    const SUM: &str = r#"{"name":"spend","op":"sum","of":"amount"}"#;
+
+    #[test]
+    fn a_column_has_mean_zero_and_deviation_one_on_the_training_rows() {
+        let schema = schema(SUM);
+        let rows: Vec<f32> = (0..1000).map(|i| i as f32).collect();
+        let fitted = transform(&schema, &rows);
+        assert_eq!(fitted.columns.len(), 1, "an even spread has no heavy tail");
+        fitted.check(1).unwrap();
+        let (mean, std) =
+            mean_and_std(&apply(&fitted, 1, &rows).iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+        assert!(mean.abs() < 1e-6 && (std - 1.0).abs() < 1e-6, "{mean} {std}");
+    }
+
+    #[test]
+    fn a_heavy_tail_comes_twice_and_outliers_are_pulled_in() {
+        let schema = schema(SUM);
+        let mut rows: Vec<f32> = (0..1000).map(|i| (i as f32 / 100.0).exp()).collect();
+        rows.push(1e9);
+        let fitted = transform(&schema, &rows);
+        assert_eq!(fitted.names(), ["spend:log", "spend"]);
+        let largest = apply(&fitted, 1, &rows).into_iter().fold(0.0, f32::max);
+        assert!(largest < 10.0, "{largest}");
+    }
+
+    #[test]
+    fn missing_values_get_the_median_and_an_input_of_their_own() {
+        let schema = schema(r#"{"name":"recency","op":"recency"}"#);
+        let rows = [1.0, 2.0, f32::NAN, 3.0, f32::NAN];
+        let fitted = transform(&schema, &rows);
+        assert_eq!(fitted.names(), ["recency", "recency:missing"]);
+        let input = apply(&fitted, 1, &rows);
+        assert_eq!(&input[4..6], [0.0, 1.0], "the median of 1, 2, 3 is their mean too");
+        assert!(input.iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn what_never_varies_is_left_out() {
+        let schema = schema(&format!(r#"{SUM},{{"name":"month","op":"calendar","stat":"month"}}"#));
+        let rows: Vec<f32> = (0..100).flat_map(|i| [i as f32, 7.0]).collect();
+        assert_eq!(transform(&schema, &rows).names(), ["spend"]);
+    }
+
+    #[test]
+    fn rows_that_all_look_alike_still_give_a_sound_transform() {
+        let fitted = transform(&schema(SUM), &[5.0; 20]);
+        fitted.check(1).unwrap();
+        assert_eq!(apply(&fitted, 1, &[5.0]), [0.0]);
+    }
+
+    #[test]
+    fn frequent_codes_become_inputs_and_rare_ones_none() {
+        let schema = schema(r#"{"name":"favourite","op":"mode","of":"category"}"#);
+        let mut rows = vec![11.0; 120];
+        rows.extend([22.0; 79]);
+        rows.push(33.0);
+        let fitted = transform(&schema, &rows);
+        assert_eq!(fitted.names(), ["favourite=11", "favourite=22"]);
+        assert_eq!(apply(&fitted, 1, &[22.0, 33.0, f32::NAN]), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn quantiles_are_numpys() {
+        // numpy 2.4.6: np.quantile([1, 2, 4, 8, 16], [0.1, 0.5, 0.9])
+        let sorted = [1.0, 2.0, 4.0, 8.0, 16.0];
+        for (share, expected) in [(0.1, 1.4), (0.5, 4.0), (0.9, 12.8)] {
+            assert!((quantile(&sorted, share) - expected).abs() < 1e-12);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The `tiercast` command line: reads a shop's event tables, folds them with [`tiercast_core`], trains models, judges
+//! them, writes the bundle and scores tables with it.
+//!
+//! Invariant: no feature formula lives here. Tables become events, and events go through the core fold.
+
+#![deny(unsafe_code)]
+
+/// Prints a line on stdout. A reader that has gone away (`| head`) is no reason to fail.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::progress::line(&format!($($words)*)) };
+}
+
+pub mod bundle;
+pub mod check;
+pub mod data;
+pub mod dataset;
+pub mod evaluate;
+pub mod export;
+pub mod features;
+pub mod fit;
+pub mod fold;
+pub mod init;
+pub mod inspect;
+pub mod locate;
+pub mod members;
+pub mod metrics;
+pub mod models;
+pub mod progress;
+pub mod project;
+pub mod report;
+pub mod score;
+pub mod table;
+pub mod train;
+
+#[cfg(test)]
+mod fixtures;

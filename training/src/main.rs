@@ -1,0 +1,63 @@
+//! The `tiercast` program: the command tree, and nothing else.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tiercast::{check, data, evaluate, features, init, inspect, members, score, train};
+
+/// Trains, evaluates and scores membership tiers from a shop's own event tables.
+///
+/// From a table to scores:
+///   tiercast init sales.parquet            write a commented tiercast.toml by looking at the table
+///   tiercast check                         explain what is wrong in it, line by line
+///   tiercast train -o run                  cross-validate, fit, test out of time, write run/bundle.tcb
+///   tiercast evaluate run                  write run/report.html and run/report.json
+///   tiercast score run/bundle.tcb sales.parquet -p tiercast.toml -o scores.parquet
+///
+/// Without data of your own: tiercast data fetch complete-journey, or tiercast data synth --members 10000 --out shop
+#[derive(Debug, Parser)]
+#[command(name = "tiercast", version, verbatim_doc_comment, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The words of each command are those of its own `Args`.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch a known data set, generate a synthetic one, or check a table.
+    #[command(subcommand)]
+    Data(data::Command),
+    Init(init::Args),
+    Check(check::Args),
+    Features(features::Args),
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Inspect(inspect::Args),
+    Score(score::Args),
+    Members(members::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Data(command) => data::run(command),
+        Command::Init(args) => init::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Features(args) => features::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Members(args) => members::run(args),
+    }
+}

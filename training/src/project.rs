@@ -1,0 +1,313 @@
+//! The project file, `tiercast.toml`: which columns mean what, which features, tiers and periods, which models.
+//!
+//! [`Project::load`] accepts only a file whose parts agree with each other; whether the tables have the columns it names
+//! is for [`crate::check`].
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tiercast_core::{
+    Currency, Decode, Duration, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Period, Timestamp,
+};
+
+use crate::locate::Problem;
+
+mod validate;
+
+/// The models that `[train] models` may name.
+pub const MODELS: [&str; 5] = ["same-tier", "linear", "logistic", "svm", "dnn"];
+
+/// A checked project file.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Where the file is.
+    pub path: PathBuf,
+    /// The folder that `table` paths are relative to.
+    pub folder: PathBuf,
+    /// The project's name, shown in reports.
+    pub name: String,
+    /// Seeds every random choice.
+    pub seed: u64,
+    /// What amounts are in.
+    pub currency: Currency,
+    /// The tables that events are read from.
+    pub events: Vec<EventTable>,
+    /// How much is kept of each member.
+    pub members: Members,
+    /// Names, period and cut of the tiers.
+    pub tiers: TierPlan,
+    /// Which dates train and which test.
+    pub split: Split,
+    /// Which models, and how a score becomes a tier.
+    pub train: TrainPlan,
+    /// The declared features, in order.
+    pub features: Vec<FeatureDecl>,
+}
+
+/// `[[events]]`: a table, and what its columns mean.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventTable {
+    /// A .parquet or .csv file, relative to the project file.
+    pub table: String,
+    /// Lookup tables joined on a shared column.
+    #[serde(default)]
+    pub join: Vec<Join>,
+    /// A SQL condition that rows must meet.
+    #[serde(rename = "where")]
+    pub filter: Option<String>,
+    /// SQL expressions over the table's columns.
+    pub columns: Columns,
+}
+
+/// A lookup table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// A .parquet or .csv file, relative to the project file.
+    pub table: String,
+    /// The column that both tables have; at most one row of the lookup for each value.
+    pub on: String,
+}
+
+/// SQL expressions that give an event's fields; literals in single quotes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Columns {
+    /// Whose event it is.
+    pub member: String,
+    /// `'purchase'`, `'return'`, `'view'` … or a column that holds such words.
+    pub kind: String,
+    /// When: a timestamp or date column, ISO text, or milliseconds since 1970 in UTC.
+    pub time: String,
+    /// The event's own identifier; without one, equal rows of a member are told apart by counting them.
+    pub id: Option<String>,
+    /// What was paid or returned, in units of the currency, never negative.
+    pub amount: Option<String>,
+    /// What was taken off the price.
+    pub discount: Option<String>,
+    /// How many.
+    pub quantity: Option<String>,
+    /// Which product.
+    pub item: Option<String>,
+    /// Which kind of product.
+    pub category: Option<String>,
+    /// Where: a shop, a site, an app.
+    pub channel: Option<String>,
+    /// Which order or basket the line belongs to.
+    pub order: Option<String>,
+}
+
+impl Columns {
+    /// The given fields with their names, in the order of an event.
+    pub fn given(&self) -> Vec<(&'static str, &str)> {
+        let required = [("member", &self.member), ("kind", &self.kind), ("time", &self.time)];
+        let optional = [
+            ("id", &self.id),
+            ("amount", &self.amount),
+            ("discount", &self.discount),
+            ("quantity", &self.quantity),
+            ("item", &self.item),
+            ("category", &self.category),
+            ("channel", &self.channel),
+            ("order", &self.order),
+        ];
+        let required = required.into_iter().map(|(name, sql)| (name, sql.as_str()));
+        required.chain(optional.into_iter().filter_map(|(name, sql)| Some((name, sql.as_deref()?)))).collect()
+    }
+}
+
+/// `[members]`: what is kept of each member.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Members {
+    /// Events kept per member, on the shop's side as in the browser.
+    pub capacity: u32,
+    /// Event kinds of the shop's own.
+    pub custom_kinds: Vec<String>,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self { capacity: 8192, custom_kinds: Vec::new() }
+    }
+}
+
+/// `[tiers]`: names from the lowest to the highest, the period, and how spend is cut.
+#[derive(Clone, Debug)]
+pub struct TierPlan {
+    /// Names, lowest first.
+    pub names: Vec<String>,
+    /// The stretch of time over which spend counts.
+    pub period: Period,
+    /// Where one tier ends and the next begins.
+    pub cut: TierCut,
+}
+
+/// Where one tier ends and the next begins, in net spend over a period.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TierCut {
+    /// Shares of all training targets, lowest tier first; they sum to 1.
+    Shares(Vec<f64>),
+    /// The first tier has no spend; the others are these shares of the spenders, and sum to 1.
+    ZeroThenShares(Vec<f64>),
+    /// The shop's own thresholds in minor units, the first 0.
+    Thresholds(Vec<i64>),
+}
+
+/// `[split]`: the as-of dates; each one's target is the period that starts there.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// As-of dates to train on, ascending.
+    pub train: Vec<Timestamp>,
+    /// As-of dates to test on, ascending; none means cross-validation only.
+    pub test: Vec<Timestamp>,
+    /// Only members with a purchase within this long before `as_of`; otherwise any event before it counts.
+    pub active_within: Option<Duration>,
+    /// Cross-validation folds over members.
+    pub folds: usize,
+}
+
+/// `[train]`: which models, and how probabilities become a tier.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainPlan {
+    /// Argmax for accuracy, median for mean absolute error, expected for the rounded mean.
+    pub decode: Decode,
+    /// The models to compare, of [`MODELS`].
+    pub models: Vec<String>,
+}
+
+impl Default for TrainPlan {
+    fn default() -> Self {
+        Self { decode: Decode::Median, models: MODELS.map(String::from).to_vec() }
+    }
+}
+
+/// The file as written, before its parts are checked against each other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    project: ProjectSection,
+    currency: Currency,
+    events: Vec<EventTable>,
+    #[serde(default)]
+    members: Members,
+    tiers: TierSection,
+    split: SplitSection,
+    #[serde(default)]
+    train: TrainPlan,
+    features: Vec<FeatureDecl>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectSection {
+    name: String,
+    #[serde(default = "default_seed")]
+    seed: u64,
+}
+
+fn default_seed() -> u64 {
+    7
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierSection {
+    names: Vec<String>,
+    period: Period,
+    shares: Option<Vec<f64>>,
+    #[serde(default)]
+    zero_tier: bool,
+    thresholds: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SplitSection {
+    train: Vec<String>,
+    #[serde(default)]
+    test: Vec<String>,
+    active_within: Option<String>,
+    #[serde(default = "default_folds")]
+    folds: usize,
+}
+
+fn default_folds() -> usize {
+    5
+}
+
+impl Project {
+    /// Reads and checks a project file.
+    ///
+    /// # Errors
+    /// Every mistake in the file, each with its line and column.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}; `tiercast init TABLE` writes one", path.display()))?;
+        match Self::parse(&text, path) {
+            Ok(project) => Ok(project),
+            Err(problems) => {
+                let file = path.display().to_string();
+                let shown: Vec<_> = problems.iter().map(|problem| problem.render(&file)).collect();
+                bail!("{file} has {} to mend\n{}", count(problems.len(), "mistake"), shown.join("\n"))
+            }
+        }
+    }
+
+    /// Checks the text of a project file that stands at `path`.
+    ///
+    /// # Errors
+    /// Every mistake found. A file that is not TOML, or has an unknown or ill-typed field, gives that one only.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Vec<Problem>> {
+        let file: File = toml::from_str(text).map_err(|error| vec![validate::not_a_project(text, &error)])?;
+        validate::check(text, file, path)
+    }
+
+    /// What an event may hold in this project.
+    pub fn event_rules(&self) -> EventRules {
+        EventRules { currency: self.currency.clone(), custom_kinds: self.members.custom_kinds.clone() }
+    }
+
+    /// The features as core compiles and hashes them.
+    ///
+    /// # Errors
+    /// Core's `invalid_spec`; a loaded project has none.
+    pub fn schema(&self) -> anyhow::Result<FeatureSchema> {
+        Ok(FeatureSchema::compile(self.feature_spec())?)
+    }
+
+    fn feature_spec(&self) -> FeatureSpec {
+        FeatureSpec {
+            events: self.event_rules(),
+            capacity: self.members.capacity,
+            features: self.features.clone(),
+        }
+    }
+
+    /// All as-of dates, ascending, each once.
+    pub fn as_ofs(&self) -> Vec<Timestamp> {
+        let mut dates: Vec<_> = self.split.train.iter().chain(&self.split.test).copied().collect();
+        dates.sort_unstable();
+        dates.dedup();
+        dates
+    }
+
+    /// A path of the file, made relative to the file's folder.
+    pub fn resolve(&self, table: &str) -> PathBuf {
+        self.folder.join(table)
+    }
+}
+
+/// `1 mistake`, `2 mistakes`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use std::path::Path;
+
+use super::*;
+use crate::fixtures::{SMALL, changed, places};
+
+fn problems(from: &str, to: &str) -> Vec<Problem> {
+    Project::parse(&changed((from, to)), Path::new("tiercast.toml")).unwrap_err()
+}
+
+#[test]
+fn a_small_project_is_read() {
+    let project = Project::parse(SMALL, Path::new("shop/tiercast.toml")).unwrap();
+    assert_eq!(project.resolve("events.csv"), Path::new("shop/events.csv"));
+    assert_eq!(
+        project.as_ofs().iter().map(|date| date.date()).collect::<Vec<_>>(),
+        ["2024-02-01", "2024-03-01", "2024-04-01"]
+    );
+    assert_eq!(project.tiers.cut, TierCut::Shares(vec![0.5, 0.5]));
+    assert_eq!((project.seed, project.split.folds), (7, 5));
+    assert_eq!(project.schema().unwrap().names().collect::<Vec<_>>(), ["recency", "spend"]);
+}
+
+#[test]
+fn each_mistake_is_told_by_line_and_column() {
+    for (from, to, line, column, message) in [
+        ("name = \"small\"", "name = \"\"", 2, 8, "no name"),
+        ("name = \"small\"", "nmae = \"small\"", 2, 1, "unknown field `nmae`"),
+        ("exponent = 2", "exponent = two", 6, 12, ""),
+        ("time = \"at\"", "time = \" \"", 14, 8, "`time` is empty"),
+        ("\"low\", \"high\"", "\"low\", \"low\"", 19, 17, "used twice"),
+        ("[0.5, 0.5]", "[0.5, 0.4]", 21, 10, "sum to 0.9"),
+        ("[0.5, 0.5]", "[1.0]", 21, 10, "1 shares are given for 2 tiers"),
+        ("shares = [0.5, 0.5]", "thresholds = [\"0\", \"-1\"]", 21, 20, "not an amount"),
+        ("shares = [0.5, 0.5]", "thresholds = [\"5\", \"9\"]", 21, 15, "start at 0"),
+        ("shares = [0.5, 0.5]", "", 18, 2, "exactly one"),
+        ("\"2024-02-01\"", "\"2024-02-30\"", 24, 10, "not a date"),
+        ("\"2024-02-01\"", "\"2024-02-02\"", 24, 10, "not the start of a tier period"),
+        ("\"2024-02-01\"", "\"2024-03-01\"", 24, 24, "given twice"),
+        ("[\"2024-02-01\", \"2024-03-01\"]", "[]", 24, 9, "no date to train on"),
+        ("op = \"recency\"", "op = \"recent\"", 29, 6, "unknown variant `recent`"),
+        ("name = \"spend\"", "name = \"recency\"", 32, 8, "used twice"),
+        ("window = \"60d\"", "window = \"60 days\"", 35, 10, "duration"),
+        ("window = \"60d\"", "stat = \"mean\"", 31, 1, "takes no `stat`"),
+    ] {
+        let found = problems(from, to);
+        let (at_line, at_column, text) = places(&found)[0];
+        assert_eq!((at_line, at_column), (line, column), "{from} -> {to}: {found:?}");
+        assert!(text.contains(message), "{from} -> {to}: {text}");
+    }
+}
+
+#[test]
+fn a_target_that_reaches_into_a_test_is_a_leak() {
+    let found = problems("test = [\"2024-04-01\"]", "test = [\"2024-03-01\"]");
+    let [problem] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((problem.line, problem.column), (24, 24));
+    assert!(problem.message.contains("the future of a test"), "{problem}");
+    assert!(problem.message.contains("2024-03-01 runs to 2024-04-01"), "{problem}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let text =
+        changed(("[0.5, 0.5]", "[0.5, 0.4]")).replace("2024-04-01", "soon").replace("recency", "spend");
+    let text = text.replace("op = \"spend\"", "op = \"recency\"");
+    let found = Project::parse(&text, Path::new("tiercast.toml")).unwrap_err();
+    let lines: Vec<_> = found.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [21, 25, 32]);
+}
+
+#[test]
+fn misspelt_names_are_suggested() {
+    let help = |from, to| problems(from, to)[0].help.clone().unwrap();
+    assert_eq!(help("test = ", "tset = "), "did you mean `test`?");
+    assert_eq!(help("[tiers]", "[train]\nmodels = [\"logistc\"]\n\n[tiers]"), "did you mean \"logistic\"?");
+}

@@ -1,0 +1,263 @@
+//! A run's report: the same content as JSON for programs and as one HTML file for people.
+//!
+//! The HTML needs no scripts, fonts or network; charts are inline SVG in the page's own colours, light and dark.
+
+use minijinja::{Environment, Value, context};
+use serde::Serialize;
+use tiercast_core::Decode;
+
+use crate::{
+    evaluate::{
+        board::{Board, Boards, Verdict, decode_name, judge},
+        words,
+    },
+    metrics::{Measure, Reliability},
+    models::{CurvePoint, Kind},
+    train::{
+        predictions::Predictions,
+        record::{Importance, RunRecord, TierRecord},
+    },
+};
+
+mod charts;
+mod points;
+pub mod reference;
+mod svg;
+
+use reference::Comparison;
+
+/// The version of `report.json`.
+pub const FORMAT: u32 = 1;
+/// Features shown in the chart.
+const MOST_FEATURES: usize = 15;
+
+/// `report.json`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Which model wins, or that none beats the rule.
+    pub headline: String,
+    /// By how much, where, and how sure.
+    pub finding: String,
+    /// What to know before trusting the figures.
+    pub notes: Vec<String>,
+    /// What was trained.
+    pub run: RunRecord,
+    /// All figures with intervals, the split that counts first.
+    pub boards: Boards,
+    /// The models in detail, on the split that counts, with the run's decoder.
+    pub models: Vec<Detail>,
+    /// Published figures on the same protocol, for the data sets that have them.
+    pub reference: Option<Comparison>,
+}
+
+/// A model in detail.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detail {
+    /// Its name in the project file.
+    pub model: String,
+    /// Its name for people.
+    pub title: String,
+    /// Whether it beats the rule by the run's measure; none for the rule.
+    pub verdict: Option<Verdict>,
+    /// Rows of each true tier (outer) decided to be each tier (inner).
+    pub confusion: Vec<Vec<u64>>,
+    /// The bins of the reliability plot.
+    pub reliability: Vec<Reliability>,
+    /// How well each tier is found.
+    pub tiers: Vec<TierFigures>,
+    /// Loss by step.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// How well one tier is found.
+#[derive(Clone, Debug, Serialize)]
+pub struct TierFigures {
+    /// The tier's name.
+    pub name: String,
+    /// Rows that are in the tier.
+    pub rows: u64,
+    /// Of those decided to be in the tier, the share that is; none if none was.
+    pub precision: Option<f64>,
+    /// Of those in the tier, the share decided so; none if there are none.
+    pub recall: Option<f64>,
+}
+
+impl Report {
+    /// Computes a report.
+    pub fn new(run: RunRecord, predictions: &Predictions) -> Self {
+        let names: Vec<&str> = run.models.iter().map(|model| model.name.as_str()).collect();
+        let boards =
+            Boards::new(predictions, &run, &names, &[Decode::Argmax, Decode::Median, Decode::Expected]);
+        let split = boards.first().map_or("", |board| board.split.as_str()).to_owned();
+        let models = names.iter().map(|name| Detail::new(name, &run, &boards, predictions, &split)).collect();
+        Self {
+            format: FORMAT,
+            headline: words::headline(&run, &boards),
+            finding: words::finding(&run, &boards),
+            notes: words::notes(&run, &boards),
+            reference: boards.first().and_then(|board| reference::compare(&run.project, board)),
+            models,
+            boards,
+            run,
+        }
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// When the template cannot be rendered, which a test rules out.
+    pub fn html(&self, predictions: &Predictions) -> anyhow::Result<String> {
+        let mut environment = Environment::new();
+        environment.add_template("report.html", include_str!("report/report.html"))?;
+        environment.add_filter("fixed", |x: f64, digits: usize| format!("{x:.digits$}"));
+        environment.add_filter("signed", words::signed);
+        environment.add_filter("percent", |x: Option<f64>| {
+            x.map_or("–".to_owned(), |x| format!("{:.0} %", x * 100.0))
+        });
+        environment.add_filter("thousands", words::thousands);
+        let chart = |svg: String| Value::from_safe_string(svg);
+        let board = self.boards.first();
+        let selected = self.detail(&self.run.selected);
+        let rule = self.detail(Kind::SameTier.name());
+        let names: Vec<&str> = self.run.tiers.iter().map(|tier| tier.name.as_str()).collect();
+        let page = environment.get_template("report.html")?.render(context! {
+            report => self,
+            selected => selected,
+            rule => rule,
+            board => board,
+            held => board.map(words::rows),
+            decoder => decode_name(Some(self.run.decode)),
+            measure => self.run.selected_by.label(),
+            chosen => words::model(&self.run.selected),
+            tiles => board.map(|board| self.tiles(board)),
+            lines => board.map(|board| self.lines(board)),
+            boards => self.boards.0.iter().map(|board| self.full(board)).collect::<Vec<_>>(),
+            interval_chart => board.map(|board| chart(charts::intervals(board, &self.run))),
+            scatter => board.map(|board| chart(points::scatter(predictions, &self.run, &board.split))),
+            confusions => [selected, rule].into_iter().flatten().map(|detail| context! {
+                title => &detail.title,
+                chart => chart(charts::confusion(detail, &names)),
+            }).collect::<Vec<_>>(),
+            calibration => selected.map(|selected| chart(charts::reliability(selected, rule))),
+            tier_chart => selected.zip(rule).map(|(model, rule)| chart(charts::tiers(model, rule))),
+            curves => self.models.iter().filter(|detail| !detail.curve.is_empty()).map(|detail| context! {
+                title => &detail.title,
+                chart => chart(charts::curve(detail)),
+            }).collect::<Vec<_>>(),
+            importance => chart(charts::importance(self.most_important())),
+            importance_rows => self.most_important(),
+        })?;
+        Ok(page)
+    }
+
+    fn detail(&self, model: &str) -> Option<&Detail> {
+        self.models.iter().find(|detail| detail.model == model)
+    }
+
+    fn most_important(&self) -> &[Importance] {
+        &self.run.importance[..self.run.importance.len().min(MOST_FEATURES)]
+    }
+
+    /// The four figures at the top: ours, the rule's, and whether the difference is more than chance.
+    fn tiles(&self, board: &Board) -> Vec<Value> {
+        let (Some(ours), Some(rule)) = (board.entry(&self.run.selected, self.run.decode), board.rule())
+        else {
+            return Vec::new();
+        };
+        let shown = [Measure::Mae, Measure::Accuracy, Measure::Kappa, Measure::Rps];
+        shown
+            .map(|measure| {
+                tile(
+                    measure,
+                    ours.measures.get(measure).value,
+                    rule.measures.get(measure).value,
+                    words::versus(ours, measure),
+                )
+            })
+            .to_vec()
+    }
+
+    /// The leader board with the run's decoder.
+    fn lines(&self, board: &Board) -> Vec<Value> {
+        let asked =
+            board.entries.iter().filter(|entry| entry.decode.is_none_or(|decode| decode == self.run.decode));
+        asked.map(|entry| self.line(entry)).collect()
+    }
+
+    /// The leader board with every decoder.
+    fn full(&self, board: &Board) -> Value {
+        let lines: Vec<Value> = board.entries.iter().map(|entry| self.line(entry)).collect();
+        context! { held => words::rows(board), split => &board.split, lines => lines }
+    }
+
+    fn line(&self, entry: &crate::evaluate::board::Entry) -> Value {
+        let cells: Vec<Value> = Measure::ALL.map(|measure| {
+            let estimate = entry.measures.get(measure);
+            let verdict = entry.versus_rule.map(|_| words::versus(entry, measure).0);
+            context! { value => estimate.value, low => estimate.low, high => estimate.high, verdict => verdict, label => measure.label() }
+        }).to_vec();
+        context! {
+            model => words::short(&entry.model),
+            decode => decode_name(entry.decode),
+            selected => entry.model == self.run.selected && entry.decode == Some(self.run.decode),
+            rule => entry.decode.is_none(),
+            cells => cells,
+        }
+    }
+}
+
+fn tile(
+    measure: Measure,
+    ours: f64,
+    rule: f64,
+    (verdict, difference): (Verdict, crate::metrics::Estimate),
+) -> Value {
+    let explained = match measure {
+        Measure::Mae => "tiers off, on average",
+        Measure::Accuracy => "of tiers exactly right",
+        Measure::Kappa => "agreement beyond chance, near misses counted",
+        _ => "error of the probabilities; 0 is perfect",
+    };
+    context! { label => measure.label(), ours => ours, rule => rule, verdict => verdict, difference => difference, explained => explained }
+}
+
+impl Detail {
+    fn new(name: &str, run: &RunRecord, boards: &Boards, predictions: &Predictions, split: &str) -> Self {
+        let is_rule = name == Kind::SameTier.name();
+        let judged = judge(predictions, name, split, (!is_rule).then_some(run.decode));
+        let confusion = judged.confusion();
+        let entry = boards.first().and_then(|board| board.entry(name, run.decode));
+        let record = run.models.iter().find(|model| model.name == name);
+        Self {
+            model: name.to_owned(),
+            title: words::short(name).to_owned(),
+            verdict: entry.filter(|_| !is_rule).map(|entry| words::versus(entry, run.selected_by).0),
+            tiers: tier_figures(&run.tiers, &confusion),
+            confusion,
+            reliability: judged.reliability(),
+            curve: record.map(|record| record.curve.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn tier_figures(tiers: &[TierRecord], confusion: &[Vec<u64>]) -> Vec<TierFigures> {
+    let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    let figures = |(at, tier): (usize, &TierRecord)| {
+        let rows: u64 = confusion[at].iter().sum();
+        let decided: u64 = confusion.iter().map(|row| row[at]).sum();
+        TierFigures {
+            name: tier.name.clone(),
+            rows,
+            precision: share(confusion[at][at], decided),
+            recall: share(confusion[at][at], rows),
+        }
+    };
+    tiers.iter().enumerate().map(figures).collect()
+}
+
+#[cfg(test)]
+mod tests;

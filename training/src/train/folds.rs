@@ -1,0 +1,213 @@
+//! Which rows train and which are held out, and the training of every model on every such split.
+//!
+//! A member's rows are all in one fold. What is fitted to data — tiers, transform, model — is fitted to the training
+//! rows of its own split and to nothing else.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::anyhow;
+use indicatif::ProgressBar;
+use tiercast_core::{TierRules, Transform};
+
+use crate::{
+    dataset::Dataset,
+    fit,
+    models::{self, Fitted, Kind, Rows, mix},
+    project::TierPlan,
+};
+
+/// Rows that train and rows held out, as places in the dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// From 1; none for the final fit.
+    pub fold: Option<i32>,
+    /// Rows to fit to.
+    pub train: Vec<usize>,
+    /// Rows to judge on.
+    pub held_out: Vec<usize>,
+}
+
+/// Each member as a number, in the order of the names.
+pub fn member_numbers(dataset: &Dataset) -> Vec<u32> {
+    let mut numbers: BTreeMap<&str, u32> = dataset.rows.iter().map(|row| (row.member.as_str(), 0)).collect();
+    numbers.values_mut().zip(0..).for_each(|(number, at)| *number = at);
+    dataset.rows.iter().map(|row| numbers[row.member.as_str()]).collect()
+}
+
+/// Deals the members of the given rows into folds of equal size, and gives each fold as a split.
+pub fn cross_validation(rows: &[usize], member: &[u32], folds: usize, seed: u64) -> Vec<Split> {
+    let mut dealt: Vec<u32> = rows.iter().map(|row| member[*row]).collect();
+    dealt.sort_unstable();
+    dealt.dedup();
+    dealt.sort_by_key(|member| (mix(seed ^ u64::from(*member)), *member));
+    let fold: BTreeMap<u32, usize> =
+        dealt.into_iter().enumerate().map(|(at, member)| (member, at % folds)).collect();
+    let split = |k: usize| {
+        let (held_out, train) = rows.iter().copied().partition(|row| fold[&member[*row]] == k);
+        Split { fold: Some(k as i32 + 1), train, held_out }
+    };
+    (0..folds).map(split).filter(|split| !split.train.is_empty() && !split.held_out.is_empty()).collect()
+}
+
+/// A split with what was fitted to its training rows.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The split.
+    pub split: Split,
+    /// Tiers cut on the training targets.
+    pub rules: TierRules,
+    /// Transform fitted to the training rows.
+    pub transform: Transform,
+    /// The training rows.
+    pub train: Rows,
+    /// The rows held out.
+    pub held_out: Rows,
+}
+
+/// Fits tiers and transform to a split's training rows and applies both to all its rows.
+///
+/// # Errors
+/// When the tiers cannot be cut.
+pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split) -> anyhow::Result<Prepared> {
+    let spend: Vec<i64> = split.train.iter().map(|row| dataset.target_spend[*row]).collect();
+    let rules = fit::tiers::rules(plan, &spend)?;
+    let transform = fit::transform(&dataset.schema, &raw(dataset, &split.train));
+    let rows = |at: &[usize]| Rows {
+        width: transform.width(),
+        inputs: fit::apply(&transform, dataset.schema.len(), &raw(dataset, at)),
+        current_spend: at.iter().map(|row| dataset.current_spend[*row]).collect(),
+        targets: at.iter().map(|row| rules.tier_of(dataset.target_spend[*row])).collect(),
+        member: at.iter().map(|row| member[*row]).collect(),
+    };
+    let (train, held_out) = (rows(&split.train), rows(&split.held_out));
+    Ok(Prepared { split, rules, transform, train, held_out })
+}
+
+/// The raw features of some rows.
+pub fn raw(dataset: &Dataset, rows: &[usize]) -> Vec<f32> {
+    rows.iter().flat_map(|row| dataset.row(*row)).copied().collect()
+}
+
+/// Trains every kind on every split: `result[split][kind]`. Threads change how long it takes and nothing else.
+///
+/// # Errors
+/// When a training thread dies.
+pub fn train_all(
+    prepared: &[Prepared],
+    kinds: &[Kind],
+    seed: u64,
+    threads: usize,
+    progress: &ProgressBar,
+) -> anyhow::Result<Vec<Vec<Fitted>>> {
+    let jobs = prepared.len() * kinds.len();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        loop {
+            let job = next.fetch_add(1, Ordering::Relaxed);
+            if job >= jobs {
+                return;
+            }
+            // The networks take longest; started first, no thread waits for the last one.
+            let (kind, split) =
+                (kinds[kinds.len() - 1 - job / prepared.len()], &prepared[job % prepared.len()]);
+            let seed = mix(seed ^ mix(kind as u64 * 1000 + split.split.fold.unwrap_or(0) as u64));
+            let fitted = models::fit(kind, split.rules.len(), &split.train, seed);
+            progress.inc(1);
+            if let Ok(mut done) = done.lock() {
+                done.insert((job % prepared.len(), kinds.len() - 1 - job / prepared.len()), fitted);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.clamp(1, jobs.max(1))).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a training thread died")))
+    })?;
+    let mut done = done.into_inner().map_err(|_| anyhow!("a training thread died"))?;
+    let mut split = |s: usize| (0..kinds.len()).map(|k| done.remove(&(s, k))).collect::<Option<Vec<_>>>();
+    (0..prepared.len()).map(|s| split(s).ok_or_else(|| anyhow!("a model was not trained"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_part_members_evenly_and_hold_each_row_out_once() {
+        let member: Vec<u32> = (0..103).flat_map(|m| [m, m]).collect();
+        let rows: Vec<usize> = (0..206).collect();
+        let splits = cross_validation(&rows, &member, 5, 7);
+        assert_eq!(splits.len(), 5);
+        let mut held_out: Vec<usize> = splits.iter().flat_map(|split| split.held_out.clone()).collect();
+        held_out.sort_unstable();
+        assert_eq!(held_out, rows);
+        for split in &splits {
+            assert!((40..=42).contains(&split.held_out.len()));
+            let inside = |rows: &[usize]| {
+                rows.iter().map(|row| member[*row]).collect::<std::collections::BTreeSet<_>>()
+            };
+            assert!(inside(&split.train).is_disjoint(&inside(&split.held_out)));
+        }
+        assert_eq!(splits, cross_validation(&rows, &member, 5, 7));
+        assert_ne!(splits, cross_validation(&rows, &member, 5, 8));
+    }
+
+    #[test]
+    fn more_folds_than_members_leave_none_empty() {
+        let splits = cross_validation(&[0, 1, 2], &[0, 1, 2], 5, 1);
+        assert_eq!(splits.len(), 3);
+    }
+
+    fn dataset() -> Dataset {
+        let spec = r#"{"events":{"currency":{"code":"USD","exponent":2}},"capacity":64,
+            "features":[{"name":"spend","op":"sum","of":"amount"},{"name":"recency","op":"recency"}]}"#;
+        let schema = tiercast_core::FeatureSchema::compile(serde_json::from_str(spec).unwrap()).unwrap();
+        let row = |i: u64| crate::dataset::RowKey { member: format!("m{i:03}"), as_of: Default::default() };
+        let noise = |i: u64| (mix(i) % 1000) as f32;
+        Dataset {
+            schema,
+            rows: (0..100).map(row).collect(),
+            features: (0..100)
+                .flat_map(|i| [noise(i), if i % 9 == 0 { f32::NAN } else { noise(i + 1000) }])
+                .collect(),
+            current_spend: (0..100).map(|i| noise(i) as i64).collect(),
+            target_spend: (0..100).map(|i| (noise(i) + noise(i + 2000)) as i64).collect(),
+        }
+    }
+
+    #[test]
+    fn nothing_is_fitted_to_rows_held_out() {
+        let plan = TierPlan {
+            names: ["A", "B", "C"].map(String::from).to_vec(),
+            period: tiercast_core::Period::Quarter,
+            cut: crate::project::TierCut::Shares(vec![0.5, 0.3, 0.2]),
+        };
+        let split = Split { fold: Some(1), train: (0..60).collect(), held_out: (60..100).collect() };
+        let mut data = dataset();
+        let member = member_numbers(&data);
+        let fitted = |data: &Dataset| {
+            let prepared = prepare(data, &member, &plan, split.clone()).unwrap();
+            let models: Vec<Vec<u32>> = [Kind::SameTier, Kind::Logistic, Kind::Dnn]
+                .into_iter()
+                .map(|kind| models::fit(kind, 3, &prepared.train, 1).model.probabilities(&prepared.train))
+                .map(|p| p.into_iter().map(f32::to_bits).collect())
+                .collect();
+            (prepared.rules, prepared.transform, models)
+        };
+        let before = fitted(&data);
+        for row in 60..100 {
+            data.features[row * 2] = 1e9;
+            data.features[row * 2 + 1] = f32::NAN;
+            data.current_spend[row] = 1_000_000_000;
+            data.target_spend[row] = -5;
+        }
+        assert!(before == fitted(&data));
+    }
+}

@@ -1,0 +1,144 @@
+//! `run.json`: what was trained on what, and how; with the predictions, all that a report needs.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use tiercast_core::Decode;
+
+use crate::{metrics::Measure, models::CurvePoint};
+
+/// The version of `run.json`.
+pub const FORMAT: u32 = 1;
+
+/// A training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The program and version that wrote it.
+    pub producer: String,
+    /// The project's name.
+    pub project: String,
+    /// The seed of every random choice.
+    pub seed: u64,
+    /// What the rows were.
+    pub data: DataRecord,
+    /// The tiers of the final fit, lowest first.
+    pub tiers: Vec<TierRecord>,
+    /// How probabilities became tiers.
+    pub decode: Decode,
+    /// The measure in cross-validation that chose the bundle's model.
+    pub selected_by: Measure,
+    /// The bundle's model.
+    pub selected: String,
+    /// All models, in the order of the project file.
+    pub models: Vec<ModelRecord>,
+    /// What the selected model relies on, most first.
+    pub importance: Vec<Importance>,
+}
+
+/// The rows of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataRecord {
+    /// ISO code of the currency.
+    pub currency: String,
+    /// Digits of its minor unit.
+    pub currency_exponent: u8,
+    /// Hash of the feature schema.
+    pub schema_hash: String,
+    /// Declared features.
+    pub features: usize,
+    /// Inputs of the models, after the transform.
+    pub inputs: usize,
+    /// Features that never vary on the training rows, and so are no input.
+    pub constant: Vec<String>,
+    /// As-of dates of the training rows.
+    pub train_as_of: Vec<String>,
+    /// As-of dates of the test rows.
+    pub test_as_of: Vec<String>,
+    /// Training rows.
+    pub train_rows: usize,
+    /// Members with a training row.
+    pub train_members: usize,
+    /// Test rows.
+    pub test_rows: usize,
+    /// Folds of the cross-validation.
+    pub folds: usize,
+}
+
+/// A tier as cut on the training targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TierRecord {
+    /// Its name.
+    pub name: String,
+    /// Net spend from which a member has it, a decimal.
+    pub at_least: String,
+    /// The same in minor units.
+    pub at_least_minor: i64,
+    /// Share of the training targets.
+    pub train_share: f64,
+}
+
+/// A model of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelRecord {
+    /// Its name in the project file.
+    pub name: String,
+    /// The ONNX file, relative to the run's folder; none for the rule, which looks at spend and not at features.
+    pub file: Option<String>,
+    /// Trained numbers.
+    pub parameters: usize,
+    /// The L2 penalty chosen.
+    pub l2: Option<f64>,
+    /// Loss by step of the final fit.
+    pub curve: Vec<CurvePoint>,
+    /// Largest absolute difference of a probability between Burn, which trained it, and tract, which runs it.
+    pub burn_tract_difference: Option<f32>,
+}
+
+/// How much the ranked probability score worsens when one feature is shuffled among the held-out rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Importance {
+    /// The feature.
+    pub feature: String,
+    /// What it is, as a phrase.
+    pub description: String,
+    /// Mean worsening over the shuffles.
+    pub worsening: f64,
+    /// Standard deviation over the shuffles.
+    pub spread: f64,
+}
+
+impl RunRecord {
+    /// Writes `run.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let path = folder.join("run.json");
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    /// When it is missing, is not a run, or has another version.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("run.json");
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}; `tiercast train -o RUN` writes it", path.display()))?;
+        let record: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a training run", path.display()))?;
+        if record.format != FORMAT {
+            bail!("{} has format {}; this build reads {FORMAT}; train again", path.display(), record.format);
+        }
+        Ok(record)
+    }
+}
