@@ -1,5 +1,7 @@
 //! What depends on what, as ARCHITECTURE.md states it.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,

@@ -1,5 +1,7 @@
 //! Each formula against numbers worked out by hand, over one small member.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
+
 use serde_json::{Value, json};
 use tiercast_core::{EventInput, FeatureSchema, MemberState, Timestamp};
 
@@ -104,7 +106,7 @@ fn what_cannot_be_known_is_missing() {
 #[test]
 fn the_mode_is_the_most_frequent_and_exact_in_a_float() {
     let found = at(json!({"op": "mode", "of": "category"}), "2017-03-31");
-    assert!(found >= 1.0 && found < 16_777_216.0 && found.fract() == 0.0);
+    assert!((1.0..16_777_216.0).contains(&found) && found.fract() == 0.0);
     assert_eq!(
         found,
         at(json!({"op": "mode", "of": "category", "window": "3w", "skip": "2w"}), "2017-03-31")

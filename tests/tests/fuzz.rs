@@ -2,6 +2,8 @@
 //!
 //! `TIERCAST_FUZZ_SECONDS` (5 a parser if unset) and `TIERCAST_FUZZ_SEED` steer it; a failure prints its input.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
+
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -118,9 +120,8 @@ fn rehashed(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = bytes.to_vec();
     let count = u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?).min(64) as usize;
     for entry in (0..count).map(|i| 16 + i * 64) {
-        let number = |at: usize| {
-            Some(usize::try_from(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?)).ok()?)
-        };
+        let number =
+            |at: usize| usize::try_from(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?)).ok();
         let (offset, length) = (number(entry + 16)?, number(entry + 24)?);
         let hash = Sha256::digest(bytes.get(offset..offset.checked_add(length)?)?);
         out.get_mut(entry + 32..entry + 64)?.copy_from_slice(&hash);

@@ -1,5 +1,7 @@
 //! The vectors, run by native code.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
+
 use std::fs;
 
 use tiercast_core::{Bundle, Scorer};

@@ -1,5 +1,7 @@
 //! Properties that hold for any member: the invariants of `core/features`, searched for counter-examples.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
+
 use proptest::prelude::*;
 use serde_json::json;
 use tiercast_core::{

@@ -59,13 +59,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for board in &report.boards.0 {
-        println!("{}", table(board, &report.run));
+        say!("{}", table(board, &report.run));
     }
-    println!("{}. {}", report.headline, report.finding);
+    say!("{}. {}", report.headline, report.finding);
     if let Some(reference) = &report.reference {
-        println!("\n{}", beside(reference));
+        say!("\n{}", beside(reference));
     }
-    println!("\n{}", args.run.join("report.html").display());
+    say!("\n{}", args.run.join("report.html").display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -33,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let proven = scorer.prove().with_context(|| args.bundle.display().to_string())?;
     let found = describe(scorer.bundle(), bytes.len(), proven);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        say!("{}", serde_json::to_string_pretty(&found)?);
     } else {
         let name =
             args.bundle.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());

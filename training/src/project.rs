@@ -30,6 +30,8 @@ pub struct Project {
     pub folder: PathBuf,
     /// The project's name, shown in reports.
     pub name: String,
+    /// Where the data comes from and under what terms, for the model card and the report; may be empty.
+    pub source: String,
     /// Seeds every random choice.
     pub seed: u64,
     /// What amounts are in.
@@ -208,6 +210,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct ProjectSection {
     name: String,
+    #[serde(default)]
+    source: String,
     #[serde(default = "default_seed")]
     seed: u64,
 }

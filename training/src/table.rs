@@ -362,7 +362,7 @@ fn from(alias: &str, declared: &EventTable, numbered: bool) -> String {
 /// Checks that a field can be read from an expression over a table's columns.
 ///
 /// # Errors
-/// As [`canonical`].
+/// When the expression names an unknown column or has a type that the field cannot be read from.
 pub fn check_expression(
     context: &SessionContext,
     schema: &DFSchema,

@@ -71,7 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
     write(&args, &project, &dataset, &trained, &predictions, selected)?;
-    println!(
+    say!(
         "{}: {} models on {} rows of {} members in {:.1} s ({:.1} s of it features)",
         args.output.display(),
         kinds.len(),
@@ -80,12 +80,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         started.elapsed().as_secs_f64(),
         built.as_secs_f64()
     );
-    println!(
-        "The bundle holds {} (best {} in cross-validation).",
-        kinds[selected].name(),
-        args.select.label()
-    );
-    println!("Next: tiercast evaluate {}", args.output.display());
+    say!("The bundle holds {} (best {} in cross-validation).", kinds[selected].name(), args.select.label());
+    say!("Next: tiercast evaluate {}", args.output.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -273,6 +269,7 @@ fn record(
         format: record::FORMAT,
         producer: concat!("tiercast ", env!("CARGO_PKG_VERSION")).into(),
         project: project.name.clone(),
+        source: project.source.clone(),
         seed: project.seed,
         data: DataRecord {
             currency: project.currency.code.clone(),

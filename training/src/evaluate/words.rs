@@ -82,14 +82,16 @@ pub fn winners<'a>(board: &'a Board, run: &RunRecord) -> Vec<&'a str> {
 
 /// What a reader should know before trusting the figures.
 pub fn notes(run: &RunRecord, boards: &Boards) -> Vec<String> {
-    let mut notes = vec![
+    let mut notes: Vec<String> =
+        Some(run.source.clone()).filter(|source| !source.is_empty()).into_iter().collect();
+    notes.extend([
         "A tier here is net spend in the next period, cut at thresholds; it is not a tier that a shop has granted."
             .to_owned(),
         "Tiers, imputation, outlier limits and scaling were fitted to training rows only; members never stand on both sides of a split."
             .to_owned(),
         "The same-tier rule cuts current spend where the training rows have the same shares. It decides its own tier; its probabilities are how often each tier followed in training."
             .to_owned(),
-    ];
+    ]);
     if let Some(board) = boards.first() {
         notes.push(match board.split.as_str() {
             TEST => "The model was chosen in cross-validation; the test had no say in it.".into(),

@@ -37,6 +37,7 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
         path: path.to_owned(),
         folder: path.parent().unwrap_or(Path::new("")).to_owned(),
         name: file.project.name,
+        source: file.project.source,
         seed: file.project.seed,
         currency: file.currency,
         events: file.events,

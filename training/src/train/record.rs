@@ -21,6 +21,9 @@ pub struct RunRecord {
     pub producer: String,
     /// The project's name.
     pub project: String,
+    /// Where the data comes from and under what terms; may be empty.
+    #[serde(default)]
+    pub source: String,
     /// The seed of every random choice.
     pub seed: u64,
     /// What the rows were.

@@ -1,0 +1,78 @@
+//! Bearer tokens. Without a configured token nothing is served: the worker is never open by accident.
+
+use std::hint::black_box;
+
+use sha2::{Digest, Sha256};
+
+use crate::{config::MIN_TOKEN, problem::Problem};
+
+/// Lets a request through if its `Authorization` header carries one of `tokens`.
+///
+/// # Errors
+/// 503 `token_not_configured` without tokens, 401 `unauthorized` for any header that does not match.
+pub(crate) fn check(authorization: Option<&str>, tokens: &[String]) -> Result<(), Problem> {
+    if tokens.is_empty() {
+        return Err(Problem::new(
+            503,
+            "token_not_configured",
+            format!("the secret TIERCAST_TOKEN is not set, or is shorter than {MIN_TOKEN} characters"),
+        )
+        .hint("run `npx wrangler secret put TIERCAST_TOKEN`"));
+    }
+    let given = authorization.and_then(bearer).unwrap_or_default();
+    // Every token is compared, and by hash, so that neither the time taken nor a length tells how close a guess was.
+    let matched = tokens.iter().fold(false, |found, token| found | same(given, token));
+    if matched {
+        return Ok(());
+    }
+    Err(Problem::new(401, "unauthorized", "a valid bearer token is required")
+        .hint("send the header `Authorization: Bearer <TIERCAST_TOKEN>`")
+        .header("www-authenticate", "Bearer realm=\"tiercast\""))
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn same(given: &str, token: &str) -> bool {
+    let (given, token) = (Sha256::digest(given), Sha256::digest(token));
+    black_box(given.iter().zip(token.iter()).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    #[test]
+    fn only_the_exact_token_passes() {
+        let tokens = [TOKEN.to_owned(), "another-token-0001".to_owned()];
+        for header in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef ", "Bearer another-token-0001"] {
+            assert_eq!(check(Some(header), &tokens), Ok(()), "{header}");
+        }
+        for header in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "0123456789abcdef",
+            "Basic 0123456789abcdef",
+            "Bearer 0123456789abcde",
+            "Bearer 0123456789abcdef0",
+            "Bearer 0123456789ABCDEF",
+            "Bearer 0123456789abcdef another-token-0001",
+        ] {
+            assert_eq!(check(Some(header), &tokens).unwrap_err().status, 401, "{header:?}");
+        }
+        assert_eq!(check(None, &tokens).unwrap_err().code, "unauthorized");
+    }
+
+    #[test]
+    fn without_a_token_nothing_passes() {
+        for header in [None, Some("Bearer "), Some("Bearer 0123456789abcdef")] {
+            let problem = check(header, &[]).unwrap_err();
+            assert_eq!((problem.status, problem.code), (503, "token_not_configured"));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The deployed bundle, and what the worker tells about it.
+
+use std::cell::OnceCell;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tiercast_core::{Currency, Decode, FORMAT, FeatureInfo, Manifest, Period, Scorer};
+
+use crate::{config::Limits, problem::Problem};
+
+/// A bundle that was loaded and can score.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) scorer: Scorer,
+    sha256: String,
+    proof: OnceCell<Result<usize, Problem>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health<'a> {
+    status: &'a str,
+    bundle: &'a str,
+    schema_hash: &'a str,
+    vectors: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Description<'a> {
+    bundle: &'a str,
+    schema_hash: &'a str,
+    versions: Versions<'a>,
+    tiers: Vec<TierInfo<'a>>,
+    period: Period,
+    decode: Decode,
+    events: EventsInfo<'a>,
+    features: Vec<FeatureInfo>,
+    limits: Limits,
+    manifest: &'a Manifest,
+    card: &'a serde_json::Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Versions<'a> {
+    worker: &'a str,
+    bundle_format: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TierInfo<'a> {
+    tier: u8,
+    name: &'a str,
+    at_least: String,
+    at_least_minor: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventsInfo<'a> {
+    currency: &'a Currency,
+    custom_kinds: &'a [String],
+    capacity: u32,
+}
+
+impl Model {
+    /// Loads a bundle.
+    ///
+    /// # Errors
+    /// 503 with core's code when it cannot be read or its model cannot be run.
+    pub(crate) fn load(bytes: &[u8]) -> Result<Self, Problem> {
+        let scorer = Scorer::load(bytes).map_err(|error| Problem::bundle(&error))?;
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { scorer, sha256, proof: OnceCell::new() })
+    }
+
+    /// The body of `GET /healthz`. The first call computes the bundle's own vectors and compares.
+    ///
+    /// # Errors
+    /// 503 `model_failed` when this build does not compute what training did.
+    pub(crate) fn health(&self) -> Result<Vec<u8>, Problem> {
+        let proof = self.proof.get_or_init(|| self.scorer.prove().map_err(|error| Problem::bundle(&error)));
+        let schema_hash = &self.scorer.bundle().manifest().schema_hash;
+        let vectors = proof.clone()?;
+        Ok(json(&Health { status: "ok", bundle: &self.sha256, schema_hash, vectors }))
+    }
+
+    /// The body of `GET /v1/model`.
+    pub(crate) fn describe(&self, limits: Limits) -> Vec<u8> {
+        let bundle = self.scorer.bundle();
+        let spec = bundle.schema().spec();
+        let currency = &spec.events.currency;
+        let tiers = (1..).zip(&bundle.rules().tiers).map(|(tier, rule)| TierInfo {
+            tier,
+            name: &rule.name,
+            at_least: currency.format(rule.at_least),
+            at_least_minor: rule.at_least,
+        });
+        json(&Description {
+            bundle: &self.sha256,
+            schema_hash: &bundle.manifest().schema_hash,
+            versions: Versions { worker: env!("CARGO_PKG_VERSION"), bundle_format: FORMAT },
+            tiers: tiers.collect(),
+            period: bundle.rules().period,
+            decode: bundle.manifest().decode,
+            events: EventsInfo { currency, custom_kinds: &spec.events.custom_kinds, capacity: spec.capacity },
+            features: bundle.schema().describe().collect(),
+            limits,
+            manifest: bundle.manifest(),
+            card: bundle.card(),
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}

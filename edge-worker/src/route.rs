@@ -1,0 +1,155 @@
+//! Which request is meant: method, path and query, before any body is read.
+
+use crate::{config::Config, problem::Problem};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Is the worker able to score?
+    Health,
+    /// What is deployed.
+    Model,
+    /// Score one member or many.
+    Score(Options),
+    /// A browser asks whether it may call.
+    Preflight,
+}
+
+/// What an answer holds besides the assessment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The feature vector.
+    pub(crate) features: Option<bool>,
+    /// The member's state after the events.
+    pub(crate) return_state: Option<bool>,
+}
+
+/// The parts of a request's head that routing reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) authorization: Option<&'a str>,
+    pub(crate) origin: Option<&'a str>,
+}
+
+const READ: &str = "GET, HEAD";
+
+/// Decides what a request asks for and whether its caller may.
+///
+/// # Errors
+/// 401 or 503 from [`crate::auth::check`] on everything but `/healthz`; then 404, 405 or 400 `invalid_query`.
+pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
+    if head.method == "OPTIONS" && config.allowed_origin(head.origin).is_some() {
+        return Ok(Route::Preflight);
+    }
+    if head.path == "/healthz" {
+        return reading(head.method, Route::Health);
+    }
+    crate::auth::check(head.authorization, &config.tokens)?;
+    match head.path {
+        "/v1/model" => reading(head.method, Route::Model),
+        "/v1/score" if head.method == "POST" => Ok(Route::Score(options(head.query)?)),
+        "/v1/score" => Err(not_allowed("POST")),
+        _ => Err(Problem::new(404, "not_found", "there is no such route")
+            .hint("the routes are POST /v1/score, GET /v1/model and GET /healthz")),
+    }
+}
+
+fn reading(method: &str, route: Route) -> Result<Route, Problem> {
+    if matches!(method, "GET" | "HEAD") { Ok(route) } else { Err(not_allowed(READ)) }
+}
+
+fn not_allowed(allow: &'static str) -> Problem {
+    Problem::new(405, "method_not_allowed", format!("this route takes {allow}")).header("allow", allow)
+}
+
+fn options(query: &str) -> Result<Options, Problem> {
+    let mut options = Options::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+        let value = match value {
+            "true" | "1" => true,
+            "false" | "0" => false,
+            _ => return Err(invalid_query()),
+        };
+        match name {
+            "features" => options.features = Some(value),
+            "returnState" => options.return_state = Some(value),
+            _ => return Err(invalid_query()),
+        }
+    }
+    Ok(options)
+}
+
+fn invalid_query() -> Problem {
+    Problem::new(400, "invalid_query", "the query may hold only features and returnState, each true or false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(origins: &str) -> Config {
+        Config::read(|name| match name {
+            "TIERCAST_TOKEN" => Some("0123456789abcdef".to_owned()),
+            "TIERCAST_ALLOW_ORIGIN" => Some(origins.to_owned()),
+            _ => None,
+        })
+        .unwrap()
+    }
+
+    fn ask(method: &str, path: &str, query: &str) -> Result<Route, (u16, &'static str)> {
+        let authorization = Some("Bearer 0123456789abcdef");
+        route(Head { method, path, query, authorization, origin: None }, &config(""))
+            .map_err(|problem| (problem.status, problem.code))
+    }
+
+    #[test]
+    fn routes_are_found() {
+        assert_eq!(ask("GET", "/healthz", ""), Ok(Route::Health));
+        assert_eq!(ask("HEAD", "/v1/model", ""), Ok(Route::Model));
+        assert_eq!(ask("POST", "/v1/score", ""), Ok(Route::Score(Options::default())));
+        let both = Options { features: Some(true), return_state: Some(false) };
+        assert_eq!(ask("POST", "/v1/score", "features&returnState=0"), Ok(Route::Score(both)));
+    }
+
+    #[test]
+    fn wrong_paths_methods_and_queries_are_told_apart() {
+        for path in ["/", "/v1", "/v1/score/", "/V1/score", "/bundle.tcb", "/healthz/"] {
+            assert_eq!(ask("GET", path, ""), Err((404, "not_found")), "{path}");
+        }
+        assert_eq!(ask("GET", "/v1/score", ""), Err((405, "method_not_allowed")));
+        assert_eq!(ask("HEAD", "/v1/score", ""), Err((405, "method_not_allowed")));
+        assert_eq!(ask("DELETE", "/v1/model", ""), Err((405, "method_not_allowed")));
+        assert_eq!(ask("POST", "/healthz", ""), Err((405, "method_not_allowed")));
+        for query in ["feature=true", "features=yes", "features=true&x", "%66eatures=true"] {
+            assert_eq!(ask("POST", "/v1/score", query), Err((400, "invalid_query")), "{query}");
+        }
+    }
+
+    #[test]
+    fn everything_but_health_needs_the_token_first() {
+        for path in ["/v1/score", "/v1/model", "/nothing", "/bundle.tcb"] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let problem = route(Head { method, path, ..Head::default() }, &config("")).unwrap_err();
+                assert_eq!((problem.status, problem.header.unwrap().0), (401, "www-authenticate"));
+            }
+        }
+        let open = route(Head { method: "GET", path: "/healthz", ..Head::default() }, &config(""));
+        assert_eq!(open, Ok(Route::Health));
+    }
+
+    #[test]
+    fn preflight_is_answered_only_for_a_listed_origin() {
+        let head = Head {
+            method: "OPTIONS",
+            path: "/v1/score",
+            origin: Some("https://shop.example"),
+            ..Head::default()
+        };
+        assert_eq!(route(head, &config("https://shop.example")), Ok(Route::Preflight));
+        assert_eq!(route(head, &config("https://other.example")).unwrap_err().status, 401);
+    }
+}

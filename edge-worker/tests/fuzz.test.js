@@ -1,0 +1,97 @@
+// Mutated bodies, from a seed: each gets an answer that openapi.json describes, none makes the worker fail, and a
+// good request afterwards is answered as before.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { forged } from "./support/state.js";
+import { sample, start } from "./support/worker.js";
+
+const SEED = Number(process.env.TIERCAST_FUZZ_SEED ?? 20171001);
+const RUNS = Number(process.env.TIERCAST_FUZZ_RUNS ?? 500);
+const { bundle, events, now } = sample();
+
+let worker;
+before(async () => {
+  worker = await start({ bundle });
+});
+after(() => worker.stop());
+
+/** Marsaglia's xorshift32: the same bodies for the same seed, everywhere. */
+function generator(seed) {
+  let x = seed | 0 || 1;
+  const next = () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) / 2 ** 32;
+  };
+  return { below: (n) => Math.floor(next() * n), of: (list) => list[Math.floor(next() * list.length)] };
+}
+
+const NUMBERS = [0, -0, -1, 1.5, 1e308, -1e308, 2 ** 53, 2 ** 63, now];
+const TEXTS = ["", "0", "NaN", "9".repeat(400), "\u0000", "\u{1f600}".repeat(70), "2199-12-31T23:59:59.999Z", "1970-01-01", "data"];
+const ODD = [null, true, false, ...NUMBERS, ...TEXTS, [], {}, [[]], { kind: {} }];
+
+/** Every place in a value where something can be changed: its holder and the key. */
+function places(value, found = []) {
+  if (value === null || typeof value !== "object") return found;
+  for (const key of Object.keys(value)) {
+    found.push([value, key]);
+    places(value[key], found);
+  }
+  return found;
+}
+
+const structural = [
+  (random, holder, key) => {
+    holder[key] = structuredClone(random.of(ODD));
+  },
+  (random, holder, key) => {
+    if (Array.isArray(holder)) holder.splice(Number(key), 1);
+    else delete holder[key];
+  },
+  (random, holder, key) => {
+    if (Array.isArray(holder)) holder.push(...Array.from({ length: random.below(40) }, () => structuredClone(holder[key])));
+    else holder[`${key}_`] = holder[key];
+  },
+  (random, holder, key) => {
+    if (typeof holder[key] === "number") holder[key] *= random.of([-1, 0, 0.1, 1000, 1e15, 1e300]);
+    if (typeof holder[key] === "string") holder[key] = holder[key].repeat(random.below(400));
+  },
+];
+
+function mutated(random, bodies) {
+  const body = structuredClone(random.of(bodies));
+  for (let i = random.below(4); i >= 0; i -= 1) {
+    const all = places(body);
+    if (all.length > 0) random.of(structural)(random, ...random.of(all));
+  }
+  const text = Buffer.from(JSON.stringify(body));
+  for (let i = random.below(3) - 1; i > 0 && text.length > 0; i -= 1) text[random.below(text.length)] = random.below(256);
+  return random.below(10) === 0 ? text.subarray(0, random.below(text.length + 1)) : text;
+}
+
+test(`${RUNS} mutated bodies from seed ${SEED}`, async () => {
+  const random = generator(SEED);
+  const few = events.slice(0, 6);
+  const plain = { now, events: few, features: true, returnState: true };
+  const { json: expected } = await worker.score(plain);
+  const flip = (bytes) => {
+    for (let i = random.below(4); i >= 0; i -= 1) bytes[4 + random.below(bytes.length - 4)] ^= 1 << random.below(8);
+  };
+  const statuses = new Map();
+  for (let run = 0; run < RUNS; run += 1) {
+    const state = random.below(2) ? expected.state : forged(expected.state, flip);
+    const members = [{ member: "a", events: few }, { member: "b", state }];
+    const bodies = [plain, { now, state, events: few }, { now, members }, { now, state, features: true }];
+    const body = mutated(random, bodies);
+    const answer = await worker.score(body);
+    const what = `run ${run}: ${answer.status} for ${body.toString().slice(0, 400)}`;
+    assert.ok([200, 400, 413, 422].includes(answer.status), what);
+    statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+  }
+  assert.deepEqual((await worker.score(plain)).json, expected, "a good request is answered as before");
+  console.log(`fuzz: ${[...statuses].sort().map(([status, n]) => `${n} × ${status}`).join(", ")}`);
+  for (const status of [200, 400, 422]) {
+    assert.ok(statuses.get(status) > RUNS / 50, `hardly any ${status}: the mutations are one-sided`);
+  }
+});

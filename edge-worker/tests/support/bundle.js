@@ -1,0 +1,29 @@
+// Rewrites a section of a bundle: the table of 64-byte lines (name, offset, length, SHA-256) after a 16-byte head.
+import { createHash } from "node:crypto";
+
+const HEAD = 16;
+const LINE = 64;
+const ALIGN = 16;
+
+/** The bundle with `content` as its section `name`, whole and with hashes that fit. */
+export function withSection(bundle, name, content) {
+  const lines = Array.from({ length: bundle.readUInt32LE(12) }, (_, i) => bundle.subarray(HEAD + i * LINE, HEAD + (i + 1) * LINE));
+  const sections = lines.map((line) => {
+    const known = line.toString("latin1", 0, 16).replace(/\0+$/, "");
+    const offset = Number(line.readBigUInt64LE(16));
+    const whole = bundle.subarray(offset, offset + Number(line.readBigUInt64LE(24)));
+    return { name: known, content: known === name ? content : whole };
+  });
+  const parts = [Buffer.from(bundle.subarray(0, HEAD + lines.length * LINE))];
+  let end = parts[0].length;
+  for (const [i, section] of sections.entries()) {
+    const gap = (ALIGN - (end % ALIGN)) % ALIGN;
+    parts.push(Buffer.alloc(gap), section.content);
+    const at = HEAD + i * LINE;
+    parts[0].writeBigUInt64LE(BigInt(end + gap), at + 16);
+    parts[0].writeBigUInt64LE(BigInt(section.content.length), at + 24);
+    createHash("sha256").update(section.content).digest().copy(parts[0], at + 32);
+    end += gap + section.content.length;
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,169 @@
+/** The built-in kinds of events; a shop can declare more. */
+export type EventKind =
+  | "purchase"
+  | "return"
+  | "view"
+  | "cart"
+  | "search"
+  | "session"
+  | "login"
+  | "review"
+  | "coupon"
+  | (string & {});
+
+/**
+ * Something a member did. Required are `kind` and `time`; an unknown field is refused.
+ * Names (`id`, `item`, `category`, `channel`, `order`) are texts or whole numbers; 5 and `"5"` are the same name.
+ */
+export interface MemberEvent {
+  /** What happened. */
+  kind: EventKind;
+  /** When: a Date, milliseconds since 1970, or an ISO 8601 date or date-time in UTC. */
+  time: Date | number | string;
+  /** Identity: an event whose identity is known is not counted again. */
+  id?: string | number | undefined;
+  /** What was paid (or, for a return, paid back) in major units; text such as `"12.34"` is exact. Never negative. */
+  amount?: number | string | undefined;
+  /** The same in minor units; give one of the two. */
+  amountMinor?: number | undefined;
+  /** What was taken off the price, as `amount`. */
+  discount?: number | string | undefined;
+  /** The same in minor units; give one of the two. */
+  discountMinor?: number | undefined;
+  /** Units, 1 if absent. */
+  quantity?: number | undefined;
+  /** The item's identifier. */
+  item?: string | number | undefined;
+  /** The item's category. */
+  category?: string | number | undefined;
+  /** The channel or store. */
+  channel?: string | number | undefined;
+  /** The order or basket; lines of one order share it. */
+  order?: string | number | undefined;
+}
+
+/** What {@link Member.observe} did. */
+export interface Observed {
+  /** Events that are part of the history now. */
+  added: number;
+  /** Events whose identity was known; of each identity the earliest event counts. */
+  duplicates: number;
+  /** Events older than what the bounded history still holds; they changed nothing. */
+  tooLate: number;
+}
+
+/** What a bundle says about a member at a moment. */
+export interface Assessment {
+  /** The moment, milliseconds since 1970. */
+  now: number;
+  /** Hash of the feature schema. */
+  schemaHash: string;
+  /** The raw features in the order of `info.features`; NaN is a missing value. */
+  features: Float32Array;
+  /** Probability of each tier in the period that starts at `now`, tier 1 first; they sum to 1. */
+  probabilities: Float32Array;
+  /** The tier decided on, from 1. */
+  tier: number;
+  /** Its name. */
+  tierName: string;
+  /** The mean of the tiers, weighted by probability. */
+  expectedTier: number;
+  /** Where the member stands in the current period by the shop's own rules. */
+  standing: Standing;
+  /** What limits this answer, in words; usually empty. */
+  warnings: string[];
+}
+
+/** Where a member stands by spend so far in the current period. Amounts are exact decimals; days are UTC, `2017-03-31`. */
+export interface Standing {
+  /** The tier that the spend so far earns, from 1. */
+  tier: number;
+  /** Its name. */
+  tierName: string;
+  /** Purchases minus returns so far, never below 0, for example `"612.40"`. */
+  spend: string;
+  /** The same in minor units. */
+  spendMinor: number;
+  /** Whether all events of the period are still known; if not, the spend is a lower bound. */
+  exact: boolean;
+  /** First day of the period. */
+  periodStart: string;
+  /** Last day of the period. */
+  periodEnd: string;
+  /** What is missing to the next tier; null in the highest. */
+  next: NextTier | null;
+}
+
+/** The distance to the next tier: "42.00 more by 2017-03-31". */
+export interface NextTier {
+  /** The next tier. */
+  tier: number;
+  /** Its name. */
+  tierName: string;
+  /** The spend that is missing, as an exact decimal. */
+  amount: string;
+  /** The same in minor units. */
+  amountMinor: number;
+  /** The last day on which it counts. */
+  by: string;
+}
+
+/** What a bundle says about itself. */
+export interface BundleInfo {
+  /** The job: `tier`. */
+  task: string;
+  /** What the shop calls it. */
+  name: string;
+  /** The shop's version of it. */
+  version: string;
+  /** The program and version that wrote it. */
+  producer: string;
+  /** Kind of model, for example `dnn`. */
+  model: string;
+  /** How the tier is chosen from the probabilities. */
+  decode: "argmax" | "median" | "expected";
+  /** Hash of the feature schema; states and models fit together when it is equal. */
+  schemaHash: string;
+  /** The currency of every amount. */
+  currency: Currency;
+  /** The kinds of events that are accepted. */
+  eventKinds: string[];
+  /** How many events of a member are kept in detail. */
+  capacity: number;
+  /** The stretch of time over which spend earns a tier. */
+  period: "month" | "quarter" | "half" | "year" | { days: { length: number; anchor: string } };
+  /** The tiers, the lowest first. */
+  tiers: Tier[];
+  /** The features, in the order of the vector. */
+  features: Feature[];
+  /** The model card: data, protocol, measures, caveats. */
+  card: unknown;
+}
+
+/** A currency. */
+export interface Currency {
+  /** ISO 4217 code, for example `USD`. */
+  code: string;
+  /** Decimals of the minor unit: 2 for USD, 0 for JPY. */
+  exponent: number;
+}
+
+/** A tier and what earns it. */
+export interface Tier {
+  /** What the shop calls it. */
+  name: string;
+  /** Net spend in one period from which a member has it, as an exact decimal. */
+  atLeast: string;
+  /** The same in minor units. */
+  atLeastMinor: number;
+}
+
+/** A feature's name, unit and meaning. */
+export interface Feature {
+  /** Its name in the vector. */
+  name: string;
+  /** `days`, a currency code, `count`, `units`, `ratio`, `code` or `number`. */
+  unit: string;
+  /** What it is, as a phrase. */
+  description: string;
+}

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launch, openPage } from "../support/chromium.js";
+import { BUNDLE, DAMAGE, memberVectorFiles, vectors } from "../support/fixtures.js";
+import { serve } from "../support/serve.js";
+
+const web = fileURLToPath(new URL("../..", import.meta.url));
+let browser;
+let server;
+
+before(async () => {
+  [browser, server] = await Promise.all([launch(), serve(web)]);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** A blank page of the server's origin, in which the package's browser entry runs as it is, unbundled. */
+async function blankPage(origin) {
+  const opened = await openPage(browser);
+  await opened.page.route("**/blank", (route) =>
+    route.fulfill({ contentType: "text/html", body: "<!doctype html><title>t</title>" }),
+  );
+  await opened.page.goto(`${origin}blank`);
+  return opened;
+}
+
+async function pageWithVectors(file) {
+  const opened = await blankPage(server.url);
+  const { bundle, cases } = await vectors(file);
+  await opened.page.route("**/cases.json", (route) =>
+    route.fulfill({ contentType: "application/json", body: JSON.stringify(cases) }),
+  );
+  await opened.page.route("**/bundle.tcb", (route) =>
+    route.fulfill({ contentType: "application/octet-stream", path: bundle }),
+  );
+  return { ...opened, cases };
+}
+
+for (const file of memberVectorFiles()) {
+  test(`members have the same bits, scores and decisions in a page: ${file}`, async (t) => {
+    const { page, context, cases, errors } = await pageWithVectors(file);
+    const found = await page.evaluate(async () => {
+      const [{ Scorer }, { allDifferences }, cases] = await Promise.all([
+        import("/dist/entry/browser.js"),
+        import("/test/support/vectors.js"),
+        fetch("/cases.json").then((response) => response.json()),
+      ]);
+      return allDifferences(await Scorer.load("/bundle.tcb"), cases);
+    });
+    assert.deepEqual(found, []);
+    assert.deepEqual(errors, []);
+    t.diagnostic(`${cases.length} members agree in Chromium`);
+    await context.close();
+  });
+}
+
+test("every damaged bundle is refused with its code in a page", async () => {
+  const { page, context, cases } = await pageWithVectors(DAMAGE);
+  const codes = await page.evaluate(async () => {
+    const [{ Scorer, TiercastError }, { damaged }, cases, bundle] = await Promise.all([
+      import("/dist/entry/browser.js"),
+      import("/test/support/vectors.js"),
+      fetch("/cases.json").then((response) => response.json()),
+      fetch("/bundle.tcb").then((response) => response.arrayBuffer()),
+    ]);
+    const outcomes = [];
+    for (const damage of cases) {
+      const outcome = Scorer.load(damaged(new Uint8Array(bundle), damage));
+      outcomes.push(
+        await outcome.then(
+          () => "loaded",
+          (error) => (error instanceof TiercastError ? error.code : String(error)),
+        ),
+      );
+    }
+    return outcomes;
+  });
+  assert.deepEqual(
+    codes,
+    cases.map(({ error }) => error),
+  );
+  await context.close();
+});
+
+test("a server that does not know .wasm, and one that lacks the file", async () => {
+  const plain = await serve(web, { ".wasm": "text/plain" });
+  const { page, context } = await blankPage(plain.url);
+  await page.route("**/bundle.tcb", (route) => route.fulfill({ path: BUNDLE }));
+  const outcomes = await page.evaluate(async () => {
+    const { Scorer } = await import("/dist/entry/browser.js");
+    const missing = await Scorer.load("/bundle.tcb", { wasm: "/missing.wasm" }).catch((error) => error.code);
+    const missingBundle = await Scorer.load("/missing.tcb").catch((error) => error.code);
+    const scorer = await Scorer.load(new Request("/bundle.tcb"));
+    return [missing, missingBundle, scorer.member().assess(0).tier >= 1];
+  });
+  assert.deepEqual(outcomes, ["unavailable", "unavailable", true]);
+  await context.close();
+  await plain.close();
+});

@@ -1,0 +1,36 @@
+// Scores the members of a file through the worker's HTTP interface:
+//   node edge.mjs URL TOKEN MEMBERS NOW OUT
+import { readFileSync, writeFileSync } from "node:fs";
+import { bits } from "./assess.mjs";
+
+const [url, token, members, now, out] = process.argv.slice(2);
+const PART = 2000;
+const { members: list } = JSON.parse(readFileSync(members, "utf8"));
+const rows = [];
+for (const { member, events } of list) rows.push(row(member, await score(events)));
+writeFileSync(out, JSON.stringify(rows));
+
+/** A long history goes in parts: the state of one answer with the events of the next. */
+async function score(events) {
+  let state;
+  for (let at = 0; ; at += PART) {
+    const part = events.slice(at, at + PART);
+    const last = at + PART >= events.length;
+    const answer = await post({ now, events: part, ...(state && { state }), features: last, returnState: !last });
+    if (last) return answer;
+    state = answer.state;
+  }
+}
+
+async function post(body) {
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const response = await fetch(new URL("v1/score", url), { method: "POST", headers, body: JSON.stringify(body) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`the worker answered ${response.status}: ${text}`);
+  return JSON.parse(text);
+}
+
+/** JSON has no NaN: a missing feature is null. */
+function row(member, { features, probabilities, tier, standing }) {
+  return { member, bits: bits(features.map((x) => x ?? Number.NaN)), probabilities, tier, standing };
+}

@@ -1,0 +1,33 @@
+// Runs the built worker in workerd on loopback until standard input closes:
+//   node worker.mjs BUILD BUNDLE PORT
+// Prints one line of JSON: {"url", "token"}.
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Log, LogLevel, Miniflare, Response } from "miniflare";
+
+const [build, bundle, port] = process.argv.slice(2);
+const token = randomBytes(16).toString("hex");
+const bytes = readFileSync(bundle);
+const miniflare = new Miniflare({
+  log: new Log(LogLevel.ERROR),
+  cf: false,
+  host: "127.0.0.1",
+  port: Number(port),
+  modulesRoot: build,
+  modules: [
+    { type: "ESModule", path: join(build, "index.js") },
+    { type: "CompiledWasm", path: join(build, "index_bg.wasm") },
+  ],
+  compatibilityDate: "2026-04-01",
+  // A frequent household's year is larger than what the public default lets in.
+  bindings: { TIERCAST_TOKEN: token, TIERCAST_MAX_BODY_BYTES: "8388608" },
+  serviceBindings: { ASSETS: () => new Response(bytes) },
+});
+const url = await miniflare.ready;
+console.log(JSON.stringify({ url: url.href, token }));
+process.stdin.resume();
+process.stdin.on("close", async () => {
+  await miniflare.dispose();
+  process.exit(0);
+});

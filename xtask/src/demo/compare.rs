@@ -1,0 +1,206 @@
+//! The same members in four runtimes: features by bits, tiers and standing exactly, probabilities by a tolerance.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// What two builds of tract may differ by: they sum in another order.
+pub(crate) const TOLERANCE: f64 = 1e-5;
+
+/// One member's scores in one runtime.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    member: String,
+    bits: Vec<u32>,
+    probabilities: Vec<f64>,
+    pub(crate) tier: u64,
+    /// Empty where a runtime does not say it.
+    pub(crate) tier_name: String,
+    standing: Value,
+}
+
+/// What `tiercast score` says of every member.
+#[derive(Debug)]
+pub(crate) struct Native {
+    /// The moment of the assessments, which the other runtimes are given.
+    pub(crate) as_of: String,
+    pub(crate) rows: BTreeMap<String, Row>,
+}
+
+impl Native {
+    /// Reads its output with features.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let values = list(path)?;
+        let as_of =
+            values.first().and_then(|row| row["asOf"].as_str()).context("no asOf in the native scores")?;
+        let rows = read(path)?.into_iter().map(|row| (row.member.clone(), row)).collect();
+        Ok(Self { as_of: as_of.to_owned(), rows })
+    }
+}
+
+/// How far a runtime agrees with the native scores.
+#[derive(Debug, Default)]
+pub(crate) struct Agreement {
+    pub(crate) members: usize,
+    pub(crate) feature_bits: usize,
+    pub(crate) tiers: usize,
+    pub(crate) standings: usize,
+    pub(crate) largest_difference: f64,
+    /// The first few differences, in words.
+    pub(crate) differences: Vec<String>,
+}
+
+/// How many differences are told.
+const TOLD: usize = 5;
+
+impl Agreement {
+    /// Compares a runtime's rows with the native ones of the same members.
+    pub(crate) fn of(native: &Native, other: &[Row]) -> Self {
+        let mut agreement = Self { members: other.len(), ..Self::default() };
+        for theirs in other {
+            match native.rows.get(&theirs.member) {
+                Some(ours) => agreement.add(ours, theirs),
+                None => agreement.tell(format!("{}: not scored natively", theirs.member)),
+            }
+        }
+        agreement
+    }
+
+    /// Whether there is no difference.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    fn add(&mut self, ours: &Row, theirs: &Row) {
+        let member = &ours.member;
+        match ours.bits == theirs.bits {
+            true => self.feature_bits += 1,
+            false => self.tell(format!("{member}: {}", feature_difference(&ours.bits, &theirs.bits))),
+        }
+        match ours.tier == theirs.tier {
+            true => self.tiers += 1,
+            false => self.tell(format!("{member}: tier {}, natively {}", theirs.tier, ours.tier)),
+        }
+        match ours.standing == theirs.standing {
+            true => self.standings += 1,
+            false => self.tell(format!("{member}: standing {}, natively {}", theirs.standing, ours.standing)),
+        }
+        let difference = probability_difference(&ours.probabilities, &theirs.probabilities);
+        self.largest_difference = self.largest_difference.max(difference);
+        if difference > TOLERANCE {
+            self.tell(format!("{member}: a probability differs by {difference:e}"));
+        }
+    }
+
+    fn tell(&mut self, difference: String) {
+        match self.differences.len() {
+            n if n < TOLD => self.differences.push(difference),
+            TOLD => self.differences.push("… and more".to_owned()),
+            _ => {}
+        }
+    }
+}
+
+fn feature_difference(ours: &[u32], theirs: &[u32]) -> String {
+    match ours.iter().zip(theirs).position(|(a, b)| a != b) {
+        Some(i) => format!("feature {i} is {:08x}, natively {:08x}", theirs[i], ours[i]),
+        None => format!("{} features, natively {}", theirs.len(), ours.len()),
+    }
+}
+
+/// The largest difference; another number of tiers, or a NaN, is as far off as can be.
+fn probability_difference(ours: &[f64], theirs: &[f64]) -> f64 {
+    if ours.len() != theirs.len() {
+        return f64::INFINITY;
+    }
+    let difference = |(a, b): (&f64, &f64)| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
+    ours.iter().zip(theirs).map(difference).fold(0.0, f64::max)
+}
+
+/// Reads what a runtime wrote: features as `bits` (hexadecimal) or as numbers, null for a missing one.
+pub(crate) fn read(path: &Path) -> Result<Vec<Row>> {
+    let rows = list(path)?;
+    rows.iter().map(|row| parse(row).with_context(|| format!("{}: {row}", path.display()))).collect()
+}
+
+fn list(path: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let rows: Vec<Value> = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    ensure!(!rows.is_empty(), "{}: no member was scored", path.display());
+    Ok(rows)
+}
+
+fn parse(row: &Value) -> Result<Row> {
+    let numbers = row["probabilities"].as_array().context("no probabilities")?;
+    Ok(Row {
+        member: row["member"].as_str().context("no member")?.to_owned(),
+        bits: bits(row)?,
+        probabilities: numbers.iter().map(|p| p.as_f64().unwrap_or(f64::NAN)).collect(),
+        tier: row["tier"].as_u64().context("no tier")?,
+        tier_name: row["tierName"].as_str().unwrap_or_default().to_owned(),
+        standing: plain(row["standing"].clone()),
+    })
+}
+
+fn bits(row: &Value) -> Result<Vec<u32>> {
+    if let Some(words) = row["bits"].as_array() {
+        let word = |w: &Value| u32::from_str_radix(w.as_str().unwrap_or_default(), 16).context("bits");
+        return words.iter().map(word).collect();
+    }
+    let numbers = row["features"].as_array().context("no features")?;
+    // The shortest decimal of an f32 gives the same f32 when it is read as f64 and rounded.
+    Ok(numbers.iter().map(|x| x.as_f64().map_or(f32::NAN, |x| x as f32).to_bits()).collect())
+}
+
+/// Without absent values, and with one form for whole numbers.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, plain(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(plain).collect()),
+        Value::Number(n) => n.as_f64().map_or(Value::Null, Value::from),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(features: Value, tier: u64, p: f64) -> Row {
+        let standing = json!({"tier": 2, "spend": 12.0, "next": null});
+        let row = json!({"member": "m", "features": features, "probabilities": [p, 1.0 - p], "tier": tier, "standing": standing});
+        parse(&row).expect("a row")
+    }
+
+    fn native(row: Row) -> Native {
+        Native { as_of: String::new(), rows: BTreeMap::from([(row.member.clone(), row)]) }
+    }
+
+    #[test]
+    fn equal_rows_agree_in_either_form() {
+        let ours = native(row(json!([1.5, null]), 1, 0.25));
+        let theirs = parse(&json!({"member": "m", "bits": ["3fc00000", "7fc00000"],
+            "probabilities": [0.250_001, 0.749_999], "tier": 1, "standing": {"spend": 12, "tier": 2}}));
+        let agreement = Agreement::of(&ours, &[theirs.expect("a row")]);
+        assert!(agreement.is_whole(), "{:?}", agreement.differences);
+        assert_eq!((agreement.feature_bits, agreement.tiers, agreement.standings), (1, 1, 1));
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_told() {
+        let ours = row(json!([1.5]), 1, 0.25);
+        let differences = |other: Row| Agreement::of(&native(ours.clone()), &[other]).differences.len();
+        assert_eq!(differences(ours.clone()), 0);
+        assert_eq!(differences(row(json!([1.500_000_2]), 1, 0.25)), 1);
+        assert_eq!(differences(row(json!([1.5, 2.0]), 1, 0.25)), 1);
+        assert_eq!(differences(row(json!([1.5]), 2, 0.25)), 1);
+        assert_eq!(differences(row(json!([1.5]), 1, 0.2501)), 1);
+        assert_eq!(differences(Row { standing: json!({"tier": 3}), ..ours.clone() }), 1);
+        assert_eq!(differences(Row { member: "n".to_owned(), ..ours.clone() }), 1);
+    }
+}

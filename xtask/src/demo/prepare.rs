@@ -1,0 +1,172 @@
+//! From data to a trained bundle, by the `tiercast` program as a user would call it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    native,
+    shell::{Key, Run, cache_dir, step, unless_done, write},
+};
+
+/// Where the data comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The known set when the registry has it, else the generator.
+    Default,
+    /// The known set or nothing.
+    CompleteJourney,
+    /// The seeded generator, with this many members.
+    Synth(u64),
+    /// A table, a folder with a project, or a project file.
+    Own(PathBuf),
+}
+
+/// The table that `tiercast evaluate` printed.
+pub(crate) const FIGURES: &str = "figures.txt";
+
+/// How many members the generator makes unless a test asks for fewer.
+pub(crate) const SYNTH_MEMBERS: u64 = 3000;
+
+impl From<Option<&str>> for Source {
+    fn from(data: Option<&str>) -> Self {
+        match data {
+            None => Self::Default,
+            Some("complete-journey") => Self::CompleteJourney,
+            Some("synth") => Self::Synth(SYNTH_MEMBERS),
+            Some(path) => Self::Own(PathBuf::from(path)),
+        }
+    }
+}
+
+/// What training left.
+#[derive(Debug)]
+pub(crate) struct Trained {
+    pub(crate) project: PathBuf,
+    pub(crate) run: PathBuf,
+    /// Said once more at the end, so that nobody takes one data set for another.
+    pub(crate) data: String,
+}
+
+impl Trained {
+    /// The artifact that every runtime loads.
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.run.join("bundle.tcb")
+    }
+
+    /// A file beside the run, for the demo's own use.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.run.join(name)
+    }
+}
+
+/// Gets the data, trains and evaluates; what is current is not done again.
+pub(crate) fn train(source: &Source) -> Result<Trained> {
+    let (project, data) = project(source)?;
+    let name = Key::default().word(&project.to_string_lossy()).hex();
+    let run = cache_dir("demo")?.join(format!("run-{name}"));
+    let key = inputs(&project)?;
+    let bundle = run.join("bundle.tcb");
+    let report = run.join("report.json");
+    unless_done(&run.join(".stamp"), &key, &[&bundle, &report], || {
+        step("demo: train", || {
+            tiercast().arg("train").arg("-p").arg(&project).arg("-o").arg(&run).shown().run()
+        })?;
+        let figures = step("demo: evaluate", || tiercast().arg("evaluate").arg(&run).output())?;
+        write(&run.join(FIGURES), figures.as_bytes())
+    })?;
+    Ok(Trained { project, run, data })
+}
+
+/// The `tiercast` program.
+pub(crate) fn tiercast() -> Run {
+    Run::new(native::program("tiercast"))
+}
+
+fn project(source: &Source) -> Result<(PathBuf, String)> {
+    match source {
+        Source::CompleteJourney => Ok((complete_journey()?, "Complete Journey".to_owned())),
+        Source::Synth(members) => synth(*members),
+        Source::Own(path) => own(path),
+        Source::Default => {
+            complete_journey().map(|project| (project, "Complete Journey".to_owned())).or_else(|error| {
+                eprintln!(
+                    "\nComplete Journey cannot be had: {error:#}\nThe demo goes on with SYNTHETIC members.\n"
+                );
+                synth(SYNTH_MEMBERS)
+            })
+        }
+    }
+}
+
+/// The project of the known set, fetched when it is not there.
+pub(crate) fn complete_journey() -> Result<PathBuf> {
+    let cache = cache_dir("data")?;
+    let project = cache.join("complete-journey/tiercast.toml");
+    step("demo: data (complete-journey)", || {
+        tiercast().args(["data", "fetch", "complete-journey", "--cache"]).arg(&cache).run()
+    })?;
+    match project.is_file() {
+        true => Ok(project),
+        false => bail!("`tiercast data fetch` left no {}", project.display()),
+    }
+}
+
+fn synth(members: u64) -> Result<(PathBuf, String)> {
+    let dir = cache_dir("data")?.join(format!("synth-{members}"));
+    let project = dir.join("tiercast.toml");
+    let key = program_key()?;
+    unless_done(&dir.join(".stamp"), &key, &[&project], || {
+        step("demo: data (synthetic)", || {
+            tiercast().args(["data", "synth", "--members", &members.to_string(), "--out"]).arg(&dir).run()
+        })
+    })?;
+    Ok((project, format!("{members} SYNTHETIC members")))
+}
+
+/// The user's own table; a project is written for it when there is none.
+fn own(path: &Path) -> Result<(PathBuf, String)> {
+    // Cargo runs us where the user stands, and everything else in the checkout's root.
+    let path = env::current_dir()?.join(path);
+    let path = path.canonicalize().with_context(|| format!("--data {}", path.display()))?;
+    let data = path.display().to_string();
+    if path.extension().is_some_and(|e| e == "toml") {
+        return Ok((path, data));
+    }
+    let dir = if path.is_dir() { path.clone() } else { path.parent().unwrap_or(&path).to_owned() };
+    let project = dir.join("tiercast.toml");
+    if !project.is_file() {
+        if path.is_dir() {
+            bail!("{data} holds no tiercast.toml: name a table (.csv or .parquet) and one is written for it");
+        }
+        step("demo: tiercast init", || {
+            tiercast().arg("init").arg(&path).arg("-o").arg(&project).shown().run()
+        })?;
+        eprintln!("  wrote {}: look it over, and run the demo again after a change", project.display());
+    }
+    Ok((project, data))
+}
+
+/// What a trained run depends on: the program, the project, and the tables beside it.
+fn inputs(project: &Path) -> Result<String> {
+    let mut key = Key::default().word(&program_key()?).file(project)?;
+    let dir = project.parent().context("a project file lies in a folder")?;
+    let mut tables: Vec<_> = fs::read_dir(dir)?.collect::<Result<_, _>>()?;
+    tables.sort_by_key(fs::DirEntry::file_name);
+    for entry in tables {
+        let meta = entry.metadata()?;
+        if meta.is_file() {
+            let changed = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            key = key.word(&format!("{:?} {} {}", entry.file_name(), meta.len(), changed.as_millis()));
+        }
+    }
+    Ok(key.hex())
+}
+
+fn program_key() -> Result<String> {
+    Ok(Key::default().file(&native::program("tiercast"))?.hex())
+}

@@ -1,0 +1,47 @@
+//! What the demo prints at its end.
+
+use std::{collections::BTreeMap, fs};
+
+use super::{
+    compare::{Agreement, Native, TOLERANCE},
+    prepare::{FIGURES, Trained},
+};
+use anyhow::{Context, Result};
+
+/// What `tiercast evaluate` printed, and of what data.
+pub(crate) fn figures(trained: &Trained) -> Result<()> {
+    let path = trained.file(FIGURES);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    println!("\nData: {}\n\n{text}", trained.data);
+    Ok(())
+}
+
+/// How many of the shop's members are predicted to be in each tier.
+pub(crate) fn tiers(native: &Native) {
+    let mut counts = BTreeMap::new();
+    for row in native.rows.values() {
+        *counts.entry((row.tier, row.tier_name.as_str())).or_insert(0u32) += 1;
+    }
+    println!("Tiers predicted for all {} members, as of {}:", native.rows.len(), native.as_of);
+    for ((tier, name), count) in counts {
+        println!("  {tier} {name:<20} {count:>8}");
+    }
+}
+
+/// One line a runtime.
+pub(crate) fn agreement(agreements: &[(&str, Agreement)]) {
+    let members = agreements.first().map_or(0, |(_, a)| a.members);
+    println!("\n{members} members, agreement with the native scores (probabilities within {TOLERANCE:e}):");
+    println!(
+        "  {:<10} {:>14} {:>8} {:>10} {:>14}",
+        "runtime", "feature bits", "tiers", "standing", "largest |Δp|"
+    );
+    for (name, a) in agreements {
+        let of = |n: usize| format!("{n}/{}", a.members);
+        let (bits, tiers, standings) = (of(a.feature_bits), of(a.tiers), of(a.standings));
+        println!("  {name:<10} {bits:>14} {tiers:>8} {standings:>10} {:>14.1e}", a.largest_difference);
+        for difference in &a.differences {
+            println!("    {difference}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask`: what a person types and what CI runs.
+//!
+//! Every command first calls [`setup`], which is quick when nothing is missing,
+//! and every build step is skipped when its inputs did not change. This crate
+//! decides nothing about members: it only fetches, builds, runs and compares.
+
+mod demo;
+mod edge;
+mod native;
+mod setup;
+mod shell;
+mod test;
+mod vectors;
+mod wasm;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(about = "Sets up, builds, tests and demonstrates Tiercast", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                      train on Complete Journey, open the page and the worker
+  cargo xtask demo --once               the same without a window: prints a table, compares the runtimes
+  cargo xtask demo --data orders.csv    on your own events
+  cargo xtask test                      everything CI runs
+  cargo xtask test --only node          one step of it, with what it needs
+
+Environment:
+  CARGO_TARGET_DIR    where builds and caches go (default: ./target)
+  CHROME              the Chromium or Chrome to test in
+  TIERCAST_RUST_SRC   a `library` folder of this rustc's source, when no server has the wasm32 target";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Gets what a fresh machine lacks: the wasm32 target, Chromium, the npm tools
+    Setup,
+    /// Builds the npm package and the worker
+    Build,
+    /// Formats, lints, and tests natively, in Node, in Chromium and in workerd
+    Test(test::Args),
+    /// Trains, evaluates, and shows members' tiers in a page and from a worker
+    Demo(demo::Args),
+    /// Regenerates the parity vectors and shows what changed
+    Vectors(vectors::Args),
+    /// Prints this help
+    Help,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Setup => setup::run().map(|()| println!("setup: nothing is missing")),
+        Command::Build => build(),
+        Command::Test(args) => return test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Vectors(args) => vectors::run(&args),
+        Command::Help => Cli::command().print_help().map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> anyhow::Result<()> {
+    setup::run()?;
+    wasm::build()?;
+    web::build()?;
+    edge::build()
+}

@@ -1,0 +1,27 @@
+//! What a fresh machine lacks, fetched once: the Rust targets, Chromium and the npm tools.
+//!
+//! Nothing here names a server: Rust comes through rustup or the machine's own
+//! package sources, Chromium through the package manager, the tools through npm.
+
+mod apt;
+mod chromium;
+mod npm;
+mod rust_source;
+mod rust_target;
+
+pub(crate) use chromium::find as find_chromium;
+
+use anyhow::Result;
+
+/// The target of the browser package and of the worker.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+/// A machine without an operating system: `core` must build for it.
+pub(crate) const BARE: &str = "thumbv7em-none-eabi";
+
+/// Makes sure that everything is there.
+pub(crate) fn run() -> Result<()> {
+    npm::ensure()?;
+    rust_target::ensure(WASM, "std,panic_abort,test")?;
+    rust_target::ensure(BARE, "core,alloc")?;
+    chromium::ensure()
+}

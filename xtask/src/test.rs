@@ -1,0 +1,204 @@
+//! `cargo xtask test`: every check that CI makes, cheapest first.
+//!
+//! Each step builds what it needs (nothing, when that is current), so any one of
+//! them can be run alone. A test that was skipped fails its step: what the table
+//! calls passed has run.
+
+mod count;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use self::count::Count;
+use crate::{
+    demo, edge, native, setup,
+    shell::{Run, cache_dir, seconds},
+    vectors, wasm, web,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only the steps whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Prints the steps' names and runs none
+    #[arg(long)]
+    list: bool,
+}
+
+/// A named check; it returns how many tests ran, where it can count them.
+struct Step {
+    name: &'static str,
+    work: fn() -> Result<Option<Count>>,
+}
+
+/// Names the file of real members' vectors for the suites of every runtime.
+const REAL_VECTORS: &str = "TIERCAST_REAL_VECTORS";
+
+const STEPS: [Step; 15] = [
+    Step { name: "setup", work: || done(setup::run()) },
+    Step { name: "format", work: || done(Run::cargo().args(["fmt", "--all", "--check"]).run()) },
+    Step { name: "xtask tests", work: xtask_tests },
+    Step { name: "core on bare metal", work: bare_metal },
+    Step { name: "clippy native", work: clippy_native },
+    Step { name: "native build", work: native_build },
+    Step { name: "native tests", work: native_tests },
+    Step { name: "vectors", work: || done(vectors::check()) },
+    Step { name: "clippy wasm", work: clippy_wasm },
+    Step { name: "wasm build", work: || done(wasm::build()) },
+    Step { name: "node tests", work: || web_tests("test:node") },
+    Step { name: "workerd tests", work: workerd_tests },
+    Step { name: "chromium tests", work: || web_tests("test:browser") },
+    Step { name: "package tests", work: || web_tests("test:pack") },
+    Step { name: "demo", work: || done(demo::rehearse()) },
+];
+
+/// Runs the steps and prints the table; the first failure ends the run.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let wanted = |step: &&Step| args.only.as_ref().is_none_or(|only| step.name.contains(only.as_str()));
+    let steps: Vec<&Step> = STEPS.iter().filter(wanted).collect();
+    if args.list || steps.is_empty() {
+        STEPS.iter().for_each(|step| println!("{}", step.name));
+        return if args.list { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let start = Instant::now();
+    let mut rows = Vec::new();
+    let mut failure = None;
+    for step in &steps {
+        eprintln!("\n== {} ==", step.name);
+        let began = Instant::now();
+        let outcome = (step.work)();
+        rows.push(row(step.name, began.elapsed(), &outcome));
+        if let Err(error) = outcome {
+            failure = Some((step.name, error));
+            break;
+        }
+    }
+    report(&rows, steps.len(), start.elapsed(), failure)
+}
+
+fn row(name: &str, time: Duration, outcome: &Result<Option<Count>>) -> String {
+    let result = match outcome {
+        Ok(Some(count)) => format!("passed  {:>5} tests", count.passed),
+        Ok(None) => "passed".to_owned(),
+        Err(_) => "FAILED".to_owned(),
+    };
+    format!("  {name:<20} {:>12}  {result}", seconds(time))
+}
+
+fn report(
+    rows: &[String],
+    planned: usize,
+    time: Duration,
+    failure: Option<(&str, anyhow::Error)>,
+) -> ExitCode {
+    println!("\n{}\n  {:<20} {:>12}", rows.join("\n"), "all", seconds(time));
+    let Some((name, error)) = failure else {
+        println!("{} passed, 0 failed", rows.len());
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("\n{name} failed: {error:#}");
+    if planned > rows.len() {
+        println!("not run after the failure: {}", planned - rows.len());
+    }
+    println!("{} passed, 1 failed", rows.len() - 1);
+    ExitCode::FAILURE
+}
+
+fn done(outcome: Result<()>) -> Result<Option<Count>> {
+    outcome.map(|()| None)
+}
+
+fn xtask_tests() -> Result<Option<Count>> {
+    done(
+        Run::cargo()
+            .args(["clippy", "--locked", "-p", "xtask", "--all-targets", "--", "-D", "warnings"])
+            .run(),
+    )?;
+    let out = Run::cargo().args(["test", "--locked", "-p", "xtask"]).read().output()?;
+    Count::of_cargo(&out).map(Some)
+}
+
+/// `core` needs only `alloc`: it must build where there is no operating system.
+fn bare_metal() -> Result<Option<Count>> {
+    setup::run()?;
+    done(
+        Run::cargo()
+            .args([
+                "build",
+                "--locked",
+                "-p",
+                "tiercast-core",
+                "--no-default-features",
+                "--target",
+                setup::BARE,
+            ])
+            .run(),
+    )
+}
+
+fn clippy_native() -> Result<Option<Count>> {
+    done(native::cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]).run())
+}
+
+fn clippy_wasm() -> Result<Option<Count>> {
+    setup::run()?;
+    let run = Run::cargo()
+        .args(["clippy", "--locked", "-p", "tiercast-wasm", "-p", "tiercast-edge", "--target", setup::WASM])
+        .args(["--", "-D", "warnings"])
+        .unset("RUSTFLAGS");
+    done(run.run())
+}
+
+fn native_build() -> Result<Option<Count>> {
+    native::build()?;
+    done(native::cargo("test").arg("--no-run").run())
+}
+
+/// Unit, property, fuzz, parity and doc tests of the native crates.
+fn native_tests() -> Result<Option<Count>> {
+    let out = native::cargo("test").read().output()?;
+    Count::of_cargo(&out).map(Some)
+}
+
+fn web_tests(script: &str) -> Result<Option<Count>> {
+    setup::run()?;
+    wasm::build()?;
+    web::build()?;
+    web::script("check")?;
+    let chrome = setup::find_chromium()?.context("no Chromium was found")?;
+    let out =
+        web::run(script).env("CHROME", chrome).env("SCREENSHOTS", cache_dir("screenshots")?).output()?;
+    Count::of_node(&out).map(Some)
+}
+
+/// The worker in real workerd, and what `wrangler deploy` would upload.
+fn workerd_tests() -> Result<Option<Count>> {
+    setup::run()?;
+    wasm::build()?;
+    edge::build()?;
+    let mut tests = Vec::new();
+    for entry in std::fs::read_dir(edge::dir().join("tests"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(".test.js") {
+            tests.push(path);
+        }
+    }
+    if tests.is_empty() {
+        bail!("edge-worker/tests holds no *.test.js");
+    }
+    tests.sort();
+    let out = Run::new("node")
+        .args(["--test", "--test-concurrency=2"])
+        .args(&tests)
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("CI", "1")
+        .env(REAL_VECTORS, vectors::real(true)?)
+        .limit(1200)
+        .output()?;
+    Count::of_node(&out).map(Some)
+}
