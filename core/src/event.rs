@@ -229,6 +229,10 @@ impl<'a> EventInput<'a> {
     /// # Errors
     /// `invalid_event` with the line and column where reading stopped.
     pub fn from_json(json: &'a [u8]) -> Result<Self> {
+        // serde would also take the fields as an array, by position.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            bail!(InvalidEvent, "an event is an object, as {{\"kind\":\"purchase\",\"time\":1490918400000}}");
+        }
         serde_json::from_slice(json)
             .map_err(|e| Error::new(ErrorKind::InvalidEvent, alloc::format!("not an event: {e}")))
     }
@@ -425,6 +429,7 @@ mod tests {
         for (json, code) in [
             ("{", "invalid_event"),
             ("[]", "invalid_event"),
+            (r#"[null,"purchase",0]"#, "invalid_event"),
             (r#"{"kind":"purchase"}"#, "invalid_event"),
             (r#"{"kind":"purchase","time":0,"amuont":1}"#, "invalid_event"),
             (r#"{"kind":7,"time":0}"#, "invalid_event"),

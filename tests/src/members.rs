@@ -182,6 +182,7 @@ fn mistakes() -> Vec<Member> {
     };
     let mut members = vec![
         case("not an object", json!("purchase")),
+        case("fields by position", json!([null, "purchase", NOW])),
         case("no time", json!({"kind": "purchase"})),
         case("a misspelt field", json!({"kind": "purchase", "time": NOW, "amuont": 1})),
         case("a kind of the wrong type", json!({"kind": 7, "time": NOW})),

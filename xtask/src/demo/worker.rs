@@ -47,6 +47,8 @@ impl Worker {
 
     /// Waits until it is stopped from outside.
     pub(crate) fn wait(mut self) -> Result<()> {
+        // Waiting closes a child's standard input, which is what tells this one to stop.
+        let _open = self.child.stdin.take();
         let status = self.child.wait()?;
         bail!("the worker ended ({status})")
     }
