@@ -1,4 +1,4 @@
-// The worker's entry class for builds by `cargo xtask`; worker-build writes its own.
+// The worker's entry class.
 // A Rust panic leaves the instance unusable: the next request starts on a fresh one.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import * as tiercast from "./index.js";
@@ -7,7 +7,8 @@ const state = tiercast.__worker_init_state();
 
 function failed(error) {
   if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
-  console.error("tiercast-edge:", error?.message ?? "failed");
+  // Never the message: it could quote a member's data.
+  console.error("tiercast-edge: failed;", error instanceof WebAssembly.RuntimeError ? "starting afresh" : "went on");
 }
 
 addEventListener("error", (event) => failed(event.error));

@@ -5,7 +5,7 @@
 //!
 //! A request passes, in this order: [`config`], [`route`] (which asks [`auth`]), [`body`], [`request`], [`score`].
 //! Each of these is pure and is tested natively; only `runtime` knows the Workers API, and it exists only on
-//! wasm32. The worker keeps nothing of a member and writes no log.
+//! wasm32. The worker keeps nothing of a member and logs nothing of it.
 // The entry point exists only on wasm32; natively the tests are the callers.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 

@@ -13,14 +13,14 @@ const run = promisify(execFile);
 const wrangler = join(root, "node_modules", "wrangler", "bin", "wrangler.js");
 const env = { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", NO_COLOR: "1" };
 
-test("wrangler deploy --dry-run accepts the worker", async () => {
-  const args = [wrangler, "deploy", "--dry-run", "--config", "wrangler.local.toml"];
-  const { stdout } = await run(process.execPath, args, { cwd: edge, env, timeout: 120_000 });
+test("wrangler deploy --dry-run builds and accepts the worker", async () => {
+  const args = [wrangler, "deploy", "--dry-run"];
+  const { stdout } = await run(process.execPath, args, { cwd: edge, env, timeout: 600_000 });
   assert.match(stdout, /env\.ASSETS/);
   const [, size, unit, gzip] = stdout.match(/Total Upload: ([\d.]+) (\w+) \/ gzip: ([\d.]+)/);
   console.log(`wrangler: upload ${size} ${unit}, gzip ${gzip} ${unit}`);
   assert.equal(unit, "KiB");
-  assert.ok(Number(gzip) < 10 * 1024, "over the 10 MB that Cloudflare takes");
+  assert.ok(Number(gzip) < 3 * 1024, "over the 3 MB of Cloudflare's free plan, which README.md promises");
 });
 
 test("wrangler dev serves the bundle from its assets to the worker, and to nobody else", async () => {
@@ -78,7 +78,6 @@ test("the configuration without [build] is otherwise the one that users deploy",
     return text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   };
   assert.deepEqual(settings("wrangler.local.toml"), settings("wrangler.toml"));
-  assert.match(readFileSync(join(edge, "wrangler.toml"), "utf8"), /worker-build@\^0\.8.*worker-build --release/);
 });
 
 test("the sizes", () => {
@@ -87,5 +86,5 @@ test("the sizes", () => {
   const gzip = gzipSync(wasm, { level: 9 }).length;
   console.log(`wasm ${wasm.length} bytes, gzip -9 ${gzip}; script ${script} bytes`);
   assert.ok(wasm.length < 64 << 20, "over the platform's 64 MiB");
-  assert.ok(gzip < 5 << 20, "the download has grown past 5 MiB: look at what was linked in");
+  assert.ok(gzip < 3 << 20, "the download has grown past 3 MiB: look at what was linked in");
 });

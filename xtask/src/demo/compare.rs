@@ -55,9 +55,12 @@ pub(crate) struct Agreement {
 const TOLD: usize = 5;
 
 impl Agreement {
-    /// Compares a runtime's rows with the native ones of the same members.
-    pub(crate) fn of(native: &Native, other: &[Row]) -> Self {
-        let mut agreement = Self { members: other.len(), ..Self::default() };
+    /// Compares a runtime's rows with the native ones of the same members, of whom there were so many.
+    pub(crate) fn of(native: &Native, other: &[Row], members: usize) -> Self {
+        let mut agreement = Self { members, ..Self::default() };
+        if other.len() != members {
+            agreement.tell(format!("{} members were scored, not {members}", other.len()));
+        }
         for theirs in other {
             match native.rows.get(&theirs.member) {
                 Some(ours) => agreement.add(ours, theirs),
@@ -116,6 +119,13 @@ fn probability_difference(ours: &[f64], theirs: &[f64]) -> f64 {
     }
     let difference = |(a, b): (&f64, &f64)| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
     ours.iter().zip(theirs).map(difference).fold(0.0, f64::max)
+}
+
+/// How many members `tiercast members` wrote.
+pub(crate) fn count(members: &Path) -> Result<usize> {
+    let text = fs::read_to_string(members).with_context(|| format!("cannot read {}", members.display()))?;
+    let file: Value = serde_json::from_str(&text).with_context(|| members.display().to_string())?;
+    file["members"].as_array().map(Vec::len).with_context(|| format!("{}: no members", members.display()))
 }
 
 /// Reads what a runtime wrote: features as `bits` (hexadecimal) or as numbers, null for a missing one.
@@ -186,7 +196,7 @@ mod tests {
         let ours = native(row(json!([1.5, null]), 1, 0.25));
         let theirs = parse(&json!({"member": "m", "bits": ["3fc00000", "7fc00000"],
             "probabilities": [0.250_001, 0.749_999], "tier": 1, "standing": {"spend": 12, "tier": 2}}));
-        let agreement = Agreement::of(&ours, &[theirs.expect("a row")]);
+        let agreement = Agreement::of(&ours, &[theirs.expect("a row")], 1);
         assert!(agreement.is_whole(), "{:?}", agreement.differences);
         assert_eq!((agreement.feature_bits, agreement.tiers, agreement.standings), (1, 1, 1));
     }
@@ -194,7 +204,7 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_told() {
         let ours = row(json!([1.5]), 1, 0.25);
-        let differences = |other: Row| Agreement::of(&native(ours.clone()), &[other]).differences.len();
+        let differences = |other: Row| Agreement::of(&native(ours.clone()), &[other], 1).differences.len();
         assert_eq!(differences(ours.clone()), 0);
         assert_eq!(differences(row(json!([1.500_000_2]), 1, 0.25)), 1);
         assert_eq!(differences(row(json!([1.5, 2.0]), 1, 0.25)), 1);
@@ -202,5 +212,6 @@ mod tests {
         assert_eq!(differences(row(json!([1.5]), 1, 0.2501)), 1);
         assert_eq!(differences(Row { standing: json!({"tier": 3}), ..ours.clone() }), 1);
         assert_eq!(differences(Row { member: "n".to_owned(), ..ours.clone() }), 1);
+        assert!(!Agreement::of(&native(ours), &[], 1).is_whole());
     }
 }

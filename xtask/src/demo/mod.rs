@@ -47,7 +47,7 @@ pub(crate) struct Args {
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let source = Source::from(args.data.as_deref());
+    let source = Source::parse(args.data.as_deref())?;
     let stage = Stage::build(&source, args.port)?;
     match args.once {
         true => stage.compare(),
@@ -84,9 +84,14 @@ impl Stage {
         // Where a user's own `wrangler deploy` will take it from.
         fs::create_dir_all(edge::dir().join("assets"))?;
         fs::copy(trained.bundle(), edge::dir().join("assets/bundle.tcb"))?;
-        let mounts = vec![("/", site), ("/package/", web::dir()), ("/driver/", root().join("xtask/js"))];
+        let mounts = vec![
+            ("/", site),
+            ("/package/dist/", web::dir().join("dist")),
+            ("/package/pkg/", wasm::package_dir()),
+            ("/driver/", root().join("xtask/js")),
+        ];
         let page = serve::start(serve::free_port(port)?, mounts)?;
-        let next = if port == 0 { 0 } else { serve::free_port(port + 1)? };
+        let next = if port == 0 { 0 } else { serve::free_port(port.saturating_add(1))? };
         let worker = Worker::start(&trained.bundle(), next)?;
         Ok(Self { trained, page, worker })
     }
@@ -107,13 +112,14 @@ impl Stage {
     /// Scores the members natively and in three other runtimes, and prints how far these agree.
     fn compare(self) -> Result<()> {
         let native = step("demo: score natively", || self.native())?;
+        let members = compare::count(&self.members())?;
         let mut agreements = Vec::new();
         for (name, score) in
             [("Node", Self::node as Score), ("Chromium", Self::chromium), ("workerd", Self::workerd)]
         {
             let out = self.trained.file(&format!("scores-{}.json", name.to_lowercase()));
             step(&format!("demo: score in {name}"), || score(&self, &native.as_of).arg(&out).run())?;
-            agreements.push((name, Agreement::of(&native, &compare::read(&out)?)));
+            agreements.push((name, Agreement::of(&native, &compare::read(&out)?, members)));
         }
         table::figures(&self.trained)?;
         table::tiers(&native);

@@ -1,7 +1,7 @@
 //! From data to a trained bundle, by the `tiercast` program as a user would call it.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -32,14 +32,17 @@ pub(crate) const FIGURES: &str = "figures.txt";
 /// How many members the generator makes unless a test asks for fewer.
 pub(crate) const SYNTH_MEMBERS: u64 = 3000;
 
-impl From<Option<&str>> for Source {
-    fn from(data: Option<&str>) -> Self {
-        match data {
+impl Source {
+    /// What `--data` says; a path must be there before anything is built for it.
+    pub(crate) fn parse(data: Option<&str>) -> Result<Self> {
+        Ok(match data {
             None => Self::Default,
             Some("complete-journey") => Self::CompleteJourney,
             Some("synth") => Self::Synth(SYNTH_MEMBERS),
-            Some(path) => Self::Own(PathBuf::from(path)),
-        }
+            Some(path) => Self::Own(Path::new(path).canonicalize().with_context(|| {
+                format!("--data {path} is no file or folder, nor one of: complete-journey, synth")
+            })?),
+        })
     }
 }
 
@@ -130,21 +133,18 @@ fn synth(members: u64) -> Result<(PathBuf, String)> {
 
 /// The user's own table; a project is written for it when there is none.
 fn own(path: &Path) -> Result<(PathBuf, String)> {
-    // Cargo runs us where the user stands, and everything else in the checkout's root.
-    let path = env::current_dir()?.join(path);
-    let path = path.canonicalize().with_context(|| format!("--data {}", path.display()))?;
     let data = path.display().to_string();
     if path.extension().is_some_and(|e| e == "toml") {
-        return Ok((path, data));
+        return Ok((path.to_owned(), data));
     }
-    let dir = if path.is_dir() { path.clone() } else { path.parent().unwrap_or(&path).to_owned() };
+    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let project = dir.join("tiercast.toml");
     if !project.is_file() {
         if path.is_dir() {
             bail!("{data} holds no tiercast.toml: name a table (.csv or .parquet) and one is written for it");
         }
         step("demo: tiercast init", || {
-            tiercast().arg("init").arg(&path).arg("-o").arg(&project).shown().run()
+            tiercast().arg("init").arg(path).arg("-o").arg(&project).shown().run()
         })?;
         eprintln!("  wrote {}: look it over, and run the demo again after a change", project.display());
     }
