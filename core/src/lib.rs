@@ -19,7 +19,7 @@
 //!
 //! let mut member = MemberState::new(&schema);
 //! let event = EventInput::from_json(br#"{"kind":"purchase","time":"2017-03-01","amount":"12.34"}"#)?;
-//! member.observe(event.validate(&schema.spec().events)?)?;
+//! member.observe(event.validate(&schema.spec().events)?);
 //!
 //! let now = Timestamp::parse("2017-03-08")?;
 //! assert_eq!(schema.features_at(&member, now)?, [7.0, 12.34]);

@@ -201,7 +201,7 @@ mod tests {
             tiers: vec![tier("A", 0), tier("B", 5000), tier("C", 20_000)],
             period: Period::Quarter,
         };
-        let Model::Network(network) = fit(Kind::Logistic, 3, &ladder(200, 3), 1).model else {
+        let Model::Network(network) = fit(Kind::Logistic, 3, &ladder(200, 3), 1).unwrap().model else {
             panic!("not a network")
         };
         assert_eq!(FeatureSchema::compile(spec.clone()).unwrap().len(), 2);

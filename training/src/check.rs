@@ -9,13 +9,14 @@ use datafusion::{
     prelude::SessionContext,
 };
 use indicatif::{HumanCount, ProgressBar};
-use tiercast_core::{DAY_MS, Op};
+use tiercast_core::Op;
 
 use crate::{
+    coverage::Coverage,
     locate::{Locator, Problem, nearest},
     progress,
     project::{EventTable, Project, count},
-    table::{self, Events, ReadOptions, survey::Survey},
+    table::{self, Events, OldTimes, ReadOptions, ident, survey::Survey},
 };
 
 /// Explain the mistakes in a tiercast.toml by line and column.
@@ -86,7 +87,14 @@ pub fn examine(text: &str, path: &Path, rows: bool, progress: &ProgressBar) -> a
         if !examiner.problems.is_empty() || !rows {
             return anyhow::Ok(None);
         }
-        let events = Events::open(&project, &ReadOptions::default()).await?;
+        let events = match Events::open(&project, &ReadOptions::default()).await {
+            Ok(events) => events,
+            Err(error) => {
+                let Some(old) = error.downcast_ref::<OldTimes>() else { return Err(error) };
+                examiner.error(&format!("events.{}.columns.time", old.table), old.found(), OldTimes::HELP);
+                return Ok(None);
+            }
+        };
         let survey = Survey::take(&events, &project.event_rules(), progress).await?;
         examiner.rows(&project, &survey);
         Ok(Some(survey))
@@ -180,7 +188,7 @@ impl Examiner<'_> {
     }
 
     async fn unique(&mut self, context: &SessionContext, lookup: &str, at: &str, on: &str) {
-        let sql = format!("SELECT \"{on}\" FROM \"{lookup}\" GROUP BY \"{on}\" HAVING count(*) > 1 LIMIT 1");
+        let sql = format!("SELECT {0} FROM \"{lookup}\" GROUP BY {0} HAVING count(*) > 1 LIMIT 1", ident(on));
         let repeated = match context.sql(&sql).await {
             Ok(frame) => frame.count().await.unwrap_or_default(),
             Err(_) => 0,
@@ -259,23 +267,24 @@ impl Examiner<'_> {
         for (field, dates) in [("train", &project.split.train), ("test", &project.split.test)] {
             for (index, as_of) in dates.iter().enumerate() {
                 let at = format!("split.{field}.{index}");
-                let (_, end) = project.tiers.period.around(*as_of);
-                if *as_of <= first {
-                    let help = format!("the first event is of {}", first.date());
-                    self.error(&at, format!("nothing is known of anyone at {}", as_of.date()), help);
-                } else if *as_of > last {
-                    let help = format!("the last event is of {}", last.date());
-                    self.error(&at, format!("nothing happens from {} on", as_of.date()), help);
-                } else if end.ms() - last.ms() > 3 * DAY_MS {
-                    self.warn(
-                        &at,
-                        format!(
-                            "the target runs to {}, but the last event is of {}",
-                            end.date(),
-                            last.date()
-                        ),
-                        "targets that the table does not cover make members look poorer than they are",
-                    );
+                match Coverage::of(*as_of, project.tiers.period, (first, last)) {
+                    Coverage::Whole => {}
+                    Coverage::NothingBefore => {
+                        let help = format!("the first event is of {}", first.date());
+                        self.error(&at, format!("nothing is known of anyone at {}", as_of.date()), help);
+                    }
+                    Coverage::NothingAfter => {
+                        let help = format!("the last event is of {}", last.date());
+                        self.error(&at, format!("nothing happens from {} on", as_of.date()), help);
+                    }
+                    Coverage::Cut => {
+                        let end = project.tiers.period.around(*as_of).1.date();
+                        self.warn(
+                            &at,
+                            format!("the target runs to {end}, but the last event is of {}", last.date()),
+                            "targets that the table does not cover make members look poorer than they are",
+                        );
+                    }
                 }
             }
         }

@@ -94,14 +94,18 @@ fn table(board: &Board, run: &RunRecord) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Published figures and ours for a terminal.
+/// Reference figures and ours for a terminal.
 fn beside(reference: &Comparison) -> String {
     let cells = |cells: [f64; 4]| cells.map(|x| format!("{x:.3}")).join(" / ");
-    let mut lines = vec![reference.protocol.clone(), "  accuracy / macro-F1 / MAE / kappa".to_owned()];
+    let mut lines = vec![
+        "reference figures (scikit-learn, the project's own study on the same protocol)".to_owned(),
+        format!("  {}", reference.protocol),
+        "  accuracy / macro-F1 / MAE / kappa".to_owned(),
+    ];
     for line in &reference.lines {
         let ours = line.ours.map_or_else(String::new, |ours| format!("   ours {}", cells(ours)));
         let short = if line.falls_short { "  FALLS SHORT" } else { "" };
-        lines.push(format!("  {:<40} {}{ours}{short}", line.name, cells(line.theirs)));
+        lines.push(format!("  {:<40} {}{ours}{short}", line.name, cells(line.reference)));
     }
     lines.join("\n")
 }

@@ -118,7 +118,7 @@ mod tests {
     fn tract_gives_what_burn_gives_for_every_kind_and_batch() {
         let rows = ladder(400, 3);
         for kind in [Kind::Linear, Kind::Logistic, Kind::Svm, Kind::Dnn] {
-            let Model::Network(network) = fit(kind, 3, &rows, 5).model else { panic!("{kind:?}") };
+            let Model::Network(network) = fit(kind, 3, &rows, 5).unwrap().model else { panic!("{kind:?}") };
             let bytes = onnx(kind.name(), &network, &[]);
             assert_eq!(bytes, onnx(kind.name(), &network, &[]));
             let tract = Tract::load(&bytes, rows.width, 3).unwrap();

@@ -18,6 +18,7 @@ use indicatif::{HumanCount, ProgressBar};
 use tiercast_core::Timestamp;
 
 use crate::{
+    coverage,
     dataset::{Dataset, RowKey},
     fold::{self, FoldPlan, Skipped},
     progress,
@@ -64,7 +65,8 @@ pub struct BuildOptions {
 /// Builds the rows of the given as-of dates; the first invalid row of the tables is an error.
 ///
 /// # Errors
-/// When a table cannot be read, or a row is not a valid event: the message names table, row and code.
+/// When a table cannot be read, a row is not a valid event (the message names table, row and code), or an as-of date
+/// lies outside the table.
 pub fn build(project: &Project, as_ofs: &[Timestamp], progress: &ProgressBar) -> anyhow::Result<Dataset> {
     Ok(build_with(project, as_ofs, &BuildOptions::default(), progress)?.0)
 }
@@ -89,6 +91,7 @@ pub fn build_with(
         period: project.tiers.period,
         active_within: project.split.active_within,
         skipped: options.skip_invalid.then(|| Arc::clone(&skipped)),
+        span: Arc::default(),
         progress: progress.clone(),
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
@@ -113,13 +116,12 @@ async fn collect(project: &Project, plan: FoldPlan, read: &ReadOptions) -> anyho
             Err(error) => return Err(diagnose::explain(&events, &plan.schema.spec().events, error).await),
         }
     }
+    let span = plan.span.get().context("the tables have no event")?;
+    let warnings = coverage::warnings(&plan.as_ofs, plan.period, span)?;
     if rows.keys.is_empty() {
-        bail!(
-            "no member has an event before {}",
-            plan.as_ofs.first().map_or(String::new(), |first| first.date())
-        );
+        bail!("no member is active before an as-of date; check [split] active_within");
     }
-    Ok(rows.sort(plan))
+    Ok(Dataset { warnings, ..rows.sort(plan) })
 }
 
 /// Rows in the order in which partitions finished.
@@ -174,6 +176,7 @@ impl Unsorted {
             target_spend: order.iter().map(|at| self.target[*at]).collect(),
             rows: order.iter().map(|at| std::mem::replace(&mut self.keys[*at], empty())).collect(),
             schema: plan.schema,
+            warnings: Vec::new(),
         }
     }
 }
@@ -194,6 +197,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     write(&dataset, &args.output)?;
     report_skipped(&skipped);
+    dataset.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     say!(
         "{}: {} rows read, {} × {} written in {:.1} s",
         args.output.display(),

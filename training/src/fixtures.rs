@@ -6,7 +6,7 @@ use crate::{data::synth, locate::Problem, project::Project};
 
 /// A project of synthetic members in a folder.
 pub(crate) fn synthetic(folder: &Path, members: u64) -> Project {
-    synth::generate(members, 7, folder).unwrap();
+    synth::generate(members, 7, folder, true).unwrap();
     Project::load(&folder.join("tiercast.toml")).unwrap()
 }
 

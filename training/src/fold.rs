@@ -7,7 +7,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::{Hash, Hasher},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use datafusion::{
@@ -52,8 +55,33 @@ pub struct FoldPlan {
     pub active_within: Option<Duration>,
     /// Where invalid rows are counted; without it the first one is an error.
     pub skipped: Option<Arc<Skipped>>,
+    /// The times of the first and the last valid event, once the rows are read.
+    pub span: Arc<Span>,
     /// Advanced by the rows read.
     pub progress: ProgressBar,
+}
+
+/// The earliest and the latest of the times that were seen.
+#[derive(Debug)]
+pub struct Span(AtomicI64, AtomicI64);
+
+impl Default for Span {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Span {
+    fn add(&self, time: Timestamp) {
+        self.0.fetch_min(time.ms(), Ordering::Relaxed);
+        self.1.fetch_max(time.ms(), Ordering::Relaxed);
+    }
+
+    /// The first and the last time; none when there was no event.
+    pub fn get(&self) -> Option<(Timestamp, Timestamp)> {
+        let time = |ms: &AtomicI64| Timestamp::from_ms(ms.load(Ordering::Relaxed)).ok();
+        Some((time(&self.0)?, time(&self.1)?))
+    }
 }
 
 /// Invalid rows that were left out, by code, with one message of each.
@@ -129,7 +157,10 @@ impl FoldPlan {
     /// Reads a row, or counts it as skipped.
     fn read(&self, columns: &EventColumns<'_>, row: usize) -> Result<Option<Event>> {
         match (columns.event(row, &self.schema.spec().events), &self.skipped) {
-            (Ok(event), _) => Ok(Some(event)),
+            (Ok(event), _) => {
+                self.span.add(event.time);
+                Ok(Some(event))
+            }
             (Err(error), Some(skipped)) => {
                 skipped.add(error);
                 Ok(None)

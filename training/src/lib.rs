@@ -12,6 +12,7 @@ macro_rules! say {
 
 pub mod bundle;
 pub mod check;
+pub mod coverage;
 pub mod data;
 pub mod dataset;
 pub mod evaluate;

@@ -69,7 +69,7 @@ struct Member {
 /// Runs the command.
 ///
 /// # Errors
-/// When a table cannot be read, a chosen member has a row that is not a valid event, or none can be chosen.
+/// When a table cannot be read, a member asked for does not exist, a chosen member has a row that is not a valid event, or none can be chosen.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let project = Project::load(&args.project)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
@@ -98,13 +98,19 @@ async fn choose(events: &Events, args: &Args) -> anyhow::Result<Vec<String>> {
     use datafusion::functions_aggregate::expr_fn::count;
     let counted = events.frame().await?.aggregate(vec![col("member")], vec![count(lit(1)).alias("n")])?;
     let mut candidates = Vec::new();
+    let mut missing: Vec<_> = args.member.iter().collect();
     for batch in counted.collect().await? {
         let (names, counts) =
             (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+        missing.retain(|wanted| !names.iter().flatten().any(|name| name == wanted.as_str()));
         let fits = |row: &usize| {
             names.is_valid(*row) && (args.min_events..=args.max_events).contains(&counts.value(*row))
         };
         candidates.extend((0..batch.num_rows()).filter(fits).map(|row| names.value(row).to_owned()));
+    }
+    if !missing.is_empty() {
+        let missing = missing.into_iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        bail!("the tables have no member {missing}; identifiers are compared exactly");
     }
     candidates.retain(|name| !args.member.contains(name));
     candidates.sort_unstable();

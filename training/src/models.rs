@@ -169,8 +169,11 @@ impl Model {
 }
 
 /// Trains a model on rows with `tiers` tiers.
-pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> Fitted {
-    match kind {
+///
+/// # Errors
+/// When the network's loss is never finite.
+pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
+    Ok(match kind {
         Kind::SameTier => {
             let rule = SameTier::fit(tiers, &rows.current_spend, &rows.targets);
             Fitted { model: Model::SameTier(rule), curve: Vec::new(), l2: None }
@@ -178,8 +181,8 @@ pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> Fitted {
         Kind::Linear => convex::fit(convex::Objective::SquaredError, tiers, rows, seed),
         Kind::Logistic => convex::fit(convex::Objective::CrossEntropy, tiers, rows, seed),
         Kind::Svm => convex::fit(convex::Objective::SquaredHinge, tiers, rows, seed),
-        Kind::Dnn => dnn::fit(tiers, rows, seed),
-    }
+        Kind::Dnn => dnn::fit(tiers, rows, seed)?,
+    })
 }
 
 /// SplitMix64's finaliser (Steele et al. 2014): spreads consecutive numbers over 64 bits.

@@ -49,7 +49,7 @@ pub struct Report {
     pub boards: Boards,
     /// The models in detail, on the split that counts, with the run's decoder.
     pub models: Vec<Detail>,
-    /// Published figures on the same protocol, for the data sets that have them.
+    /// Reference figures on the same protocol, for the data sets that have them.
     pub reference: Option<Comparison>,
 }
 

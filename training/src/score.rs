@@ -115,6 +115,7 @@ async fn score(
         Some(text) => Timestamp::parse(text)?,
         None => events.span().await.context("name the moment with --as-of")?.1,
     };
+    refuse_inputs(args, &events)?;
     let mut output = Output::create(&args.output, scorer.bundle(), args.features)?;
     let mut workers = Workers { scorer: Arc::clone(&scorer), as_of, running: VecDeque::new() };
     let mut members = Members {
@@ -151,11 +152,21 @@ async fn score(
     while let Some(done) = workers.finish_one().await? {
         keep(done)?;
     }
-    output.close()?;
     if scored == 0 {
         bail!("no member has an event up to {as_of}");
     }
+    output.close()?;
     Ok((scored, as_of))
+}
+
+/// The output must not be what is read.
+fn refuse_inputs(args: &Args, events: &Events) -> anyhow::Result<()> {
+    let Ok(output) = fs::canonicalize(&args.output) else { return Ok(()) };
+    let mut inputs = events.files.iter().chain([&args.bundle]);
+    if inputs.any(|input| fs::canonicalize(input).is_ok_and(|input| input == output)) {
+        bail!("{} is read, so it cannot be the output; name another file", args.output.display());
+    }
+    Ok(())
 }
 
 async fn open(args: &Args, scorer: &Scorer) -> anyhow::Result<Events> {

@@ -3,12 +3,16 @@
 //! The project's SQL expressions only rename, cast and filter; what a value means is decided by
 //! [`EventInput::validate`](tiercast_core::EventInput::validate), row by row, in [`columns`].
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, anyhow, bail};
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray},
+        array::{Array, ArrayRef, AsArray, RecordBatch},
         datatypes::{DataType, FieldRef, Int64Type, Schema, TimeUnit},
     },
     common::DFSchema,
@@ -18,12 +22,15 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     functions_aggregate::expr_fn::{max, min},
-    logical_expr::ExprSchemable,
+    logical_expr::{Expr, ExprSchemable},
     prelude::{CsvReadOptions, DataFrame, ParquetReadOptions, SessionConfig, SessionContext, col},
 };
 use tiercast_core::Timestamp;
 
-use crate::project::{Columns, EventTable, Project};
+use crate::{
+    locate::nearest,
+    project::{Columns, EventTable, Project},
+};
 
 pub mod columns;
 pub mod diagnose;
@@ -86,7 +93,11 @@ pub async fn register(context: &SessionContext, name: &str, path: &Path) -> anyh
         Some("csv") => register_csv(context, name, text, path.metadata()?.len()).await,
         _ => bail!("{} is neither .parquet nor .csv", path.display()),
     };
-    registered.map_err(|error| plain(&error).context(format!("cannot read {}", path.display())))
+    registered.map_err(|error| plain(&error).context(format!("cannot read {}", path.display())))?;
+    if context.table(name).await?.schema().fields().is_empty() {
+        bail!("{} has no columns", path.display());
+    }
+    Ok(())
 }
 
 /// CSV files up to this size are read whole to tell their columns' types; of larger ones, the first rows.
@@ -109,6 +120,11 @@ async fn register_csv(
     };
     let schema = Schema::new(frame.schema().fields().iter().map(undated).collect::<Vec<_>>());
     context.register_csv(name, path, CsvReadOptions::new().schema(&schema)).await
+}
+
+/// A name as SQL, whatever is in it.
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// What the query engine says, without its repetitions.
@@ -150,10 +166,12 @@ pub struct Events {
     pub context: SessionContext,
     /// The tables, in the order of the project.
     pub tables: Vec<Table>,
+    /// Every file that is read, lookups included.
+    pub files: Vec<PathBuf>,
 }
 
-impl std::fmt::Debug for Events {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").field("tables", &self.tables).finish_non_exhaustive()
     }
 }
@@ -177,24 +195,35 @@ impl Events {
         options: &ReadOptions,
     ) -> anyhow::Result<Self> {
         let context = session(options)?;
-        let mut tables = Vec::new();
+        let (mut tables, mut files) = (Vec::new(), Vec::new());
         for (index, declared) in declared.iter().enumerate() {
-            let table = Table::open(&context, format!("t{index}"), folder, declared).await;
-            tables.push(table.with_context(|| format!("table {} (run `tiercast check`)", declared.table))?);
+            let named = || format!("table {} (run `tiercast check`)", declared.table);
+            let table =
+                Table::open(&context, format!("t{index}"), folder, declared).await.with_context(named)?;
+            if let Some(newest) = table.newest(&context).await?.filter(|ms| *ms < OldTimes::BEFORE_MS) {
+                return Err(OldTimes { table: index, name: table.name, newest }.into());
+            }
+            tables.push(table);
+            files.push(folder.join(&declared.table));
+            files.extend(declared.join.iter().map(|join| folder.join(&join.table)));
         }
-        Ok(Self { context, tables })
+        Ok(Self { context, tables, files })
     }
 
     /// Opens a table whose columns have the names of an event's fields.
     ///
     /// # Errors
-    /// When the file cannot be read, or lacks `member`, `kind` or `time`.
+    /// When the file cannot be read, lacks `member`, `kind` or `time`, or has a column that is nearly named like a field.
     pub async fn open_canonical(path: &Path, options: &ReadOptions) -> anyhow::Result<Self> {
         let context = session(options)?;
         register(&context, "t", path).await?;
         let schema = context.table("t").await?.schema().clone();
-        let has = |name: &str| schema.fields().iter().any(|field| field.name() == name);
-        let column = |name: &str| has(name).then(|| format!("\"{name}\""));
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let ignored = unknown(&names).with_context(|| path.display().to_string())?;
+        if !ignored.is_empty() {
+            eprintln!("{}: no field of an event, so not read: {}", path.display(), ignored.join(", "));
+        }
+        let column = |name: &str| names.contains(&name).then(|| ident(name));
         let required = |name: &str| {
             column(name).with_context(|| {
                 format!("{} has no column `{name}`; map its columns with -p tiercast.toml", path.display())
@@ -263,6 +292,59 @@ impl Events {
     }
 }
 
+/// The columns that are no field of an event.
+///
+/// # Errors
+/// When one of them is nearly named like a field that the table lacks: what it holds would be missed in silence.
+fn unknown<'n>(names: &[&'n str]) -> anyhow::Result<Vec<&'n str>> {
+    let fields = || std::iter::once("member").chain(FIELDS);
+    let lacking: Vec<_> = fields().filter(|field| !names.contains(field)).collect();
+    let unknown: Vec<_> = names.iter().copied().filter(|name| fields().all(|field| field != *name)).collect();
+    for name in &unknown {
+        if let Some(field) = nearest(name, lacking.iter().copied()) {
+            bail!(
+                "the column {name:?} is not read; did you mean `{field}`? \
+                 rename it, leave it out, or map the columns with -p tiercast.toml"
+            );
+        }
+    }
+    Ok(unknown)
+}
+
+/// A table whose numbers, read as milliseconds, all lie long ago: they are something else.
+#[derive(Debug)]
+pub struct OldTimes {
+    /// The table's place in the project.
+    pub table: usize,
+    name: String,
+    newest: i64,
+}
+
+impl OldTimes {
+    /// 1990-01-01, before which no shop kept such tables.
+    const BEFORE_MS: i64 = 631_152_000_000;
+
+    /// What to do.
+    pub const HELP: &str = "numbers are milliseconds since 1970. In the project file, for \
+        seconds write `time = \"column * 1000\"`; for yyyymmdd write \
+        `time = \"CAST(CAST(column AS VARCHAR) AS DATE)\"`";
+
+    /// What was found.
+    pub fn found(&self) -> String {
+        let newest = Timestamp::from_ms(self.newest)
+            .map_or_else(|_| format!("{} ms", self.newest), |time| time.to_string());
+        format!("the newest event is of {newest}")
+    }
+}
+
+impl fmt::Display for OldTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {}: {}: {}", self.name, self.found(), Self::HELP)
+    }
+}
+
+impl std::error::Error for OldTimes {}
+
 /// The first value of a canonical time column.
 fn instant(times: &ArrayRef) -> anyhow::Result<Timestamp> {
     if times.is_empty() || times.is_null(0) {
@@ -314,6 +396,26 @@ impl Table {
         Ok(Self { name: declared.table.clone(), schema, alias, declared: declared.clone(), expressions })
     }
 
+    /// The largest time that is a number of milliseconds; none where times are ISO texts.
+    async fn newest(&self, context: &SessionContext) -> anyhow::Result<Option<i64>> {
+        let shapes: Vec<_> = self.expressions.iter().map(|(_, shape)| *shape).collect();
+        let times = format!("SELECT TRY_CAST(\"time\" AS BIGINT) FROM ({})", self.select(&shapes, false));
+        let sql = match shapes[2] {
+            // Where one text is no number, the others are dates too: no need to read them all.
+            Shape::Text => format!("SELECT * FROM ({times} WHERE \"time\" IS NOT NULL LIMIT 1)"),
+            _ => times,
+        };
+        let frame = context.sql(&sql).await?;
+        let time = Expr::Column(frame.schema().columns().into_iter().next().context("no time")?);
+        // A row that cannot be read is told of by the pass that reads rows, with its number.
+        let Ok(batches) = frame.aggregate(vec![], vec![max(time)])?.collect().await else { return Ok(None) };
+        let newest = |batch: &RecordBatch| {
+            let times = batch.column(0).as_primitive_opt::<Int64Type>()?;
+            (!times.is_empty() && times.is_valid(0)).then(|| times.value(0))
+        };
+        Ok(batches.iter().find_map(newest))
+    }
+
     fn select(&self, shapes: &[Shape], numbered: bool) -> String {
         let names = std::iter::once("member").chain(FIELDS);
         let mut columns: Vec<_> = names
@@ -354,7 +456,7 @@ fn from(alias: &str, declared: &EventTable, numbered: bool) -> String {
         false => format!("\"{alias}\""),
     };
     for (index, join) in declared.join.iter().enumerate() {
-        sql += &format!(" LEFT JOIN \"{alias}_{index}\" USING (\"{}\")", join.on);
+        sql += &format!(" LEFT JOIN \"{alias}_{index}\" USING ({})", ident(&join.on));
     }
     format!("(SELECT * FROM {sql}) AS \"{alias}\"")
 }

@@ -1,4 +1,4 @@
-//! `tiercast train`: cross-validates the models of a project, fits them on all training rows, tests them out of time,
+//! `tiercast train`: cross-validates the models of a project, fits them to the training rows, tests them out of time,
 //! and writes a run folder with the bundle.
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
@@ -27,10 +27,11 @@ use folds::{Prepared, Split};
 use predictions::{CROSS_VALIDATION, Predictions, TEST};
 use record::{DataRecord, ModelRecord, RunRecord, TierRecord};
 
-/// Cross-validate the models of a project, fit them on all training rows, and test them out of time.
+/// Cross-validate the models of a project, fit them to the training rows, and test them out of time.
 ///
 /// Members, not rows, are dealt into folds. Tiers, imputation, outlier limits and scaling are fitted to training rows
-/// only. The bundle gets the trained model that does best in cross-validation by --select; the test has no say in it.
+/// only. The network learns from 85 % of the training members and keeps the weights of the epoch that is best on the
+/// other 15 %; the linear models choose their penalty on such a part and are then fitted to all training rows. The bundle gets the trained model that does best in cross-validation by --select; the test has no say in it.
 ///
 /// Writes into the output folder: bundle.tcb, models/*.onnx, predictions.parquet (every prediction on held-out rows)
 /// and run.json. The same project, data and seed give the same bytes on the same machine.
@@ -65,6 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dataset = features::build(&project, &project.as_ofs(), &bar)?;
     bar.finish_and_clear();
     let built = started.elapsed();
+    dataset.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
 
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let trained = Trained::new(&project, &dataset, &kinds, threads)?;
@@ -100,7 +102,7 @@ fn kinds(project: &Project) -> anyhow::Result<Vec<Kind>> {
     Ok(kinds)
 }
 
-/// Every model on every split; the last split is the final fit on all training rows.
+/// Every model on every split; the last split is the final fit to the training rows.
 struct Trained {
     kinds: Vec<Kind>,
     splits: Vec<Prepared>,
@@ -284,6 +286,7 @@ fn record(
             train_members: trained.members(),
             test_rows: last.held_out.len(),
             folds: trained.splits.len() - 1,
+            warnings: dataset.warnings.clone(),
         },
         tiers: last
             .rules

@@ -40,7 +40,7 @@ fn exported_models_pass_the_checker_and_agree_in_every_runtime() {
     fs::create_dir_all(&folder).unwrap();
     let rows = rows(700);
     for kind in [Kind::Linear, Kind::Logistic, Kind::Svm, Kind::Dnn] {
-        let Model::Network(network) = fit(kind, TIERS, &rows, 7).model else {
+        let Model::Network(network) = fit(kind, TIERS, &rows, 7).unwrap().model else {
             panic!("{kind:?} is not a network")
         };
         let bytes = export::onnx(kind.name(), &network, &[("project", "a test".into())]);

@@ -100,3 +100,24 @@ fn names_that_do_not_occur_are_warnings() {
     assert!(problems.iter().all(|problem| problem.warning), "{problems:?}");
     assert_eq!(places(&problems), [(36, 23, "no event is of kind \"review\"")]);
 }
+
+#[test]
+fn numbers_that_are_not_milliseconds_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for to in ["1714305600", "20240428"] {
+        let rows = format!("member,kind,at,id,amount\na,purchase,{to},1,10.00\nb,purchase,{to},2,1.00\n");
+        let problems = found(folder.path(), &rows, ("", ""));
+        assert_eq!((problems.len(), problems[0].line), (1, 14), "{problems:?}");
+        assert!(problems[0].message.contains("of 1970-01"), "{problems:?}");
+        assert!(problems[0].help.as_ref().unwrap().contains("* 1000"), "{problems:?}");
+        let project = crate::fixtures::small(folder.path(), &rows, ("", ""));
+        let error = crate::features::build(&project, &project.as_ofs(), &ProgressBar::hidden()).unwrap_err();
+        assert!(error.to_string().contains("yyyymmdd"), "{error}");
+    }
+    let day = "CAST(CAST(at AS VARCHAR) AS DATE)";
+    let rows = ["2024-01-05", "2024-02-10", "2024-03-10", "2024-04-28"]
+        .map(|day| format!("a,purchase,{},{day},1.00\n", day.replace('-', "")))
+        .concat();
+    let rows = format!("member,kind,at,id,amount\n{rows}");
+    assert_eq!(found(folder.path(), &rows, ("time = \"at\"", &format!("time = \"{day}\""))), []);
+}

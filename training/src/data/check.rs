@@ -15,7 +15,7 @@ use indicatif::HumanCount;
 
 use crate::{
     project::count,
-    table::{self, ReadOptions},
+    table::{self, ReadOptions, ident},
 };
 
 /// Count and check the rows of a .parquet or .csv file.
@@ -86,7 +86,7 @@ pub async fn summarise(context: &SessionContext, table: &str) -> anyhow::Result<
     for field in schema.fields() {
         columns.push(column(context, table, field.name(), field.data_type()).await?);
     }
-    let all: Vec<_> = schema.fields().iter().map(|field| format!("\"{}\"", field.name())).collect();
+    let all: Vec<_> = schema.fields().iter().map(|field| ident(field.name())).collect();
     let all = all.join(", ");
     let rows = number(context, &format!("SELECT count(*) FROM \"{table}\"")).await?;
     let distinct =
@@ -103,9 +103,10 @@ async fn column(
     name: &str,
     data_type: &DataType,
 ) -> anyhow::Result<Column> {
-    let sum = if data_type.is_numeric() { format!("sum(\"{name}\")") } else { "NULL".into() };
+    let quoted = ident(name);
+    let sum = if data_type.is_numeric() { format!("sum({quoted})") } else { "NULL".into() };
     let sql = format!(
-        "SELECT count(*) - count(\"{name}\"), count(DISTINCT \"{name}\"), min(\"{name}\"), max(\"{name}\"), {sum} \
+        "SELECT count(*) - count({quoted}), count(DISTINCT {quoted}), min({quoted}), max({quoted}), {sum} \
          FROM \"{table}\""
     );
     let batch = only(context, &sql).await?;
@@ -167,5 +168,23 @@ fn print(file: &str, summary: &Summary) {
     }
     for (kind, rows) in &summary.kinds {
         say!("  kind {kind}: {} rows", HumanCount(rows.unsigned_abs()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_files_and_odd_names_are_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |text: &str| {
+            let file = folder.path().join("t.csv");
+            std::fs::write(&file, text).unwrap();
+            run(Args { file })
+        };
+        let error = check("").unwrap_err().to_string();
+        assert!(error.ends_with("t.csv has no columns"), "{error}");
+        assert_eq!(check("\"a \"\"b\"\"\",c\n1,2\n").unwrap(), ExitCode::SUCCESS);
     }
 }

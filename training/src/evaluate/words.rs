@@ -87,7 +87,7 @@ pub fn notes(run: &RunRecord, boards: &Boards) -> Vec<String> {
     notes.extend([
         "A tier here is net spend in the next period, cut at thresholds; it is not a tier that a shop has granted."
             .to_owned(),
-        "Tiers, imputation, outlier limits and scaling were fitted to training rows only; members never stand on both sides of a split."
+        "Tiers, imputation, outlier limits and scaling were fitted to training rows only. In cross-validation no member is on both sides; the out-of-time test judges a later period of largely the same members."
             .to_owned(),
         "The same-tier rule cuts current spend where the training rows have the same shares. It decides its own tier; its probabilities are how often each tier followed in training."
             .to_owned(),
@@ -106,6 +106,7 @@ pub fn notes(run: &RunRecord, boards: &Boards) -> Vec<String> {
             ));
         }
     }
+    notes.extend(run.data.warnings.iter().cloned());
     if !run.data.constant.is_empty() {
         notes.push(format!(
             "Never varies on the training rows, so is no input: {}.",

@@ -201,3 +201,21 @@ fn cells_that_do_not_fit_far_down_a_csv_are_rows_with_codes() {
         assert!(error.contains("row 30006 (member q)") && error.contains(code), "{error}");
     }
 }
+
+#[test]
+fn dates_that_the_table_does_not_cover_are_refused_or_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let built = |change| {
+        let project = small(folder.path(), ROWS, change);
+        build(&project, &project.as_ofs(), &ProgressBar::hidden())
+    };
+    assert_eq!(built(("", "")).unwrap().warnings, [""; 0]);
+    let late = built(("test = [\"2024-04-01\"]", "test = [\"2024-05-01\"]")).unwrap_err().to_string();
+    assert!(late.contains("2024-05-01") && late.contains("2024-01-05 to 2024-04-28"), "{late}");
+    let early = built(("\"2024-02-01\"", "\"2024-01-01\"")).unwrap_err().to_string();
+    assert!(early.contains("nothing is known of anyone"), "{early}");
+
+    let cut = small(folder.path(), &ROWS.replace("2024-04-28", "2024-04-20"), ("", ""));
+    let cut = dataset(&cut, &BuildOptions::default());
+    assert!(cut.warnings.len() == 1 && cut.warnings[0].contains("2024-05-01"), "{:?}", cut.warnings);
+}

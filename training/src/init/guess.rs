@@ -53,6 +53,15 @@ pub(super) struct Column {
     pub(super) data_type: DataType,
 }
 
+/// The expression for times that are numbers but no milliseconds, and what they are, by the newest of them.
+pub(super) fn clock(column: &str, newest: i64) -> Option<(String, &'static str)> {
+    match newest {
+        19_900_101..=21_991_231 => Some((format!("CAST(CAST({column} AS VARCHAR) AS DATE)"), "yyyymmdd")),
+        631_152_000..=7_258_118_399 => Some((format!("{column} * 1000"), "seconds since 1970")),
+        _ => None,
+    }
+}
+
 /// How well a name fits a field; nothing if it does not. Higher is better.
 fn fit(field: &str, column: &Column) -> Option<usize> {
     let (_, words) = WORDS.iter().find(|(known, _)| *known == field)?;

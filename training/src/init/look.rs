@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use datafusion::{
     arrow::{
-        array::{Array, AsArray, RecordBatch},
-        datatypes::{Float64Type, Int64Type},
+        array::{Array, ArrayRef, AsArray, RecordBatch},
+        compute::cast,
+        datatypes::{DataType, Float64Type, Int64Type},
     },
     prelude::SessionContext,
 };
@@ -15,7 +16,7 @@ use tiercast_core::Timestamp;
 use super::guess::{self, Column};
 use crate::{
     project::{Columns, EventTable, Join},
-    table,
+    table::{self, ident},
 };
 
 /// Everything a proposal is made from.
@@ -123,6 +124,7 @@ impl Looker<'_> {
         let sql = |field: &str| guess::column(field, &columns).map(|column| quoted(&column.name));
         let time = sql("time");
         let order = sql("order").filter(|order| Some(order) != time.as_ref());
+        let time = self.clock(table, time, &mut notes).await;
         let mut given = Columns {
             member: sql("member").unwrap_or_default(),
             time: time.unwrap_or_default(),
@@ -139,6 +141,22 @@ impl Looker<'_> {
         Ok(Seen { declared, notes })
     }
 
+    /// The time's column, or an expression over it where its numbers are no milliseconds.
+    async fn clock(&self, table: &Opened, time: Option<String>, notes: &mut Vec<String>) -> Option<String> {
+        let time = time?;
+        // A text, a date or a lookup's column is no number of the table, and is taken as it is.
+        let sql = format!("SELECT max({time}) FROM \"{}\"", table.name);
+        let newest = match self.first(&sql).await {
+            Ok(batch) if batch.column(0).data_type().is_integer() => {
+                cast(batch.column(0), &DataType::Int64).ok().map_or(0, |column| first_integer(&column))
+            }
+            _ => 0,
+        };
+        let Some((sql, what)) = guess::clock(&time, newest) else { return Some(time) };
+        notes.push(format!("{time} looks like {what}"));
+        Some(sql)
+    }
+
     /// A column of both tables that is unique in the lookup.
     async fn shared(&self, table: &Opened, lookup: &Opened) -> anyhow::Result<Option<String>> {
         for column in &lookup.columns {
@@ -146,7 +164,7 @@ impl Looker<'_> {
                 continue;
             }
             let sql =
-                format!("SELECT count(*), count(DISTINCT \"{}\") FROM \"{}\"", column.name, lookup.name);
+                format!("SELECT count(*), count(DISTINCT {}) FROM \"{}\"", ident(&column.name), lookup.name);
             let counts = self.first(&sql).await?;
             if integer(&counts, 0) == integer(&counts, 1) {
                 return Ok(Some(column.name.clone()));
@@ -321,7 +339,11 @@ impl Looker<'_> {
 }
 
 fn integer(batch: &RecordBatch, column: usize) -> i64 {
-    let values = batch.column(column).as_primitive::<Int64Type>();
+    first_integer(batch.column(column))
+}
+
+fn first_integer(column: &ArrayRef) -> i64 {
+    let values = column.as_primitive::<Int64Type>();
     if values.is_empty() || values.is_null(0) { 0 } else { values.value(0) }
 }
 
@@ -348,5 +370,5 @@ fn quoted(name: &str) -> String {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit())
         && !WORDS.contains(&name.to_lowercase().as_str());
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain { name.to_owned() } else { ident(name) }
 }

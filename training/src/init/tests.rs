@@ -1,5 +1,6 @@
 use super::*;
 use crate::check::examine;
+use tiercast_core::Timestamp;
 
 fn usd() -> Currency {
     Currency { code: "USD".into(), exponent: 2 }
@@ -80,4 +81,27 @@ fn a_table_without_members_is_refused() {
     fs::write(&path, "date,degrees\n2024-01-01,3\n").unwrap();
     let error = propose(&[path], &folder.path().join("tiercast.toml"), &usd()).unwrap_err();
     assert!(error.to_string().contains("customer_id"), "{error}");
+}
+
+#[test]
+fn times_in_seconds_or_as_yyyymmdd_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, output) = (folder.path().join("sales.csv"), folder.path().join("tiercast.toml"));
+    for (text, expected) in [("seconds", "InvoiceDate * 1000"), ("yyyymmdd", "CAST(CAST(InvoiceDate")] {
+        let mut csv = String::from("CustomerID,InvoiceDate,UnitPrice\n");
+        for month in 1..=12 {
+            let day = Timestamp::parse(&format!("2024-{month:02}-05")).unwrap();
+            let time = match text {
+                "seconds" => (day.ms() / 1000).to_string(),
+                _ => day.date().replace('-', ""),
+            };
+            csv += &format!("7,{time},3.50\n");
+        }
+        fs::write(&table, csv).unwrap();
+        let proposed = propose(std::slice::from_ref(&table), &output, &usd()).unwrap();
+        let project = Project::parse(&proposed, &output).unwrap();
+        assert!(project.events[0].columns.time.contains(expected), "{proposed}");
+        assert!(proposed.contains(&format!("InvoiceDate looks like {text}")), "{proposed}");
+        assert_eq!(project.split.test[0].date(), "2024-11-01", "{proposed}");
+    }
 }

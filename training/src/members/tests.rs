@@ -65,4 +65,8 @@ fn the_same_seed_chooses_the_same_members() {
     let error =
         run(Args { min_events: 900, member: Vec::new(), ..args(folder.path(), "c.json") }).unwrap_err();
     assert!(error.to_string().contains("no member has 900 to 800 events"), "{error}");
+
+    let nobody = Args { member: vec!["nope".into()], sample: 0, ..args(folder.path(), "d.json") };
+    let error = run(nobody).unwrap_err().to_string();
+    assert!(error.contains("no member \"nope\"") && !folder.path().join("d.json").exists(), "{error}");
 }

@@ -22,6 +22,13 @@ pub struct Estimate {
     pub high: f64,
 }
 
+impl Estimate {
+    /// One standard error, read off the interval as if it were a normal one.
+    pub fn standard_error(&self) -> f64 {
+        (self.high - self.low) / (2.0 * 1.96)
+    }
+}
+
 /// The measures of one model on every resample.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {

@@ -1,6 +1,8 @@
 //! The dense network: 64 and 32 hidden units with ReLU, softmax, Adam (Kingma & Ba 2015), batches of 32, stopped when
-//! the loss on members set aside no longer falls. The weights kept are those of the best epoch.
+//! the loss on members set aside no longer falls. The weights kept are those of the best epoch, which never saw the
+//! members set aside: they are not trained again on all rows.
 
+use anyhow::Context;
 use burn::{
     module::{Module, Param},
     nn::Linear,
@@ -70,7 +72,9 @@ impl Dense {
     }
 }
 
-pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> Fitted {
+/// # Errors
+/// When no epoch has a finite loss.
+pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
     let mut rng = StdRng::seed_from_u64(seed);
     let (aside, inner) = rows.part(ASIDE, seed);
     let widths = [&[rows.width], HIDDEN.as_slice(), &[tiers]].concat();
@@ -79,7 +83,7 @@ pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> Fitted {
     let mut optimizer = AdamConfig::new().init();
     let mut order: Vec<usize> = (0..inner.len()).collect();
     let mut curve: Vec<CurvePoint> = Vec::new();
-    let mut best = (f64::INFINITY, 0, model.network());
+    let mut best: Option<(f64, u32, Network)> = None;
     for epoch in 1..=MOST_EPOCHS {
         order.shuffle(&mut rng);
         let rate = LEARNING_RATE * DECAY.powi(epoch as i32 - 1);
@@ -88,13 +92,18 @@ pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> Fitted {
         let network = model.network();
         let validation = log_loss(&network, tiers, &aside);
         curve.push(CurvePoint { step: epoch, train, validation });
-        if validation < best.0 {
-            best = (validation, epoch, network);
-        } else if epoch - best.1 >= PATIENCE {
+        let (least, at) = best.as_ref().map_or((f64::INFINITY, 0), |(loss, at, _)| (*loss, *at));
+        if validation < least {
+            best = Some((validation, epoch, network));
+        } else if epoch - at >= PATIENCE {
             break;
         }
     }
-    Fitted { model: Model::Network(best.2), curve, l2: None }
+    let (.., network) = best.context(
+        "the neural network (dnn) has no finite loss in any epoch, so there is nothing to keep; \
+         look for extreme values with `tiercast features`, or take \"dnn\" out of [train] models",
+    )?;
+    Ok(Fitted { model: Model::Network(network), curve, l2: None })
 }
 
 /// One epoch; the loss is the mean over its batches, each before its step.
@@ -127,6 +136,6 @@ fn log_loss(network: &Network, tiers: usize, rows: &Rows) -> f64 {
     let losses = probabilities
         .chunks(tiers)
         .zip(&rows.targets)
-        .map(|(p, tier)| -f64::from(p[usize::from(*tier) - 1]).max(1e-7).ln());
+        .map(|(p, tier)| -f64::from(p[usize::from(*tier) - 1]).clamp(1e-7, 1.0).ln()); // unlike `max`, keeps NaN
     losses.sum::<f64>() / rows.len().max(1) as f64
 }

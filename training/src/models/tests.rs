@@ -21,7 +21,7 @@ fn accuracy(kind: Kind, seed: u64) -> f64 {
     let rows = ladder(1200, 3);
     let test: Vec<usize> = (900..1200).collect();
     let train: Vec<usize> = (0..900).collect();
-    let fitted = fit(kind, 3, &rows.select(&train), seed);
+    let fitted = fit(kind, 3, &rows.select(&train), seed).unwrap();
     let test = rows.select(&test);
     let probabilities = fitted.model.probabilities(&test);
     for row in probabilities.chunks(3) {
@@ -54,7 +54,7 @@ fn the_same_seed_gives_the_same_bits() {
     let rows = ladder(300, 3);
     for (_, kind) in Kind::ALL {
         let bits = |seed| {
-            let probabilities = fit(kind, 3, &rows, seed).model.probabilities(&rows);
+            let probabilities = fit(kind, 3, &rows, seed).unwrap().model.probabilities(&rows);
             probabilities.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
         assert_eq!(bits(3), bits(3), "{kind:?}");
@@ -73,7 +73,7 @@ fn logistic_regression_finds_the_log_odds() {
         rows.targets.push(if (x > 0.0) != rare { 2 } else { 1 });
         rows.member.push(i);
     }
-    let model = fit(Kind::Logistic, 2, &rows, 1).model;
+    let model = fit(Kind::Logistic, 2, &rows, 1).unwrap().model;
     let p = model.probabilities(&rows.select(&[0, 1]));
     assert!((p[1] - 0.75).abs() < 0.01 && (p[3] - 0.25).abs() < 0.01, "{p:?}");
 }
@@ -81,7 +81,9 @@ fn logistic_regression_finds_the_log_odds() {
 #[test]
 fn linear_regression_decodes_to_the_rounded_tier() {
     let rows = ladder(600, 5);
-    let Model::Network(network) = fit(Kind::Linear, 5, &rows, 1).model else { panic!("not a network") };
+    let Model::Network(network) = fit(Kind::Linear, 5, &rows, 1).unwrap().model else {
+        panic!("not a network")
+    };
     let p = network.probabilities(&rows.inputs);
     // The mean can be read off the first layer: erf's argument is 0 where the mean is k + ½.
     let first = &network.layers[0];
@@ -126,4 +128,12 @@ fn kinds_have_their_names() {
         assert_eq!(kind.name(), name);
     }
     assert!(Kind::parse("oracle").unwrap_err().to_string().contains("same-tier"));
+}
+
+#[test]
+fn a_network_without_a_finite_loss_is_refused() {
+    let mut rows = ladder(200, 3);
+    rows.inputs.iter_mut().for_each(|x| *x = f32::NAN);
+    let error = fit(Kind::Dnn, 3, &rows, 1).unwrap_err().to_string();
+    assert!(error.contains("no finite loss"), "{error}");
 }

@@ -40,6 +40,7 @@ fn run() -> (RunRecord, Predictions) {
         format: 1,
         producer: "tiercast test".into(),
         project: "a <shop>".into(),
+        source: String::new(),
         seed: 7,
         data: DataRecord {
             currency: "USD".into(),
@@ -54,6 +55,7 @@ fn run() -> (RunRecord, Predictions) {
             train_members: 200,
             test_rows: 100,
             folds: 5,
+            warnings: Vec::new(),
         },
         tiers: tiers
             .iter()
@@ -136,7 +138,7 @@ fn figures_add_up() {
 }
 
 #[test]
-fn published_figures_appear_only_for_their_own_data() {
+fn reference_figures_appear_only_for_their_own_data() {
     let (record, predictions) = run();
     let report = Report::new(record, &predictions);
     assert!(report.reference.is_none());
@@ -146,4 +148,12 @@ fn published_figures_appear_only_for_their_own_data() {
     let compared = reference::compare("cdnow", &board).unwrap();
     assert_eq!(compared.lines[1].name, "same tier");
     assert!(compared.lines[1].ours.is_some() && compared.lines[2].ours.is_none());
+
+    let rule = board.entries.iter_mut().find(|entry| entry.model == "same-tier").unwrap();
+    rule.measures.accuracy.value = 0.9;
+    rule.measures.mae = crate::metrics::Estimate { value: 0.75, low: 0.73, high: 0.77 };
+    assert!(reference::compare("cdnow", &board).unwrap().lines[1].falls_short, "its MAE is 0.738");
+    let rule = board.entries.iter_mut().find(|entry| entry.model == "same-tier").unwrap();
+    rule.measures.mae.value = 0.74;
+    assert!(!reference::compare("cdnow", &board).unwrap().lines[1].falls_short);
 }

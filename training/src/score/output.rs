@@ -1,9 +1,9 @@
 //! Assessments as Parquet, CSV, JSON lines or a JSON array.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -26,10 +26,12 @@ use super::Scored;
 /// What the names of feature columns begin with, so that they meet no other column.
 const FEATURE: &str = "feature_";
 
-/// A file of scores being written.
+/// A file of scores being written, beside the place where it appears when it is whole.
 pub(super) struct Output {
     layout: Layout,
-    sink: Sink,
+    sink: Option<Sink>,
+    path: PathBuf,
+    part: PathBuf,
 }
 
 enum Sink {
@@ -73,8 +75,13 @@ impl Output {
         if !matches!(ending, "parquet" | "csv" | "json" | "ndjson" | "jsonl") {
             bail!("{} should end in .parquet, .csv, .ndjson or .json", path.display());
         }
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        let sink = match ending {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
+        let mut output = Self { layout, sink: None, path: path.to_owned(), part };
+        let layout = &output.layout;
+        output.sink = Some(match ending {
             "parquet" => {
                 let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
                 Sink::Parquet(Box::new(ArrowWriter::try_new(file, layout.schema(), Some(properties))?))
@@ -85,12 +92,12 @@ impl Output {
                 Sink::Csv(file)
             }
             _ => Sink::Json { file: BufWriter::new(file), array: ending == "json", rows: 0 },
-        };
-        Ok(Self { layout, sink })
+        });
+        Ok(output)
     }
 
     pub(super) fn write(&mut self, rows: &[Scored]) -> anyhow::Result<()> {
-        match &mut self.sink {
+        match self.sink.as_mut().context("the output is closed")? {
             Sink::Parquet(writer) => writer.write(&self.layout.batch(rows)?)?,
             Sink::Csv(file) => {
                 for row in rows {
@@ -116,8 +123,8 @@ impl Output {
         Ok(())
     }
 
-    pub(super) fn close(self) -> anyhow::Result<()> {
-        match self.sink {
+    pub(super) fn close(mut self) -> anyhow::Result<()> {
+        match self.sink.take().context("the output is closed")? {
             Sink::Parquet(writer) => drop(writer.close()?),
             Sink::Csv(mut file) => file.flush()?,
             Sink::Json { mut file, array, rows } => {
@@ -127,7 +134,14 @@ impl Output {
                 file.flush()?;
             }
         }
-        Ok(())
+        fs::rename(&self.part, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // After a rename there is nothing; after an error, what is half written must not be taken for scores.
+        let _ = fs::remove_file(&self.part);
     }
 }
 

@@ -180,3 +180,38 @@ fn what_cannot_be_scored_says_why() {
     broken.as_of = None;
     assert!(format!("{:#}", run(broken).unwrap_err()).contains("not_a_bundle"));
 }
+
+#[test]
+fn a_failure_leaves_what_was_there_and_an_input_is_no_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = format!("{ROWS}a,purchase,2024-01-06T10:00:00,9,-1.00\n");
+    let project = small(folder.path(), &bad, ("", ""));
+    fs::write(folder.path().join("out.csv"), "before").unwrap();
+    run(args(folder.path(), &project, "out.csv")).unwrap_err();
+    assert_eq!(fs::read_to_string(folder.path().join("out.csv")).unwrap(), "before");
+    assert!(!folder.path().join("out.csv.part").exists());
+
+    let error = run(args(folder.path(), &project, "events.csv")).unwrap_err().to_string();
+    assert!(error.contains("cannot be the output"), "{error}");
+    assert_eq!(fs::read_to_string(folder.path().join("events.csv")).unwrap(), bad);
+}
+
+#[test]
+fn a_canonical_column_with_nearly_a_fields_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = small(folder.path(), ROWS, ("", ""));
+    let table = folder.path().join("canonical.csv");
+    let scored = |header: &str| {
+        fs::write(&table, ROWS.replace("member,kind,at,id,amount", header)).unwrap();
+        run(Args { project: None, events: Some(table.clone()), ..args(folder.path(), &project, "b.csv") })
+    };
+    for (header, field) in [
+        ("member,kind,time,id,Amount", "amount"),
+        ("member,kind,time,id,amuont", "amount"),
+        ("Member,kind,time,id,amount", "member"),
+    ] {
+        let error = format!("{:#}", scored(header).unwrap_err());
+        assert!(error.contains(&format!("did you mean `{field}`?")), "{error}");
+    }
+    scored("member,kind,time,id,note").unwrap();
+}

@@ -97,7 +97,7 @@ pub fn raw(dataset: &Dataset, rows: &[usize]) -> Vec<f32> {
 /// Trains every kind on every split: `result[split][kind]`. Threads change how long it takes and nothing else.
 ///
 /// # Errors
-/// When a training thread dies.
+/// When a training thread dies, or a model has no finite loss.
 pub fn train_all(
     prepared: &[Prepared],
     kinds: &[Kind],
@@ -131,8 +131,8 @@ pub fn train_all(
             .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a training thread died")))
     })?;
     let mut done = done.into_inner().map_err(|_| anyhow!("a training thread died"))?;
-    let mut split = |s: usize| (0..kinds.len()).map(|k| done.remove(&(s, k))).collect::<Option<Vec<_>>>();
-    (0..prepared.len()).map(|s| split(s).ok_or_else(|| anyhow!("a model was not trained"))).collect()
+    let mut model = |s, k| done.remove(&(s, k)).unwrap_or_else(|| Err(anyhow!("a model was not trained")));
+    (0..prepared.len()).map(|s| (0..kinds.len()).map(|k| model(s, k)).collect()).collect()
 }
 
 #[cfg(test)]
@@ -179,6 +179,7 @@ mod tests {
                 .collect(),
             current_spend: (0..100).map(|i| noise(i) as i64).collect(),
             target_spend: (0..100).map(|i| (noise(i) + noise(i + 2000)) as i64).collect(),
+            warnings: Vec::new(),
         }
     }
 
@@ -196,7 +197,9 @@ mod tests {
             let prepared = prepare(data, &member, &plan, split.clone()).unwrap();
             let models: Vec<Vec<u32>> = [Kind::SameTier, Kind::Logistic, Kind::Dnn]
                 .into_iter()
-                .map(|kind| models::fit(kind, 3, &prepared.train, 1).model.probabilities(&prepared.train))
+                .map(|kind| {
+                    models::fit(kind, 3, &prepared.train, 1).unwrap().model.probabilities(&prepared.train)
+                })
                 .map(|p| p.into_iter().map(f32::to_bits).collect())
                 .collect();
             (prepared.rules, prepared.transform, models)

@@ -70,6 +70,9 @@ pub struct DataRecord {
     pub test_rows: usize,
     /// Folds of the cross-validation.
     pub folds: usize,
+    /// What is wrong with the rows without making them useless: targets that the table does not cover to their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A tier as cut on the training targets.
@@ -98,7 +101,7 @@ pub struct ModelRecord {
     pub parameters: usize,
     /// The L2 penalty chosen.
     pub l2: Option<f64>,
-    /// Loss by step of the final fit.
+    /// Loss by step: on an inner split of the training rows, whose validation part is the members set aside.
     pub curve: Vec<CurvePoint>,
     /// Largest absolute difference of a probability between Burn, which trained it, and tract, which runs it.
     pub burn_tract_difference: Option<f32>,
