@@ -41,7 +41,7 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Gets what a fresh machine lacks: the wasm32 target, Chromium, the npm tools
+    /// Gets what a fresh machine lacks: the wasm32 target, Chromium, npm tools, pip and venv
     Setup,
     /// Builds the npm package and the worker
     Build,

@@ -81,9 +81,6 @@ impl Stage {
         web::build()?;
         edge::build()?;
         let site = site(&trained.bundle(), &members)?;
-        // Where a user's own `wrangler deploy` will take it from.
-        fs::create_dir_all(edge::dir().join("assets"))?;
-        fs::copy(trained.bundle(), edge::dir().join("assets/bundle.tcb"))?;
         let mounts = vec![
             ("/", site),
             ("/package/dist/", web::dir().join("dist")),
@@ -105,6 +102,11 @@ impl Stage {
         println!("  report   {}", self.trained.file("report.html").display());
         println!("  bundle   {}", self.trained.bundle().display());
         println!("\n  curl -H 'authorization: Bearer {token}' {url}v1/model");
+        // What is to be deployed is the shop's decision: the demo never puts a bundle there itself.
+        println!(
+            "\n  cp {} edge-worker/assets/bundle.tcb   # before `npx wrangler deploy`",
+            self.trained.bundle().display()
+        );
         println!("\nCtrl-C ends the demo.");
         self.worker.wait()
     }

@@ -72,10 +72,15 @@ pub(crate) fn train(source: &Source) -> Result<Trained> {
     let (project, data) = project(source)?;
     let name = Key::default().word(&project.to_string_lossy()).hex();
     let run = cache_dir("demo")?.join(format!("run-{name}"));
+    let stamp = run.join(".stamp");
+    // Which tables a user's project reads is its own business, so that one is always trained.
+    if matches!(source, Source::Own(_)) && stamp.exists() {
+        fs::remove_file(&stamp)?;
+    }
     let key = inputs(&project)?;
     let bundle = run.join("bundle.tcb");
     let report = run.join("report.json");
-    unless_done(&run.join(".stamp"), &key, &[&bundle, &report], || {
+    unless_done(&stamp, &key, &[&bundle, &report], || {
         step("demo: train", || {
             tiercast().arg("train").arg("-p").arg(&project).arg("-o").arg(&run).shown().run()
         })?;
@@ -111,7 +116,7 @@ pub(crate) fn complete_journey() -> Result<PathBuf> {
     let cache = cache_dir("data")?;
     let project = cache.join("complete-journey/tiercast.toml");
     step("demo: data (complete-journey)", || {
-        tiercast().args(["data", "fetch", "complete-journey", "--cache"]).arg(&cache).run()
+        tiercast().args(["data", "fetch", "complete-journey", "--force", "--cache"]).arg(&cache).run()
     })?;
     match project.is_file() {
         true => Ok(project),
@@ -125,29 +130,38 @@ fn synth(members: u64) -> Result<(PathBuf, String)> {
     let key = program_key()?;
     unless_done(&dir.join(".stamp"), &key, &[&project], || {
         step("demo: data (synthetic)", || {
-            tiercast().args(["data", "synth", "--members", &members.to_string(), "--out"]).arg(&dir).run()
+            tiercast().args(["data", "synth", "--force", "--members", &members.to_string(), "--out"]).arg(&dir).run()
         })
     })?;
     Ok((project, format!("{members} SYNTHETIC members")))
 }
 
-/// The user's own table; a project is written for it when there is none.
+/// The user's own table or project. A project that has to be written for a table lies in our cache: the user's
+/// folder is not ours to write to, and a project that is there already may be of another table.
 fn own(path: &Path) -> Result<(PathBuf, String)> {
     let data = path.display().to_string();
     if path.extension().is_some_and(|e| e == "toml") {
         return Ok((path.to_owned(), data));
     }
-    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    if path.is_dir() {
+        let project = path.join("tiercast.toml");
+        return match project.is_file() {
+            true => Ok((project, data)),
+            false => bail!(
+                "{data} holds no tiercast.toml: name a table (.csv or .parquet) and one is written for it"
+            ),
+        };
+    }
+    let dir = cache_dir("demo")?.join(format!("project-{}", Key::default().word(&data).hex()));
     let project = dir.join("tiercast.toml");
     if !project.is_file() {
-        if path.is_dir() {
-            bail!("{data} holds no tiercast.toml: name a table (.csv or .parquet) and one is written for it");
-        }
-        step("demo: tiercast init", || {
-            tiercast().arg("init").arg(path).arg("-o").arg(&project).shown().run()
-        })?;
-        eprintln!("  wrote {}: look it over, and run the demo again after a change", project.display());
+        fs::create_dir_all(&dir)?;
+        step("demo: tiercast init", || tiercast().arg("init").arg(path).arg("-o").arg(&project).output())?;
     }
+    eprintln!(
+        "  the project of {data} is {}\n  change it there, or copy it and give the copy to --data",
+        project.display()
+    );
     Ok((project, data))
 }
 

@@ -15,12 +15,12 @@ use crate::shell::{Run, find, write};
 
 const LOCK: &str = "DPkg::Lock::Timeout=600";
 
-/// Installs a package, as root or through a `sudo` that asks for nothing.
-pub(crate) fn install(package: &str) -> Result<()> {
+/// Installs packages, as root or through a `sudo` that asks for nothing.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() {
         bail!("this machine has no apt-get");
     }
-    let install = || as_root(&["-o", LOCK, "install", "-y", "--no-install-recommends", package]);
+    let install = || as_root(&[&["-o", LOCK, "install", "-y", "--no-install-recommends"], packages].concat());
     // The lists of a fresh machine may be empty or old.
     install().or_else(|_| {
         as_root(&["-o", LOCK, "update"])?;

@@ -32,7 +32,7 @@ pub(crate) fn ensure() -> Result<()> {
         return Ok(());
     }
     step("setup: Chromium", || {
-        let failure = apt::install("chromium").err();
+        let failure = apt::install(&["chromium"]).err();
         match (find()?, failure) {
             (Some(_), _) => Ok(()),
             (None, failure) => bail!(

@@ -1,4 +1,4 @@
-//! What a fresh machine lacks, fetched once: the Rust targets, Chromium and the npm tools.
+//! What a fresh machine lacks, fetched once: the Rust targets, Chromium, the npm tools, Python's pip and venv.
 //!
 //! Nothing here names a server: Rust comes through rustup or the machine's own
 //! package sources, Chromium through the package manager, the tools through npm.
@@ -6,6 +6,7 @@
 mod apt;
 mod chromium;
 mod npm;
+mod python;
 mod rust_source;
 mod rust_target;
 
@@ -21,6 +22,7 @@ pub(crate) const BARE: &str = "thumbv7em-none-eabi";
 /// Makes sure that everything is there.
 pub(crate) fn run() -> Result<()> {
     npm::ensure()?;
+    python::ensure()?;
     rust_target::ensure(WASM, "std,panic_abort,test")?;
     rust_target::ensure(BARE, "core,alloc")?;
     chromium::ensure()
