@@ -88,7 +88,10 @@ fn program() -> Run {
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;
-    demo::tiercast().args(["data", "synth", "--force", "--members", FIXTURE_MEMBERS, "--out"]).arg(&dir).run()?;
+    demo::tiercast()
+        .args(["data", "synth", "--force", "--members", FIXTURE_MEMBERS, "--out"])
+        .arg(&dir)
+        .run()?;
     let project = dir.join("tiercast.toml");
     fs::copy(fixtures.join("fixture.toml"), &project)?;
     let run = dir.join("run");

@@ -130,7 +130,10 @@ fn synth(members: u64) -> Result<(PathBuf, String)> {
     let key = program_key()?;
     unless_done(&dir.join(".stamp"), &key, &[&project], || {
         step("demo: data (synthetic)", || {
-            tiercast().args(["data", "synth", "--force", "--members", &members.to_string(), "--out"]).arg(&dir).run()
+            tiercast()
+                .args(["data", "synth", "--force", "--members", &members.to_string(), "--out"])
+                .arg(&dir)
+                .run()
         })
     })?;
     Ok((project, format!("{members} SYNTHETIC members")))
@@ -173,7 +176,9 @@ fn inputs(project: &Path) -> Result<String> {
     tables.sort_by_key(fs::DirEntry::file_name);
     for entry in tables {
         let meta = entry.metadata()?;
-        if meta.is_file() {
+        // A project file counts by what it says: fetching writes it anew each time.
+        let is_project = entry.path().extension().is_some_and(|e| e == "toml");
+        if meta.is_file() && !is_project {
             let changed = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             key = key.word(&format!("{:?} {} {}", entry.file_name(), meta.len(), changed.as_millis()));
         }
