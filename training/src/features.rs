@@ -1,6 +1,12 @@
 //! `tiercast features`: the declared features of every member at every as-of date.
 
-use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, anyhow, bail};
 use datafusion::{
@@ -242,12 +248,18 @@ pub fn write(dataset: &Dataset, path: &std::path::Path) -> anyhow::Result<()> {
     }
     columns.push(Arc::new(Int64Array::from(dataset.current_spend.clone())));
     columns.push(Arc::new(Int64Array::from(dataset.target_spend.clone())));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+    write_parquet(path, &RecordBatch::try_new(schema, columns)?)
+}
 
+/// Writes one batch as a Parquet file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write_parquet(path: &Path, batch: &RecordBatch) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut writer = ArrowWriter::try_new(file, schema, Some(properties))?;
-    writer.write(&batch)?;
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
+    writer.write(batch)?;
     writer.close()?;
     Ok(())
 }

@@ -14,12 +14,10 @@ use datafusion::{
             UInt8Type,
         },
     },
-    parquet::{
-        arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-        basic::Compression,
-        file::properties::WriterProperties,
-    },
+    parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
 };
+
+use crate::features::write_parquet;
 
 /// Rows held out in cross-validation.
 pub const CROSS_VALIDATION: &str = "cv";
@@ -93,13 +91,7 @@ impl Predictions {
             columns.push(Arc::new(Float32Array::from_iter_values(values)));
         }
         columns.push(Arc::new(UInt8Array::from(self.decoded.clone())));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let mut writer = ArrowWriter::try_new(file, schema, Some(properties))?;
-        writer.write(&batch)?;
-        writer.close()?;
-        Ok(())
+        write_parquet(path, &RecordBatch::try_new(schema, columns)?)
     }
 
     fn schema(&self) -> Arc<Schema> {
