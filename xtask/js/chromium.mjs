@@ -8,15 +8,51 @@ const [site, members, now, out] = process.argv.slice(2);
 const { CHROME: executablePath, SCREENSHOT: screenshot } = process.env;
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
 const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const browser = await chromium.launch({ executablePath, args: [...flags, ...quiet] });
-try {
-  await openDemo();
-  writeFileSync(out, JSON.stringify(await scoreInPage(JSON.parse(readFileSync(members, "utf8")))));
-} finally {
-  await browser.close();
+/** How long opening and scoring may take; both together take about 3 s. */
+const PATIENCE_MS = 90_000;
+
+class Stalled extends Error {}
+
+writeFileSync(out, JSON.stringify(await scores()));
+
+/**
+ * About one launch in fifteen, Chromium was seen to stop reading a response for minutes, with nothing to do on either
+ * side. A second browser is started then, and says so; a second stall is a failure.
+ */
+async function scores() {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (!(error instanceof Stalled)) throw error;
+    console.error(`  ${error.message}; starting another`);
+    return attempt();
+  }
 }
 
-async function openDemo() {
+async function attempt() {
+  const browser = await chromium.launch({ executablePath, args: [...flags, ...quiet] });
+  let timer;
+  const patience = new Promise((_, reject) => {
+    const message = `Chromium did not finish within ${PATIENCE_MS / 1000} s`;
+    timer = setTimeout(() => reject(new Stalled(message)), PATIENCE_MS);
+  });
+  const work = openAndScore(browser);
+  // Closing a stalled browser fails its work, which nobody waits for any more.
+  work.catch(() => {});
+  try {
+    return await Promise.race([work, patience]);
+  } finally {
+    clearTimeout(timer);
+    await browser.close();
+  }
+}
+
+async function openAndScore(browser) {
+  await openDemo(browser);
+  return scoreInPage(browser, JSON.parse(readFileSync(members, "utf8")));
+}
+
+async function openDemo(browser) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
@@ -28,7 +64,7 @@ async function openDemo() {
   await page.close();
 }
 
-async function scoreInPage({ members: list }) {
+async function scoreInPage(browser, { members: list }) {
   const page = await browser.newPage();
   // A page of the same server without the demo's content policy.
   await page.goto(`${site}driver/blank.html`);
