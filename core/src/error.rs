@@ -19,7 +19,7 @@ pub enum ErrorKind {
     InvalidQuantity,
     /// A text field is empty or over 256 bytes.
     InvalidText,
-    /// The event is older than what this member's bounded history still holds.
+    /// The moment asked about lies before events that have pushed earlier ones out of the bounded history.
     TooLate,
     /// A feature, tier or transform declaration contradicts itself.
     InvalidSpec,

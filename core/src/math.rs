@@ -2,10 +2,9 @@
 //!
 //! `f64::exp` and its like call the platform's C library natively and another one in wasm; their last bits differ.
 
-pub(crate) use libm::cos;
-pub(crate) use libm::{exp2, floor, log1p, round, sin, sqrt};
+pub(crate) use libm::{cos, exp2, floor, round, sin, sqrt};
 
 /// log(1 + |x|) with the sign of x: monotone, defined everywhere, zero at zero.
 pub(crate) fn signed_log1p(x: f64) -> f64 {
-    libm::copysign(log1p(libm::fabs(x)), x)
+    libm::copysign(libm::log1p(libm::fabs(x)), x)
 }

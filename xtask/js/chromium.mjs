@@ -16,8 +16,8 @@ class Stalled extends Error {}
 writeFileSync(out, JSON.stringify(await scores()));
 
 /**
- * About one launch in fifteen, Chromium was seen to stop reading a response for minutes, with nothing to do on either
- * side. A second browser is started then, and says so; a second stall is a failure.
+ * Headless Chromium was seen, rarely, to stop reading a response for minutes, with nothing to do on either side; why
+ * is not known. A second browser is started then, and that is said; a second stall is a failure.
  */
 async function scores() {
   try {
