@@ -43,6 +43,8 @@ pub enum ErrorKind {
     StateVersion,
     /// The model cannot be loaded: not ONNX, an unsupported operator, or other shapes than the contract.
     InvalidModel,
+    /// The model is sound, but holds something that the engine in hand cannot run.
+    UnsupportedModel,
     /// The model failed while it ran.
     ModelFailed,
     /// An argument has the wrong length.
@@ -71,6 +73,7 @@ impl ErrorKind {
             Self::InvalidState => "invalid_state",
             Self::StateVersion => "state_version",
             Self::InvalidModel => "invalid_model",
+            Self::UnsupportedModel => "unsupported_model",
             Self::ModelFailed => "model_failed",
             Self::InvalidInput => "invalid_input",
         }

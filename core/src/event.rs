@@ -275,7 +275,7 @@ fn read_quantity(quantity: Option<f64>) -> Result<u32> {
     let units = quantity.unwrap_or(1.0);
     let thousandths = crate::math::round(units * 1000.0);
     if !(0.0..=f64::from(u32::MAX)).contains(&thousandths) || units < 0.0 {
-        bail!(InvalidQuantity, "quantity {units} is not a number from 0 to 4294967");
+        bail!(InvalidQuantity, "the quantity is not a number from 0 to 4294967");
     }
     Ok(thousandths as u32)
 }

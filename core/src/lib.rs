@@ -27,9 +27,8 @@
 //! # }
 //! ```
 //!
-//! With the feature `onnx`, a `Scorer` loads a [`Bundle`] and assesses members with its model. Without it the crate
-//! needs only `alloc`: it computes features, reads bundles, and decides from probabilities computed elsewhere
-//! ([`Bundle::decide`]).
+//! A [`Scorer`] loads a [`Bundle`] and assesses members with its model, a [`Plan`] for the compact engine. With the
+//! feature `onnx` it also runs bundles that keep their ONNX file, and `lower` makes a plan of one.
 
 #![no_std]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -43,9 +42,14 @@ mod bundle;
 mod engine;
 mod error;
 mod event;
+mod explain;
 mod features;
+#[cfg(feature = "onnx")]
+mod lower;
 mod math;
+mod model;
 mod money;
+mod order;
 mod scorer;
 mod tasks;
 mod time;
@@ -53,17 +57,23 @@ mod transform;
 
 pub use self::{
     bundle::{Bundle, BundleParts, FORMAT, Manifest, Section, Vector},
+    engine::{EngineKind, Plan, Port, Storage, Workspace},
     error::{Error, ErrorKind, Result},
     event::{Event, EventInput, EventKind, EventRules, MAX_CUSTOM_KINDS, MAX_TEXT, Scalar},
+    explain::Reason,
     features::{
         FeatureDecl, FeatureInfo, FeatureSchema, FeatureSpec, MAX_CAPACITY, MAX_FEATURES, MemberState,
         Observed, Of, Op, Stat,
     },
     money::Currency,
-    scorer::Assessment,
+    model::{Model, ModelManifest},
+    scorer::{Assessment, Scorer, Scratch},
     tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
     time::{DAY_MS, Duration, Period, Timestamp},
     transform::{Column, Step, Transform},
 };
 #[cfg(feature = "onnx")]
-pub use self::{engine::Model, scorer::Scorer};
+pub use self::{
+    engine::OnnxModel,
+    lower::{LowerOptions, lower},
+};

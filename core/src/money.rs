@@ -73,7 +73,7 @@ impl Currency {
         if !(0.0..=MAX_MINOR as f64).contains(&minor) || major < 0.0 {
             bail!(
                 InvalidAmount,
-                "amount {major} {} is not a number from 0 to {}; a return is an event of kind \"return\" with a positive amount",
+                "the amount in {} is not a number from 0 to {}; a return is an event of kind \"return\" with a positive amount",
                 self.code,
                 self.format(MAX_MINOR)
             );

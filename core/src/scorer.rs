@@ -5,13 +5,17 @@ use alloc::{
     vec::Vec,
 };
 
+use core::mem;
+
 use serde::Serialize;
 
 use crate::{
     bundle::Bundle,
+    engine::{Engine, EngineKind, Workspace},
     error::{Error, Result, bail},
     event::EventInput,
     features::{MemberState, Observed},
+    order,
     tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
@@ -59,7 +63,7 @@ impl Bundle {
             Err(e) => Err(Error::new(e.kind(), alloc::format!("event {i}: {}", e.message()))),
         };
         let mut checked = events.iter().enumerate().map(check).collect::<Result<Vec<_>>>()?;
-        checked.sort_unstable();
+        order::sort(&mut checked);
         let mut outcomes = alloc::vec![Observed::Added; events.len()];
         for (event, i) in checked {
             let outcome = state.observe(event);
@@ -68,22 +72,6 @@ impl Bundle {
             }
         }
         Ok(outcomes)
-    }
-
-    /// The model's inputs for rows of raw features, stored one after the other.
-    ///
-    /// # Errors
-    /// `invalid_input` when the length is not a multiple of the number of features.
-    pub fn model_inputs(&self, features: &[f32]) -> Result<Vec<f32>> {
-        let width = self.schema().len();
-        if !features.len().is_multiple_of(width) {
-            bail!(InvalidInput, "{} values are not rows of {width} features", features.len());
-        }
-        let mut inputs = Vec::with_capacity(features.len() / width * self.transform().width());
-        for row in features.chunks(width) {
-            self.transform().apply(row, &mut inputs);
-        }
-        Ok(inputs)
     }
 
     /// Takes the decision from features and probabilities, however these were computed.
@@ -102,8 +90,9 @@ impl Bundle {
         if features.len() != self.schema().len() || !are_probabilities(&probabilities, rules.len()) {
             bail!(
                 InvalidInput,
-                "{} features and {probabilities:?} for a bundle of {} features and {} tiers",
+                "{} features and {} values that must be probabilities, for a bundle of {} features and {} tiers",
                 features.len(),
+                probabilities.len(),
                 self.schema().len(),
                 rules.len()
             );
@@ -140,105 +129,158 @@ impl Bundle {
     }
 }
 
-#[cfg(feature = "onnx")]
-pub use with_model::Scorer;
+/// Rows that the model is given at a time.
+const BATCH_ROWS: usize = 1024;
 
-#[cfg(feature = "onnx")]
-mod with_model {
-    use alloc::vec::Vec;
+/// A bundle with its model loaded: what every runtime holds.
+#[derive(Debug)]
+pub struct Scorer {
+    bundle: Bundle,
+    engine: Engine,
+}
 
-    use super::Assessment;
-    use crate::{
-        bundle::Bundle,
-        engine::Model,
-        error::{Result, bail},
-        features::MemberState,
-        time::Timestamp,
-    };
+/// Room to score in, made once and used again: after the first score nothing is allocated for the model.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    workspace: Workspace,
+    inputs: Vec<f32>,
+}
 
-    /// Rows that the model is given at a time.
-    const BATCH_ROWS: usize = 1024;
-
-    /// A bundle with its model loaded: what every runtime holds.
-    #[derive(Debug)]
-    pub struct Scorer {
-        bundle: Bundle,
-        model: Model,
+impl Scorer {
+    /// Reads a bundle and loads its model.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::parse`]; `invalid_model` when the model cannot be loaded; `unsupported_model` when it needs
+    /// the feature `onnx`.
+    pub fn load(bytes: &[u8]) -> Result<Self> {
+        let (bundle, model) = Bundle::open(bytes)?;
+        let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
+        let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
+        Ok(Self { bundle, engine })
     }
 
-    impl Scorer {
-        /// Reads a bundle and loads its model.
-        ///
-        /// # Errors
-        /// Those of [`Bundle::parse`], and `invalid_model` when the model cannot be loaded.
-        pub fn load(bytes: &[u8]) -> Result<Self> {
-            let bundle = Bundle::parse(bytes)?;
-            let model = Model::load(bundle.onnx(), bundle.transform().width(), bundle.rules().len())?;
-            Ok(Self { bundle, model })
-        }
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
 
-        /// The bundle.
-        pub fn bundle(&self) -> &Bundle {
-            &self.bundle
-        }
+    /// Room for up to `rows` rows at a time; more rows are scored in pieces.
+    pub fn scratch(&self, rows: usize) -> Scratch {
+        Scratch { workspace: self.engine.workspace(rows), inputs: Vec::new() }
+    }
 
-        /// Assesses a member as known at `now`. Changes nothing.
-        ///
-        /// # Errors
-        /// `too_late` when the history at `now` was already forgotten; `model_failed` when the model gives no
-        /// probabilities.
-        pub fn assess(&self, state: &MemberState, now: Timestamp) -> Result<Assessment> {
-            let features = self.bundle.schema().features_at(state, now)?;
-            let probabilities = self.score_batch(&features)?;
-            self.bundle.decide(state, now, features, probabilities)
-        }
+    /// Assesses a member as known at `now`. Changes nothing.
+    ///
+    /// # Errors
+    /// `too_late` when the history at `now` was already forgotten; `model_failed` when the model gives no
+    /// probabilities.
+    pub fn assess(&self, state: &MemberState, now: Timestamp) -> Result<Assessment> {
+        self.assess_in(&mut self.scratch(1), state, now)
+    }
 
-        /// Probabilities for rows of raw features, stored one after the other: `rows × features` in, `rows × tiers` out.
-        ///
-        /// # Errors
-        /// `invalid_input` when the length is not a multiple of the number of features; `model_failed` as above.
-        pub fn score_batch(&self, features: &[f32]) -> Result<Vec<f32>> {
-            // In pieces, so that a large batch needs little memory.
-            let piece = self.bundle.schema().len() * BATCH_ROWS;
-            let mut probabilities = Vec::new();
-            for rows in features.chunks(piece) {
-                probabilities.extend(self.model.run(&self.bundle.model_inputs(rows)?)?);
+    /// As [`Scorer::assess`], in room that was made before.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::assess`].
+    pub fn assess_in(
+        &self,
+        scratch: &mut Scratch,
+        state: &MemberState,
+        now: Timestamp,
+    ) -> Result<Assessment> {
+        let features = self.bundle.schema().features_at(state, now)?;
+        let mut probabilities = Vec::with_capacity(self.bundle.rules().len());
+        self.score_in(scratch, &features, &mut probabilities)?;
+        self.bundle.decide(state, now, features, probabilities)
+    }
+
+    /// Probabilities for rows of raw features, stored one after the other: `rows × features` in, `rows × tiers` out.
+    ///
+    /// # Errors
+    /// `invalid_input` when the length is not a multiple of the number of features; `model_failed` as above.
+    pub fn score_batch(&self, features: &[f32]) -> Result<Vec<f32>> {
+        let mut probabilities = Vec::new();
+        self.score_in(&mut self.scratch(BATCH_ROWS), features, &mut probabilities)?;
+        Ok(probabilities)
+    }
+
+    /// As [`Scorer::score_batch`], in room that was made before; appends to `probabilities`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::score_batch`].
+    pub fn score_in(
+        &self,
+        scratch: &mut Scratch,
+        features: &[f32],
+        probabilities: &mut Vec<f32>,
+    ) -> Result<()> {
+        let width = self.bundle.schema().len();
+        if !features.len().is_multiple_of(width) {
+            bail!(InvalidInput, "{} values are not rows of {width} features", features.len());
+        }
+        // In pieces, so that a large batch needs little memory.
+        for rows in features.chunks(width * BATCH_ROWS) {
+            let mut inputs = mem::take(&mut scratch.inputs);
+            inputs.clear();
+            rows.chunks(width).for_each(|row| self.bundle.transform().apply(row, &mut inputs));
+            let outcome = self.run_inputs(scratch, &inputs, probabilities);
+            scratch.inputs = inputs;
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Appends the probabilities of rows of the model's inputs.
+    pub(crate) fn run_inputs(
+        &self,
+        scratch: &mut Scratch,
+        inputs: &[f32],
+        probabilities: &mut Vec<f32>,
+    ) -> Result<()> {
+        let (from, tiers) = (probabilities.len(), self.bundle.rules().len());
+        self.engine.run(&mut scratch.workspace, inputs, probabilities)?;
+        let new = probabilities.get(from..).unwrap_or_default();
+        if let Some(row) = new.chunks(tiers).position(|row| !are_probabilities(row, tiers)) {
+            bail!(ModelFailed, "what the model gave for row {row} are not {tiers} probabilities that sum to 1");
+        }
+        Ok(())
+    }
+
+    /// Computes the schema's hash and the bundle's own vectors, and compares: features by bits, tiers exactly, and probabilities by bits, or
+    /// within 1e-5 where the model runs as ONNX (tract orders its sums by machine). Returns how many were checked.
+    ///
+    /// # Errors
+    /// `model_failed` naming the first vector that differs, and where.
+    pub fn prove(&self) -> Result<usize> {
+        let vectors = self.bundle.vectors()?;
+        if !self.bundle.schema().is_true() {
+            bail!(ModelFailed, "the schema's hash is not that of its declaration");
+        }
+        let same = |a: f32, b: f32| match self.engine.kind() {
+            EngineKind::Plan => a.to_bits() == b.to_bits(),
+            EngineKind::Onnx => (a - b).abs() <= 1e-5,
+        };
+        for vector in &vectors {
+            let mut state = self.bundle.new_member();
+            self.bundle.observe(&mut state, &vector.events)?;
+            let found = self.assess(&state, vector.now)?;
+            let bits = found.features.iter().map(|x| alloc::format!("{:08x}", x.to_bits()));
+            if !bits.eq(vector.features.iter().cloned()) {
+                bail!(ModelFailed, "vector {:?}: the features have other bits", vector.name);
             }
-            Ok(probabilities)
-        }
-
-        /// Computes the bundle's own vectors and compares: features by bits, probabilities within 1e-5 (tract orders
-        /// its sums by machine), tiers exactly. Returns how many were checked.
-        ///
-        /// # Errors
-        /// `model_failed` naming the first vector that differs, and where.
-        pub fn prove(&self) -> Result<usize> {
-            for vector in self.bundle.vectors() {
-                let mut state = self.bundle.new_member();
-                self.bundle.observe(&mut state, &vector.events)?;
-                let found = self.assess(&state, vector.now)?;
-                let bits = found.features.iter().map(|x| alloc::format!("{:08x}", x.to_bits()));
-                let near =
-                    found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| (a - b).abs() <= 1e-5);
-                if !bits.eq(vector.features.iter().cloned()) {
-                    bail!(ModelFailed, "vector {:?}: the features have other bits", vector.name);
-                }
-                if !near
-                    || found.probabilities.len() != vector.probabilities.len()
-                    || found.tier != vector.tier
-                {
-                    bail!(
-                        ModelFailed,
-                        "vector {:?}: expected tier {} of {:?}, found {} of {:?}",
-                        vector.name,
-                        vector.tier,
-                        vector.probabilities,
-                        found.tier,
-                        found.probabilities
-                    );
-                }
+            let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
+            if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
+                bail!(
+                    ModelFailed,
+                    "vector {:?}: expected tier {} of {:?}, found {} of {:?}",
+                    vector.name,
+                    vector.tier,
+                    vector.probabilities,
+                    found.tier,
+                    found.probabilities
+                );
             }
-            Ok(self.bundle.vectors().len())
         }
+        Ok(vectors.len())
     }
 }

@@ -109,6 +109,17 @@ impl Duration {
     pub fn ms(self) -> i64 {
         self.0
     }
+
+    /// From milliseconds.
+    ///
+    /// # Errors
+    /// `invalid_duration` when it is not positive, or is longer than time.
+    pub(crate) fn from_ms(ms: i64) -> Result<Self> {
+        if !(1..=END_MS).contains(&ms) {
+            bail!(InvalidDuration, "{ms} milliseconds are not a duration");
+        }
+        Ok(Self(ms))
+    }
 }
 
 impl FromStr for Duration {

@@ -99,8 +99,9 @@ impl Transform {
                 if !step.is_sound() || (step.ends_column() && !last) {
                     bail!(
                         InvalidSpec,
-                        "column {:?}: step {step:?} is out of place or has impossible numbers",
-                        column.name
+                        "column {:?}: step {} is out of place or has impossible numbers",
+                        column.name,
+                        i + 1
                     );
                 }
             }
@@ -116,6 +117,17 @@ impl Transform {
     /// The inputs' names, in order.
     pub fn names(&self) -> Vec<String> {
         self.columns.iter().flat_map(Column::names).collect()
+    }
+
+    /// For each column the feature it reads, and which inputs it gives.
+    pub(crate) fn spans(&self) -> Vec<(u32, core::ops::Range<usize>)> {
+        let mut from = 0;
+        let span = |column: &Column| {
+            let start = from;
+            from += column.width();
+            (column.source, start..from)
+        };
+        self.columns.iter().map(span).collect()
     }
 
     /// Appends the inputs of one raw row to `out`.

@@ -11,8 +11,8 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tiercast_core::{Bundle, EventInput, MemberState};
-use tiercast_tests::{members, read};
+use tiercast_core::{Bundle, EventInput, LowerOptions, MemberState, Plan, Scorer, lower};
+use tiercast_tests::{members, read, section, sign_snapshot};
 
 const FIXTURE: &str = "tests/fixtures/fixture.tcb";
 
@@ -92,8 +92,8 @@ fn events_are_read_or_refused() {
 fn bundles_are_read_or_refused() {
     let whole = read(FIXTURE).unwrap();
     fuzz("bundles", &[whole], |input| {
-        if let Ok(bundle) = Bundle::parse(input) {
-            bundle.model_inputs(&vec![0.0; bundle.schema().len()]).unwrap();
+        if let Ok(scorer) = Scorer::load(input) {
+            let _ = scorer.score_batch(&vec![0.0; scorer.bundle().schema().len()]);
         }
     });
 }
@@ -104,13 +104,42 @@ fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
     let whole = read(FIXTURE).unwrap();
     fuzz("sections", &[whole], |input| {
         let Some(bytes) = rehashed(input) else { return };
-        if let Ok(bundle) = Bundle::parse(&bytes) {
+        if let Ok(scorer) = Scorer::load(&bytes) {
+            let bundle = scorer.bundle();
             let state = bundle.new_member();
             let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
             let features = bundle.schema().features_at(&state, now).unwrap();
-            bundle.model_inputs(&features).unwrap();
+            let _ = scorer.score_batch(&features);
             let k = bundle.rules().len();
             bundle.decide(&state, now, features, vec![1.0 / k as f32; k]).unwrap();
+        }
+    });
+}
+
+/// The largest plan that is run here: what a plan may cost is bounded, but not to the time of a test.
+const SMALL: usize = 1 << 16;
+
+#[test]
+fn plans_are_read_or_refused() {
+    let seeds = [section("tests/fixtures/fixture.tcb", "plan")];
+    fuzz("plans", &seeds, |input| {
+        let Ok(plan) = Plan::read(input) else { return };
+        if plan.row_floats() > SMALL {
+            return;
+        }
+        let mut workspace = plan.workspace(3);
+        plan.run(&mut workspace, workspace.rows()).unwrap();
+    });
+}
+
+#[test]
+fn onnx_files_are_lowered_or_refused() {
+    let seeds = [section("tests/fixtures/fixture-onnx.tcb", "model.onnx")];
+    fuzz("ONNX", &seeds, |input| {
+        if let Ok(plan) = lower(input, &LowerOptions::default()) {
+            let read = Plan::read(&plan.write().unwrap()).unwrap();
+            let mut workspace = read.workspace(1);
+            read.run(&mut workspace, 1).unwrap();
         }
     });
 }
@@ -150,10 +179,7 @@ fn snapshots_are_read_or_refused() {
         // Damage behind the check sum too: half of the inputs get a right one.
         let mut input = input.to_vec();
         if input.len() > 16 && input.len().is_multiple_of(2) {
-            use sha2::{Digest, Sha256};
-            let end = input.len() - 4;
-            let check = Sha256::digest(&input[..end]);
-            input[end..].copy_from_slice(&check[..4]);
+            sign_snapshot(&mut input);
         }
         if let Ok(state) = MemberState::restore(&input, schema) {
             let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();

@@ -5,7 +5,7 @@
 use std::fs;
 
 use tiercast_core::{Bundle, Scorer};
-use tiercast_tests::{DamageVectors, MemberVectors, agree, at_root, hex, members, read, run};
+use tiercast_tests::{DamageVectors, Expect, MemberVectors, at_root, hex, members, read, run};
 
 fn load<T: serde::de::DeserializeOwned>(path: &str) -> T {
     serde_json::from_slice(&read(path).unwrap()).unwrap()
@@ -17,7 +17,7 @@ fn members_give_the_stored_features_scores_and_decisions() {
     let scorer = Scorer::load(&read(&vectors.bundle).unwrap()).unwrap();
     for case in &vectors.cases {
         let found = run(&scorer, case);
-        assert!(agree(&case.expect, &found), "{}:\nexpected {:?}\nfound {found:?}", case.name, case.expect);
+        assert_eq!(case.expect, found, "{}", case.name);
     }
     println!("{} members agree", vectors.cases.len());
 }
@@ -99,14 +99,35 @@ fn the_fixture_has_every_formula() {
 }
 
 #[test]
-fn a_batch_gives_what_single_rows_give() {
+fn a_batch_gives_the_bits_of_single_rows() {
     let scorer = Scorer::load(&read("tests/fixtures/fixture.tcb").unwrap()).unwrap();
     let rows: Vec<f32> = (0..scorer.bundle().schema().len() * 2100).map(|i| (i % 977) as f32 / 7.0).collect();
-    let batch = scorer.score_batch(&rows).unwrap();
-    let single = rows.chunks(scorer.bundle().schema().len()).flat_map(|row| scorer.score_batch(row).unwrap());
-    let furthest = single.zip(&batch).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let bits = |probabilities: Vec<f32>| probabilities.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let batch = bits(scorer.score_batch(&rows).unwrap());
+    let single = rows.chunks(scorer.bundle().schema().len()).map(|row| scorer.score_batch(row).unwrap());
     assert_eq!(batch.len(), 2100 * scorer.bundle().rules().len());
-    assert!(furthest <= 1e-5, "{furthest}");
+    assert_eq!(batch, bits(single.flatten().collect()));
+}
+
+/// The same model, kept as ONNX and run by tract: another program's opinion of every case.
+#[test]
+fn tract_agrees_with_the_compact_engine() {
+    let vectors: MemberVectors = load("tests/vectors/members.json");
+    let tract = Scorer::load(&read("tests/fixtures/fixture-onnx.tcb").unwrap()).unwrap();
+    for case in &vectors.cases {
+        match (&case.expect, run(&tract, case)) {
+            (
+                Expect::Assessment { features, probabilities, tier, standing },
+                Expect::Assessment { features: f, probabilities: p, tier: t, standing: s },
+            ) => {
+                assert_eq!((features, tier, standing), (&f, &t, &s), "{}", case.name);
+                // tract orders its sums by the machine's vector width.
+                let near = probabilities.iter().zip(&p).all(|(a, b)| (a - b).abs() <= 1e-5);
+                assert!(near && probabilities.len() == p.len(), "{}: {probabilities:?}, tract {p:?}", case.name);
+            }
+            (expected, found) => assert_eq!(expected, &found, "{}", case.name),
+        }
+    }
 }
 
 #[test]

@@ -195,6 +195,86 @@ proptest! {
     }
 }
 
+/// Declarations whose formulas share work: the same names, half-lives and kinds over windows that overlap.
+fn overlapping() -> Vec<serde_json::Value> {
+    let windows = [
+        json!({}),
+        json!({"window": "30d"}),
+        json!({"window": "200d", "skip": "30d"}),
+        json!({"window": "1d", "skip": "90d"}),
+        json!({"skip": "100d"}),
+    ];
+    let formulas = [
+        json!({"op": "count"}),
+        json!({"op": "sum", "of": "amount"}),
+        json!({"op": "mean", "of": "quantity"}),
+        json!({"op": "max", "of": "discount"}),
+        json!({"op": "distinct", "of": "item"}),
+        json!({"op": "distinct", "of": "order", "events": ["purchase", "view"]}),
+        json!({"op": "distinct", "of": "day"}),
+        json!({"op": "gap", "stat": "std"}),
+        json!({"op": "gap", "stat": "last", "events": ["*"]}),
+        json!({"op": "decayed", "of": "amount", "half_life": "28d"}),
+        json!({"op": "decayed", "of": "count", "half_life": "28d", "events": ["*"]}),
+        json!({"op": "share", "of": "category", "value": "a"}),
+        json!({"op": "share", "of": "category", "value": "b", "events": ["*"]}),
+        json!({"op": "discount_share"}),
+        json!({"op": "mode", "of": "category"}),
+        json!({"op": "trend", "of": "amount", "window": "61d", "skip": "30d"}),
+    ];
+    let with = |formula: &serde_json::Value, more: &serde_json::Value| {
+        let mut decl = more.clone();
+        decl.as_object_mut().unwrap().extend(formula.as_object().unwrap().clone());
+        decl
+    };
+    let mut decls: Vec<_> = formulas.iter().flat_map(|f| windows.iter().map(move |w| with(f, w))).collect();
+    decls.push(json!({"op": "recency", "events": ["view"]}));
+    decls.push(json!({"op": "tenure"}));
+    for (i, decl) in decls.iter_mut().enumerate() {
+        decl["name"] = json!(format!("f{i}"));
+    }
+    decls
+}
+
+fn compiled(capacity: u32, features: &[serde_json::Value]) -> FeatureSchema {
+    let events = json!({"currency": {"code": "USD", "exponent": 2}, "custom_kinds": ["stamp"]});
+    let spec = json!({"events": events, "capacity": capacity, "features": features});
+    FeatureSchema::compile(serde_json::from_value(spec).unwrap()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_feature_has_the_same_bits_alone_and_among_others(inputs in prop::collection::vec(any_event(), 0..200)) {
+        let all = compiled(150, &overlapping());
+        let mut state = MemberState::new(&all);
+        for event in reference(&validated(&all, &inputs)) {
+            state.observe(event);
+        }
+        // Later than every event, so that a history that has forgotten can be asked.
+        let now = members::NOW + 51 * 86_400_000;
+        let together = bits(&all, &state, now);
+        for (decl, bits_together) in overlapping().iter().zip(together) {
+            let alone = compiled(150, std::slice::from_ref(decl));
+            prop_assert_eq!(bits(&alone, &state, now), [bits_together], "{}", decl);
+        }
+    }
+
+    #[test]
+    fn an_event_is_a_duplicate_exactly_if_its_identity_is_kept(inputs in prop::collection::vec(any_event(), 0..900)) {
+        let schema = compiled(100, &overlapping());
+        let mut state = MemberState::new(&schema);
+        for event in validated(&schema, &inputs) {
+            let kept = event.id != 0 && state.events().any(|known| known.id == event.id);
+            prop_assert_eq!(state.observe(event) == Observed::Duplicate, kept);
+            if event.time.ms() % 7 == 0 {
+                state = MemberState::restore(&state.snapshot(), &schema).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn forgotten_events_still_count_over_the_whole_history() {
     let spec = json!({

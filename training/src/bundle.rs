@@ -6,14 +6,11 @@ use anyhow::Context;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
-    Bundle, BundleParts, DAY_MS, Decode, EventInput, FeatureSpec, Manifest, Of, Scalar, Scorer, TierRules,
-    Timestamp, Transform, Vector,
+    Bundle, BundleParts, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions, Manifest, Of,
+    Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
 };
 
-use crate::{
-    export,
-    models::{Kind, Network},
-};
+use crate::weights::Weights;
 
 /// Members in a bundle.
 const VECTORS: usize = 8;
@@ -31,12 +28,18 @@ pub struct Contents<'a> {
     pub transform: &'a Transform,
     /// The tiers cut on the training targets.
     pub rules: &'a TierRules,
-    /// Which model.
-    pub kind: Kind,
-    /// The model.
-    pub network: &'a Network,
+    /// Kind of model, for example `dnn`.
+    pub model: &'a str,
+    /// The model, an ONNX file: as many inputs as the transform gives, as many outputs as there are tiers.
+    pub onnx: &'a [u8],
+    /// Which engine runs it.
+    pub engine: EngineKind,
+    /// How a plan's weights are stored.
+    pub weights: Weights,
     /// How probabilities become a tier.
     pub decode: Decode,
+    /// Each feature's typical value in the training rows.
+    pub typical: &'a [f32],
     /// What people should know.
     pub card: Value,
     /// The moment at which the made-up members are assessed.
@@ -55,17 +58,24 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         name: contents.name.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         producer: concat!("tiercast ", env!("CARGO_PKG_VERSION")).into(),
-        model: contents.kind.name().into(),
+        model: contents.model.into(),
+        engine: contents.engine,
         decode: contents.decode,
         schema_hash: String::new(),
     };
-    let metadata = [("project", contents.name.to_owned()), ("inputs", contents.transform.names().join(","))];
     let mut parts = BundleParts {
         manifest,
         spec: contents.spec.clone(),
         transform: contents.transform.clone(),
         rules: contents.rules.clone(),
-        onnx: export::onnx(contents.kind.name(), contents.network, &metadata),
+        model: match contents.engine {
+            EngineKind::Plan => {
+                let options = LowerOptions { storage: contents.weights.storage(), ..LowerOptions::default() };
+                lower(contents.onnx, &options)?.write()?
+            }
+            EngineKind::Onnx => contents.onnx.to_vec(),
+        },
+        typical: contents.typical.to_vec(),
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -76,7 +86,11 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec<Vector>> {
+/// Made-up members and what the scorer gives for them.
+///
+/// # Errors
+/// When the scorer refuses one.
+pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec<Vector>> {
     let mut rng = StdRng::seed_from_u64(seed);
     let shop = Shop::new(scorer.bundle().schema().spec());
     (0..VECTORS)
@@ -177,7 +191,10 @@ impl Shop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{Model, fit, tests::ladder};
+    use crate::{
+        export,
+        models::{Kind, Model, fit, tests::ladder},
+    };
     use tiercast_core::{Column, FeatureSchema, Period, Step, Tier};
 
     fn contents_and(check: impl Fn(&Contents<'_>)) {
@@ -205,14 +222,18 @@ mod tests {
             panic!("not a network")
         };
         assert_eq!(FeatureSchema::compile(spec.clone()).unwrap().len(), 2);
+        let onnx = export::onnx("logistic", &network, &[]);
         check(&Contents {
             name: "test shop",
             spec: &spec,
             transform: &transform,
             rules: &rules,
-            kind: Kind::Logistic,
-            network: &network,
+            model: "logistic",
+            onnx: &onnx,
+            engine: EngineKind::Plan,
+            weights: Weights::F32,
             decode: Decode::Median,
+            typical: &[20.0, 100.0],
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),
             seed: 7,
@@ -226,7 +247,7 @@ mod tests {
             assert_eq!(bytes, write(contents).unwrap());
             let scorer = Scorer::load(&bytes).unwrap();
             assert_eq!(scorer.prove().unwrap(), VECTORS);
-            assert!(scorer.bundle().vectors().iter().any(|vector| vector.features[0] == "7fc00000"));
+            assert!(scorer.bundle().vectors().unwrap().iter().any(|vector| vector.features[0] == "7fc00000"));
             assert_eq!(scorer.bundle().manifest().model, "logistic");
         });
     }

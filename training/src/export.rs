@@ -112,7 +112,7 @@ pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use super::*;
     use crate::models::{Kind, Model, fit, tests::ladder};
-    use tiercast_core::Model as Tract;
+    use tiercast_core::OnnxModel as Tract;
 
     #[test]
     fn tract_gives_what_burn_gives_for_every_kind_and_batch() {

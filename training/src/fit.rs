@@ -123,6 +123,24 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] + (sorted[(below + 1).min(last)] - sorted[below]) * (at - below as f64)
 }
 
+/// Each feature's typical value: the median of the rows that have one, for a code the commonest; NaN where fewer than
+/// half of the rows have one.
+pub fn typical(schema: &FeatureSchema, rows: &[f32]) -> Vec<f32> {
+    let value = |(source, op): (usize, Op)| {
+        let all = rows.iter().skip(source).step_by(schema.len()).copied();
+        let mut known: Vec<f32> = all.clone().filter(|x| !x.is_nan()).collect();
+        if known.is_empty() || 2 * known.len() < all.count() {
+            return f32::NAN;
+        }
+        known.sort_unstable_by(f32::total_cmp);
+        match op {
+            Op::Mode => known.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).map_or(f32::NAN, |run| run[0]),
+            _ => known[(known.len() - 1) / 2],
+        }
+    };
+    schema.spec().features.iter().map(|decl| decl.op).enumerate().map(value).collect()
+}
+
 /// Applies a transform to raw rows.
 pub fn apply(transform: &Transform, width: usize, rows: &[f32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(rows.len() / width * transform.width());
@@ -200,6 +218,19 @@ mod tests {
         let fitted = transform(&schema, &rows);
         assert_eq!(fitted.names(), ["favourite=11", "favourite=22"]);
         assert_eq!(apply(&fitted, 1, &[22.0, 33.0, f32::NAN]), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn typical_is_the_median_or_the_commonest_code_or_missing() {
+        let spec = r#"{"events":{"currency":{"code":"USD","exponent":2}},"capacity":16,"features":[
+            {"name":"recency","op":"recency"},{"name":"category","op":"mode","of":"category"},
+            {"name":"tenure","op":"tenure"}]}"#;
+        let schema = FeatureSchema::compile(serde_json::from_str(spec).unwrap()).unwrap();
+        let nan = f32::NAN;
+        let rows = [1.0, 7.0, nan, 9.0, 3.0, nan, 2.0, 7.0, 5.0];
+        let typical = typical(&schema, &rows);
+        assert_eq!(typical[..2], [2.0, 7.0]);
+        assert!(typical[2].is_nan());
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn card(bundle: &Bundle) -> Value {
+    serde_json::from_str(bundle.card()).unwrap_or_default()
+}
+
 fn describe(bundle: &Bundle, bytes: usize, proven: usize) -> Value {
     let rules = bundle.rules();
     let currency = &bundle.schema().spec().events.currency;
@@ -58,7 +62,7 @@ fn describe(bundle: &Bundle, bytes: usize, proven: usize) -> Value {
         "features": bundle.schema().describe().collect::<Vec<_>>(),
         "inputs": bundle.transform().names(),
         "provenVectors": proven,
-        "card": bundle.card(),
+        "card": card(bundle),
     })
 }
 
@@ -81,7 +85,7 @@ impl Branch {
 fn branches(bundle: &Bundle, bytes: usize, proven: usize) -> Vec<Branch> {
     let manifest = bundle.manifest();
     let leaf = |name: &str, value: &str| Branch::leaf(format!("{name:<10} {value}"));
-    let card = bundle.card();
+    let card = card(bundle);
     let summary = card["summary"].as_str().unwrap_or("none");
     vec![
         leaf(
@@ -99,7 +103,7 @@ fn branches(bundle: &Bundle, bytes: usize, proven: usize) -> Vec<Branch> {
             format!("features ({} in, {} inputs)", bundle.schema().len(), bundle.transform().width()),
             features(bundle),
         ),
-        Branch::new("figures", figures(card)),
+        Branch::new("figures", figures(&card)),
         Branch::new(
             "notes",
             card["notes"]

@@ -20,6 +20,7 @@ pub mod export;
 pub mod features;
 pub mod fit;
 pub mod fold;
+pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod locate;
@@ -32,6 +33,7 @@ pub mod report;
 pub mod score;
 pub mod table;
 pub mod train;
+pub mod weights;
 
 #[cfg(test)]
 mod fixtures;

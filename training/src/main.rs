@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tiercast::{check, data, evaluate, features, init, inspect, members, score, train};
+use tiercast::{check, data, evaluate, features, import, init, inspect, members, score, train};
 
 /// Trains, evaluates and scores membership tiers from a shop's own event tables.
 ///
@@ -14,6 +14,7 @@ use tiercast::{check, data, evaluate, features, init, inspect, members, score, t
 ///   tiercast evaluate run                  write run/report.html and run/report.json
 ///   tiercast score run/bundle.tcb sales.parquet -p tiercast.toml -o scores.parquet
 ///
+/// A model trained elsewhere: tiercast import model.onnx --into run/bundle.tcb
 /// Without data of your own: tiercast data fetch complete-journey, or tiercast data synth --members 10000 --out shop
 #[derive(Debug, Parser)]
 #[command(name = "tiercast", version, verbatim_doc_comment, arg_required_else_help = true)]
@@ -33,6 +34,7 @@ enum Command {
     Features(features::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Import(import::Args),
     Inspect(inspect::Args),
     Score(score::Args),
     Members(members::Args),
@@ -56,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Features(args) => features::run(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
         Command::Members(args) => members::run(args),

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context, bail};
-use tiercast_core::Timestamp;
+use tiercast_core::{LowerOptions, OnnxModel, Timestamp, lower};
 
 use crate::{
     bundle::{self, Contents},
@@ -15,6 +15,7 @@ use crate::{
     models::{Fitted, Kind, Model},
     progress,
     project::Project,
+    weights::{Engine, Weights},
 };
 
 mod card;
@@ -49,6 +50,12 @@ pub struct Args {
     /// The measure that chooses the bundle's model in cross-validation.
     #[arg(long, value_enum, default_value = "mae")]
     pub select: Measure,
+    /// How the weights of the bundle's model are stored; run.json says how far f16 and i8 move its probabilities.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub weights: Weights,
+    /// Which engine runs the bundle's model.
+    #[arg(long, value_enum, default_value = "plan")]
+    pub engine: Engine,
     /// Models trained at the same time; the number of cores by default.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -203,17 +210,23 @@ fn write(
     fs::create_dir_all(&models).with_context(|| format!("cannot make {}", models.display()))?;
     let mut record = record(args, project, dataset, trained, selected);
     let last = trained.last();
+    let mut selected_onnx = Vec::new();
     for ((kind, fitted), model) in trained.kinds.iter().zip(trained.last_fitted()).zip(&mut record.models) {
         let Model::Network(network) = &fitted.model else { continue };
         let metadata = [("project", project.name.clone()), ("inputs", last.transform.names().join(","))];
         let bytes = export::onnx(kind.name(), network, &metadata);
-        let tract = tiercast_core::Model::load(&bytes, last.transform.width(), last.rules.len())?;
-        let by_tract = tract.run(&last.train.inputs)?;
-        let difference = export::largest_difference(&network.probabilities(&last.train.inputs), &by_tract);
+        let by_burn = network.probabilities(&last.train.inputs);
+        let tract = OnnxModel::load(&bytes, last.transform.width(), last.rules.len())?;
+        let difference = export::largest_difference(&by_burn, &tract.run(&last.train.inputs)?);
         model.burn_tract_difference = Some(difference);
+        let by_plan = run_plan(&bytes, args.weights, &last.train.inputs)?;
+        model.burn_plan_difference = Some(export::largest_difference(&by_burn, &by_plan));
         let file = format!("models/{}.onnx", kind.name());
         write_file(&args.output.join(&file), &bytes)?;
         model.file = Some(file);
+        if *kind == trained.kinds[selected] {
+            selected_onnx = bytes;
+        }
     }
     let judged_on: Vec<(&Prepared, &Fitted)> = if last.held_out.is_empty() {
         trained
@@ -230,9 +243,6 @@ fn write(
     predictions.write(&args.output.join("predictions.parquet"))?;
     record.write(&args.output)?;
 
-    let Model::Network(network) = &trained.last_fitted()[selected].model else {
-        bail!("the rule is no bundle")
-    };
     let names = [record.selected.as_str(), Kind::SameTier.name()];
     let boards = board::Boards::new(predictions, &record, &names, &[project.train.decode]);
     let now = project.split.test.last().or(project.split.train.last()).copied().unwrap_or_default();
@@ -241,14 +251,25 @@ fn write(
         spec: dataset.schema.spec(),
         transform: &last.transform,
         rules: &last.rules,
-        kind: trained.kinds[selected],
-        network,
+        model: trained.kinds[selected].name(),
+        onnx: &selected_onnx,
+        engine: args.engine.into(),
+        weights: args.weights,
         decode: project.train.decode,
+        typical: &last.typical,
         card: card::write(&record, &boards),
         now,
         seed: project.seed,
     })?;
     write_file(&args.output.join("bundle.tcb"), &bytes)
+}
+
+/// The probabilities that the compact engine gives with weights stored in that way.
+fn run_plan(onnx: &[u8], weights: Weights, inputs: &[f32]) -> anyhow::Result<Vec<f32>> {
+    let plan = lower(onnx, &LowerOptions { storage: weights.storage(), ..LowerOptions::default() })?;
+    let mut out = Vec::new();
+    plan.run_rows(&mut plan.workspace(usize::MAX), inputs, &mut out)?;
+    Ok(out)
 }
 
 fn write_file(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
@@ -324,5 +345,6 @@ fn model(kind: Kind, fitted: &Fitted) -> ModelRecord {
         l2: fitted.l2,
         curve: fitted.curve.clone(),
         burn_tract_difference: None,
+        burn_plan_difference: None,
     }
 }

@@ -45,7 +45,7 @@ fn exported_models_pass_the_checker_and_agree_in_every_runtime() {
         };
         let bytes = export::onnx(kind.name(), &network, &[("project", "a test".into())]);
         let burn = network.probabilities(&rows.inputs);
-        let tract = tiercast_core::Model::load(&bytes, WIDTH, TIERS).unwrap().run(&rows.inputs).unwrap();
+        let tract = tiercast_core::OnnxModel::load(&bytes, WIDTH, TIERS).unwrap().run(&rows.inputs).unwrap();
         let difference = export::largest_difference(&burn, &tract);
         println!("{}: Burn and tract differ by at most {difference:e}", kind.name());
         assert!(difference < 1e-5, "{kind:?}: {difference}");

@@ -4,6 +4,8 @@
 //! and every build step is skipped when its inputs did not change. This crate
 //! decides nothing about members: it only fetches, builds, runs and compares.
 
+mod bench;
+mod conformance;
 mod demo;
 mod edge;
 mod native;
@@ -49,6 +51,10 @@ enum Command {
     Test(test::Args),
     /// Trains, evaluates, and shows members' tiers in a page and from a worker
     Demo(demo::Args),
+    /// Measures size, start, speed, memory and the worker against other runtimes, and keeps the ledger
+    Bench(bench::Args),
+    /// Runs ONNX's own test cases, and models as people export them, in the compact engine
+    Conformance(conformance::Args),
     /// Regenerates the parity vectors and shows what changed
     Vectors(vectors::Args),
     /// Prints this help
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Command::Build => build(),
         Command::Test(args) => return test::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
         Command::Vectors(args) => vectors::run(&args),
         Command::Help => Cli::command().print_help().map_err(Into::into),
     };

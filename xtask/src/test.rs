@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use self::count::Count;
 use crate::{
-    demo, edge, native, setup,
+    conformance, demo, edge, native, setup,
     shell::{Run, cache_dir, seconds},
     vectors, wasm, web,
 };
@@ -45,7 +45,7 @@ const REAL_VECTORS: &str = "TIERCAST_REAL_VECTORS";
 /// Installs the package elsewhere; whether it scores rightly is the other suites' question.
 const PACKAGING: &str = "test:pack";
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "setup", work: || done(setup::run()) },
     Step { name: "format", work: || done(Run::cargo().args(["fmt", "--all", "--check"]).run()) },
     Step { name: "xtask tests", work: xtask_tests },
@@ -53,6 +53,7 @@ const STEPS: [Step; 15] = [
     Step { name: "clippy native", work: clippy_native },
     Step { name: "native build", work: native_build },
     Step { name: "native tests", work: native_tests },
+    Step { name: "conformance", work: || Count::of_cargo(&conformance::check()?).map(Some) },
     Step { name: "vectors", work: || done(vectors::check()) },
     Step { name: "clippy wasm", work: clippy_wasm },
     Step { name: "wasm build", work: || done(wasm::build()) },

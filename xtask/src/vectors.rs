@@ -84,7 +84,7 @@ fn program() -> Run {
     Run::new(native::program("vectors"))
 }
 
-/// Trains `tests/fixtures/fixture.tcb` from its project on the generator's members.
+/// Trains the fixture from its project on the generator's members: as a plan, and with its ONNX file for tract.
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;
@@ -94,7 +94,11 @@ fn retrain() -> Result<()> {
         .run()?;
     let project = dir.join("tiercast.toml");
     fs::copy(fixtures.join("fixture.toml"), &project)?;
-    let run = dir.join("run");
-    demo::tiercast().arg("train").arg("-p").arg(&project).arg("-o").arg(&run).shown().run()?;
-    copy(&run.join("bundle.tcb"), &fixtures.join("fixture.tcb"))
+    for (engine, bundle) in [("plan", "fixture.tcb"), ("onnx", "fixture-onnx.tcb")] {
+        let run = dir.join(engine);
+        let train = demo::tiercast().args(["train", "--engine", engine, "-p"]).arg(&project);
+        train.arg("-o").arg(&run).shown().run()?;
+        copy(&run.join("bundle.tcb"), &fixtures.join(bundle))?;
+    }
+    Ok(())
 }

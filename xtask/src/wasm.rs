@@ -1,7 +1,7 @@
-//! The two wasm modules: compiled together, bound to JavaScript, optimised.
+//! The WebAssembly modules: compiled, bound to JavaScript, optimised.
 //!
 //! Binding and optimising are done again only when the compiled module changed:
-//! optimising tract takes minutes.
+//! optimising tract takes half a minute, the compact ones a second.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{
@@ -17,13 +17,9 @@ use crate::{
     shell::{Key, Run, cache_dir, copy, exclusive, root, step, target_dir, unless_done},
 };
 
-/// `-O1` because on tract it is the quickest and downloads smallest: 30 s and
-/// 2.60 MB after gzip, where `-O2` takes 52 s for 2.69 and `-Oz` 73 s for 2.67.
-///
 /// The features are those that Rust's wasm32 target and our own flags use; naming
 /// them keeps wasm-opt from writing encodings that workerd refuses.
-const OPTIMISE: [&str; 10] = [
-    "-O1",
+const FEATURES: [&str; 9] = [
     "--enable-simd",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
@@ -37,37 +33,68 @@ const OPTIMISE: [&str; 10] = [
 ];
 
 /// How many optimised modules are kept: enough to switch between branches.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 
-/// A crate that becomes a wasm module with its JavaScript.
+/// A crate, built in one way, that becomes a wasm module with its JavaScript.
 #[derive(Debug)]
 struct Module {
-    krate: &'static str,
-    out_name: &'static str,
-    bind: fn(&mut Bindgen) -> Result<()>,
+    /// What steps and caches call it.
+    name: &'static str,
+    package: &'static str,
+    features: &'static str,
+    simd: bool,
+    /// Where it goes in the npm package; the worker's goes into the cache.
+    folder: Option<&'static str>,
+    optimise: &'static str,
 }
 
-const PACKAGE: Module = Module {
-    krate: "tiercast_wasm",
-    out_name: "tiercast_wasm",
-    bind: |bindgen| {
-        // The package's entry files say where the module is.
-        bindgen.web(true)?.typescript(true).omit_default_module_path(true);
-        Ok(())
+/// Everything but tract is compiled for size, but for the kernels' crate: see the workspace's `Cargo.toml`.
+const MODULES: [Module; 5] = [
+    Module {
+        name: "tiers",
+        package: "tiercast-wasm",
+        features: "",
+        simd: true,
+        folder: Some(""),
+        optimise: "-Oz",
     },
-};
-
-const WORKER: Module = Module {
-    krate: "tiercast_edge",
-    out_name: "index",
-    bind: |bindgen| {
-        // A worker is long-lived: after a panic its module is instantiated anew.
-        bindgen.module(true)?.typescript(false).reset_state_function(true).force_enable_abort_handler(true);
-        Ok(())
+    Module {
+        name: "all kernels",
+        package: "tiercast-wasm",
+        features: "all-kernels",
+        simd: true,
+        folder: Some("all"),
+        optimise: "-Oz",
     },
-};
+    Module {
+        name: "without SIMD",
+        package: "tiercast-wasm",
+        features: "all-kernels",
+        simd: false,
+        folder: Some("scalar"),
+        optimise: "-Oz",
+    },
+    // `-O1` because on tract it is the quickest and downloads smallest: 30 s and
+    // 2.60 MB after gzip, where `-O2` takes 52 s for 2.69 and `-Oz` 73 s for 2.67.
+    Module {
+        name: "ONNX",
+        package: "tiercast-wasm",
+        features: "onnx",
+        simd: true,
+        folder: Some("onnx"),
+        optimise: "-O1",
+    },
+    Module {
+        name: "worker",
+        package: "tiercast-edge",
+        features: "",
+        simd: true,
+        folder: None,
+        optimise: "-Oz",
+    },
+];
 
-/// Where the npm package's module and binding are.
+/// Where the npm package's modules and bindings are.
 pub(crate) fn package_dir() -> PathBuf {
     root().join("web/pkg")
 }
@@ -77,60 +104,108 @@ pub(crate) fn worker_dir() -> Result<PathBuf> {
     cache_dir("worker")
 }
 
-/// Compiles, binds and optimises both modules.
+/// Compiles, binds and optimises all modules.
 pub(crate) fn build() -> Result<()> {
     let _alone = exclusive()?;
-    compile()?;
-    let worker = worker_dir()?;
+    // One after the other: cargo uses all cores, and leaves each module under the same name.
+    for module in &MODULES {
+        module.compile()?;
+    }
     thread::scope(|scope| {
-        let other = scope.spawn(|| PACKAGE.finish(&package_dir()));
-        WORKER.finish(&worker)?;
-        other.join().map_err(|_| anyhow!("the package's build panicked"))?
-    })
+        let (large, small): (Vec<_>, Vec<_>) = MODULES.iter().partition(|module| module.features == "onnx");
+        let finish = |modules: Vec<&Module>| modules.into_iter().try_for_each(Module::finish);
+        let other = scope.spawn(move || finish(large));
+        finish(small)?;
+        other.join().map_err(|_| anyhow!("a module's build panicked"))?
+    })?;
+    one_binding()
 }
 
-fn compile() -> Result<()> {
-    step("wasm: compile", || {
-        Run::cargo()
-            .args(["build", "--locked", "--profile", "wasm", "--target", setup::WASM])
-            .args(["-p", "tiercast-wasm", "-p", "tiercast-edge"])
-            // Flags for the host would replace those of `.cargo/config.toml`.
-            .unset("RUSTFLAGS")
-            .run()
-    })
+/// The entries of the package choose among the compact modules while they run, and have one binding for them.
+fn one_binding() -> Result<()> {
+    let script = |folder: &str| fs::read_to_string(package_dir().join(folder).join("tiercast_wasm.js"));
+    let tiers = script("")?;
+    for folder in ["all", "scalar"] {
+        if script(folder)? != tiers {
+            bail!(
+                "the binding in web/pkg/{folder} differs from that in web/pkg: their exports and imports must agree"
+            );
+        }
+    }
+    Ok(())
 }
 
 impl Module {
-    fn finish(&self, dir: &Path) -> Result<()> {
-        let input = target_dir().join(setup::WASM).join("wasm").join(format!("{}.wasm", self.krate));
-        let key = Key::default().word(&OPTIMISE.join(" ")).file(&input)?.hex();
-        let module = dir.join(format!("{}_bg.wasm", self.out_name));
-        let script = dir.join(format!("{}.js", self.out_name));
+    /// Leaves the compiled module where [`Module::compiled`] says.
+    fn compile(&self) -> Result<()> {
+        step(&format!("wasm: compile {}", self.name), || {
+            let mut run = Run::cargo()
+                .args(["build", "--locked", "--profile", "wasm", "--target", setup::WASM])
+                .args(["-p", self.package, "--features", self.features])
+                // Flags for the host would replace those of `.cargo/config.toml`.
+                .unset("RUSTFLAGS");
+            if !self.simd {
+                // Other flags compile everything again: in a folder of their own they do it once.
+                run =
+                    run.env("RUSTFLAGS", "-Ctarget-feature=-simd128").arg("--target-dir").arg(self.target()?);
+            }
+            run.run()?;
+            let built = format!("{}.wasm", self.package.replace('-', "_"));
+            copy(&self.target()?.join(setup::WASM).join("wasm").join(built), &self.compiled()?)
+        })
+    }
+
+    fn target(&self) -> Result<PathBuf> {
+        if self.simd { Ok(target_dir()) } else { cache_dir("scalar") }
+    }
+
+    fn compiled(&self) -> Result<PathBuf> {
+        Ok(cache_dir("compiled")?.join(self.name).with_extension("wasm"))
+    }
+
+    fn dir(&self) -> Result<PathBuf> {
+        self.folder.map_or_else(worker_dir, |folder| Ok(package_dir().join(folder)))
+    }
+
+    fn finish(&self) -> Result<()> {
+        let (input, dir) = (self.compiled()?, self.dir()?);
+        let name = if self.folder.is_some() { "tiercast_wasm" } else { "index" };
+        let key = Key::default().word(self.optimise).word(&FEATURES.join(" ")).file(&input)?.hex();
+        let module = dir.join(format!("{name}_bg.wasm"));
+        let script = dir.join(format!("{name}.js"));
         unless_done(&dir.join(".stamp"), &key, &[&module, &script], || {
-            step(&format!("wasm: bind and optimise {}", self.krate), || {
+            step(&format!("wasm: bind and optimise {}", self.name), || {
                 let mut bindgen = Bindgen::new();
-                bindgen.input_path(&input).out_name(self.out_name);
-                (self.bind)(&mut bindgen)?;
-                bindgen.generate(dir)?;
-                optimise(&module)
+                bindgen.input_path(&input).out_name(name);
+                if self.folder.is_some() {
+                    // The package's entry files say where the module is.
+                    bindgen.web(true)?.typescript(true).omit_default_module_path(true);
+                } else {
+                    // A worker is long-lived: after a panic its module is instantiated anew.
+                    bindgen.module(true)?.typescript(false);
+                    bindgen.reset_state_function(true).force_enable_abort_handler(true);
+                }
+                bindgen.generate(&dir)?;
+                self.optimise(&module)
             })
         })
     }
-}
 
-/// Optimises a module in place, or takes the result of an earlier run on the same bytes.
-fn optimise(module: &Path) -> Result<()> {
-    let cache = cache_dir("wasm-opt")?;
-    let key =
-        Key::default().word(&OPTIMISE.join(" ")).file(&root().join("package-lock.json"))?.file(module)?;
-    let kept = cache.join(format!("{}.wasm", key.hex()));
-    if !kept.is_file() {
-        let partial = kept.with_extension("partial");
-        Run::npm_bin("wasm-opt").args(OPTIMISE).arg(module).arg("-o").arg(&partial).run()?;
-        fs::rename(&partial, &kept)?;
-        forget_oldest(&cache)?;
+    /// Optimises in place, or takes the result of an earlier run on the same bytes.
+    fn optimise(&self, module: &Path) -> Result<()> {
+        let cache = cache_dir("wasm-opt")?;
+        let key = Key::default().word(self.optimise).word(&FEATURES.join(" "));
+        let key = key.file(&root().join("package-lock.json"))?.file(module)?;
+        let kept = cache.join(format!("{}.wasm", key.hex()));
+        if !kept.is_file() {
+            let partial = kept.with_extension("partial");
+            let run = Run::npm_bin("wasm-opt").arg(self.optimise).args(FEATURES);
+            run.arg(module).arg("-o").arg(&partial).run()?;
+            fs::rename(&partial, &kept)?;
+            forget_oldest(&cache)?;
+        }
+        copy(&kept, module)
     }
-    copy(&kept, module)
 }
 
 fn forget_oldest(cache: &Path) -> Result<()> {

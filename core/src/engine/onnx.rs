@@ -1,4 +1,4 @@
-//! Any ONNX model through tract, under one contract: `features` `[N, inputs]` in, `probabilities` `[N, tiers]` out.
+//! Any ONNX model through tract, under one contract: rows `[N, inputs]` in, rows `[N, outputs]` out.
 
 use alloc::{collections::BTreeSet, string::String, sync::Arc, vec, vec::Vec};
 use core::fmt;
@@ -7,17 +7,16 @@ use tract_onnx::{pb, prelude::*};
 
 use crate::{
     error::{self, Error, ErrorKind, Result},
-    tasks::tier::are_probabilities,
 };
 
 /// A loaded model, ready to run.
-pub struct Model {
+pub struct OnnxModel {
     plan: Arc<TypedRunnableModel>,
     inputs: usize,
     outputs: usize,
 }
 
-impl Model {
+impl OnnxModel {
     /// Parses and optimises an ONNX model whose input is `[N, inputs]` and whose output is `[N, outputs]`.
     ///
     /// # Errors
@@ -33,11 +32,12 @@ impl Model {
         Ok(model)
     }
 
-    /// Runs `rows.len() / inputs` rows, stored one after the other, and returns as many rows of probabilities.
+    /// Runs `rows.len() / inputs` rows, stored one after the other, and returns as many rows of outputs: of the output
+    /// named `probabilities`, or else the first of floats.
     ///
     /// # Errors
     /// `invalid_input` when the length is not a multiple of the number of inputs; `model_failed` when the model
-    /// fails or gives something other than probabilities.
+    /// fails.
     pub fn run(&self, rows: &[f32]) -> Result<Vec<f32>> {
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -46,23 +46,18 @@ impl Model {
             error::bail!(InvalidInput, "{} values are not rows of {}", rows.len(), self.inputs);
         }
         let n = rows.len() / self.inputs;
-        let probabilities = self
+        let answers = self
             .evaluate(rows, n)
             .map_err(|e| Error::new(ErrorKind::ModelFailed, alloc::format!("the model failed: {e:#}")))?;
-        if probabilities.len() != n * self.outputs {
+        if answers.len() != n * self.outputs {
             error::bail!(
                 ModelFailed,
                 "the model gave {} values for {n} rows; expected {} a row",
-                probabilities.len(),
+                answers.len(),
                 self.outputs
             );
         }
-        if let Some(row) =
-            probabilities.chunks(self.outputs).find(|row| !are_probabilities(row, self.outputs))
-        {
-            error::bail!(ModelFailed, "the model gave {row:?}, which are not probabilities");
-        }
-        Ok(probabilities)
+        Ok(answers)
     }
 
     fn evaluate(&self, rows: &[f32], n: usize) -> TractResult<Vec<f32>> {
@@ -94,14 +89,11 @@ fn check_graph(proto: &pb::ModelProto) -> Result<usize> {
     let given: BTreeSet<&String> = graph.initializer.iter().map(|tensor| &tensor.name).collect();
     let fed: Vec<&String> =
         graph.input.iter().map(|i| &i.name).filter(|name| !given.contains(name)).collect();
-    let output = graph.output.iter().position(|output| output.name == "probabilities");
-    let (["features"], Some(output)) = (&*fed.iter().map(|name| name.as_str()).collect::<Vec<_>>(), output)
-    else {
-        error::bail!(
-            InvalidModel,
-            "the graph's input must be \"features\" and an output \"probabilities\"; found input {fed:?}"
-        );
-    };
+    let named = graph.output.iter().position(|output| output.name == "probabilities");
+    let output = named.or_else(|| graph.output.iter().position(is_float)).unwrap_or(0);
+    if fed.len() != 1 || graph.output.is_empty() {
+        error::bail!(InvalidModel, "the graph must have one input and an output; found inputs {fed:?}");
+    }
     let made = graph.node.iter().flat_map(|node| &node.output);
     let known: BTreeSet<&String> = given.into_iter().chain(fed).chain(made).collect();
     let wanted = graph.node.iter().flat_map(|node| &node.input).filter(|name| !name.is_empty());
@@ -127,12 +119,17 @@ fn check_graph(proto: &pb::ModelProto) -> Result<usize> {
     Ok(output)
 }
 
+fn is_float(output: &pb::ValueInfoProto) -> bool {
+    use pb::type_proto::Value::TensorType;
+    matches!(output.r#type.as_ref().and_then(|t| t.value.as_ref()), Some(TensorType(tensor)) if tensor.elem_type == 1)
+}
+
 /// ONNX's codes for float, int32, int64 and double.
 const NUMBERS: [i32; 4] = [1, 6, 7, 11];
 
-impl fmt::Debug for Model {
+impl fmt::Debug for OnnxModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model")
+        f.debug_struct("OnnxModel")
             .field("inputs", &self.inputs)
             .field("outputs", &self.outputs)
             .finish_non_exhaustive()

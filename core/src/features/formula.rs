@@ -2,233 +2,258 @@
 //!
 //! Sums of money and units are sums of whole numbers, divided once; everything else runs over the events in
 //! canonical order with `libm`, so the bits are the same for any order of arrival and on any target.
+//!
+//! What several formulas need is worked out once: a [`Selection`] for those over the same kinds of events, and a fact
+//! about each of its events for those of a [`Column`]. A sum over a window is then a difference of running totals.
 
 use alloc::vec::Vec;
+use core::{cmp::Reverse, ops::Range};
 
 use super::{
-    spec::{FeatureDecl, Of, Op, Stat},
+    repeats::Repeats,
+    selection::Selection,
+    spec::{Of, Stat},
     state::{KindTotals, MemberState},
 };
 use crate::{
-    error::{Result, bail},
-    event::{Event, EventKind, EventRules, short_hash},
+    event::{Event, EventKind},
     math,
     time::{DAY_MS, Timestamp},
 };
 
-/// A checked declaration, ready to be computed.
+/// The formulas of a schema.
 #[derive(Clone, Debug)]
-pub(super) struct Formula {
-    kinds: Vec<EventKind>,
-    skip: i64,
-    window: Option<i64>,
-    op: Compiled,
+pub(super) struct Formulas {
+    pub(super) groups: Vec<Group>,
 }
 
+/// Formulas over events of the same kinds; no kinds are all kinds.
 #[derive(Clone, Debug)]
-enum Compiled {
+pub(super) struct Group {
+    pub(super) kinds: Vec<EventKind>,
+    /// The ages in milliseconds at which their windows begin and end.
+    pub(super) ages: Vec<i64>,
+    pub(super) columns: Vec<Column>,
+}
+
+/// Formulas that share a fact about each event.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) shared: Shared,
+    /// Between which two of the group's ages their windows lie.
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) formulas: Vec<Formula>,
+}
+
+/// What the formulas of a column share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shared {
+    Nothing,
+    /// Which events repeat a name.
+    Repeats(Name),
+    /// What an event still counts, by the half-life in milliseconds.
+    Weights(f64),
+    /// The days between successive active days; all formulas have the same window.
+    Gaps,
+}
+
+/// A checked declaration: its place in the vector, its window between two of the group's ages, and how it is computed.
+#[derive(Clone, Debug)]
+pub(super) struct Formula {
+    pub(super) slot: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// Whether the window is the whole history, forgotten events included.
+    pub(super) whole: bool,
+    pub(super) compute: Compute,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Compute {
     Recency,
     Tenure,
     Sum(Value),
     Mean(Value),
     Max(Value),
-    Distinct(Name),
+    Distinct,
     Gap(Stat),
-    Decayed(Value, f64),
-    Trend(Value, i64),
-    Share(Name, u32),
+    Decayed(Value),
+    /// With the age in the middle of the window.
+    Trend(Value, usize),
+    Share(u32),
     DiscountShare,
     Calendar(Stat),
-    Mode(Name),
+    Mode,
 }
 
 /// A number of an event, and how many of its whole units make one of the feature's.
 #[derive(Clone, Copy, Debug)]
-struct Value {
-    of: Of,
-    scale: f64,
+pub(super) struct Value {
+    pub(super) of: Of,
+    pub(super) scale: f64,
 }
 
 /// A hashed name of an event, or its day.
-#[derive(Clone, Copy, Debug)]
-enum Name {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Name {
     Item,
     Category,
     Channel,
     Order,
     Day,
+    CategoryCode,
+    ChannelCode,
+}
+
+impl Formulas {
+    /// Computes the features at `now`, each into its place.
+    pub(super) fn compute(&self, state: &MemberState, now: Timestamp, out: &mut [f32]) {
+        let mut selection = Selection::new(state, now);
+        for group in &self.groups {
+            selection.select(&group.kinds, &group.ages);
+            for column in &group.columns {
+                column.prepare(&mut selection);
+                for formula in &column.formulas {
+                    let value = formula.at(&selection) as f32;
+                    if let Some(slot) = out.get_mut(formula.slot) {
+                        // One bit pattern for "missing": what a NaN's sign and payload are differs between targets.
+                        *slot = if value.is_nan() { f32::NAN } else { value };
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Column {
+    fn prepare(&self, selection: &mut Selection<'_>) {
+        let now = selection.now().ms();
+        let (events, repeats, numbers) = selection.begin(self.from, self.to);
+        match self.shared {
+            Shared::Nothing => {}
+            Shared::Repeats(name) => repeats.find(events, |event| name.code(event)),
+            Shared::Weights(half_life) => {
+                numbers.resize(events.len(), 0.0);
+                // The lines of an order have one age; it is never negative.
+                let (mut known, mut weight) = (-1, 0.0);
+                for (event, slot) in events.iter().zip(numbers) {
+                    let age = now - event.time.ms();
+                    if age != known {
+                        known = age;
+                        weight = math::exp2(-(age as f64) / half_life);
+                    }
+                    *slot = weight;
+                }
+            }
+            Shared::Gaps => {
+                numbers.reserve(events.len());
+                let mut last = None;
+                for day in events.iter().map(|event| event.time.day()) {
+                    if let Some(last) = last.filter(|&last| last != day) {
+                        numbers.push((day - last) as f64);
+                    }
+                    last = Some(day);
+                }
+            }
+        }
+    }
 }
 
 impl Formula {
-    pub(super) fn compile(decl: &FeatureDecl, rules: &EventRules) -> Result<Self> {
-        check_fields(decl)?;
-        let value = || value(decl, rules);
-        let op = match decl.op {
-            Op::Recency => Compiled::Recency,
-            Op::Tenure => Compiled::Tenure,
-            Op::Count => Compiled::Sum(Value { of: Of::Count, scale: 1.0 }),
-            Op::Sum => Compiled::Sum(value()?),
-            Op::Mean => Compiled::Mean(value()?),
-            Op::Max => Compiled::Max(value()?),
-            Op::Distinct => Compiled::Distinct(name(decl)?),
-            Op::Gap => {
-                Compiled::Gap(stat(decl, &[Stat::Mean, Stat::Std, Stat::Max, Stat::Last, Stat::Variation])?)
-            }
-            Op::Decayed => Compiled::Decayed(value()?, decl.half_life.map_or(f64::NAN, |d| d.ms() as f64)),
-            Op::Trend => Compiled::Trend(value()?, decl.window.map_or(0, |w| w.ms() / 2)),
-            Op::Share => {
-                Compiled::Share(grouping(decl)?, short_hash(decl.value.as_deref().unwrap_or_default()))
-            }
-            Op::DiscountShare => Compiled::DiscountShare,
-            Op::Calendar => Compiled::Calendar(stat(
-                decl,
-                &[Stat::Month, Stat::Weekday, Stat::YearSin, Stat::YearCos, Stat::WeekSin, Stat::WeekCos],
-            )?),
-            Op::Mode => Compiled::Mode(grouping(decl)?),
-        };
-        let skip = decl.skip.map_or(0, |skip| skip.ms());
-        Ok(Self { kinds: kinds(decl, rules)?, skip, window: decl.window.map(|w| w.ms()), op })
-    }
-
-    /// The feature's value at `now`; NaN if it is missing.
-    pub(super) fn at(&self, state: &MemberState, now: Timestamp) -> f64 {
-        match &self.op {
-            Compiled::Recency => self.recency(state, now),
-            Compiled::Tenure => self.tenure(state, now),
-            Compiled::Sum(value) => self.total(state, now, *value).1,
-            Compiled::Mean(value) => {
-                let (count, total) = self.total(state, now, *value);
+    /// The feature's value; NaN if it is missing.
+    fn at(&self, selection: &Selection<'_>) -> f64 {
+        let events = selection.events(self.from, self.to);
+        // Sums of validated amounts are exact in a float.
+        let sum = |of| selection.sum(of, self.from, self.to) as f64;
+        let window = || selection.places(self.from, self.to);
+        match self.compute {
+            Compute::Recency => self.recency(selection),
+            Compute::Tenure => self.tenure(selection),
+            Compute::Sum(value) => self.total(selection, value).1,
+            Compute::Mean(value) => {
+                let (count, total) = self.total(selection, value);
                 if count == 0 { f64::NAN } else { total / count as f64 }
             }
-            Compiled::Max(value) => self
-                .events(state, now)
-                .map(|e| value.units(e))
-                .max()
-                .map_or(f64::NAN, |units| value.major(units)),
-            Compiled::Distinct(name) => self.distinct(state, now, *name),
-            Compiled::Gap(stat) => self.gap(state, now, *stat),
-            Compiled::Decayed(value, half_life) => {
-                self
-                .events(state, now)
-                .map(|e| value.major(value.units(e)) * math::exp2(-((now.ms() - e.time.ms()) as f64) / half_life))
-                .sum::<f64>()
+            Compute::Max(value) => {
+                events.iter().map(|e| value.units(e)).max().map_or(f64::NAN, |units| value.major(units))
+            }
+            Compute::Distinct => selection.repeats.distinct(window()) as f64,
+            Compute::Gap(stat) => gap(&selection.numbers, stat),
+            Compute::Decayed(value) => {
+                let weights = selection.numbers.get(window()).unwrap_or_default();
+                events.iter().zip(weights).map(|(e, weight)| value.major(value.units(e)) * weight).sum::<f64>()
                 // An empty sum of floats is -0.0.
                 + 0.0
             }
-            Compiled::Trend(value, half) => self.trend(state, now, *value, *half),
-            Compiled::Share(name, code) => {
-                let amount = Value::amount();
-                let of_name = self.events(state, now).filter(|e| name.code(e) == *code);
-                ratio(amount.sum(of_name), amount.sum(self.events(state, now)))
+            Compute::Trend(value, middle) => {
+                let earlier = selection.sum(value.of, self.from, middle) as f64;
+                let recent = selection.sum(value.of, middle, self.to) as f64;
+                if recent + earlier == 0.0 { 0.0 } else { (recent - earlier) / (recent + earlier) }
             }
-            Compiled::DiscountShare => {
-                let off = self.events(state, now).map(|e| i128::from(e.discount)).sum();
-                let paid: i128 = self.events(state, now).map(|e| i128::from(e.amount)).sum();
-                ratio(off, off + paid)
+            Compute::Share(name) => {
+                let of_name = selection.repeats.places(name, window());
+                ratio(of_name.fold(0.0, |sum, place| sum + selection.amount(place) as f64), sum(Of::Amount))
             }
-            Compiled::Calendar(stat) => calendar(*stat, now),
-            Compiled::Mode(name) => self.mode(state, now, *name),
+            Compute::DiscountShare => ratio(sum(Of::Discount), sum(Of::Discount) + sum(Of::Amount)),
+            Compute::Calendar(stat) => calendar(stat, selection.now()),
+            Compute::Mode => mode(&selection.repeats, window()),
         }
-    }
-
-    fn matches(&self, kind: EventKind) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&kind)
-    }
-
-    fn events<'s>(
-        &'s self,
-        state: &'s MemberState,
-        now: Timestamp,
-    ) -> impl DoubleEndedIterator<Item = &'s Event> {
-        state.window(now, self.skip, self.window).filter(|event| self.matches(event.kind))
     }
 
     /// Totals of forgotten events, for a formula that looks at the whole history.
-    fn forgotten<'s>(&'s self, state: &'s MemberState) -> impl Iterator<Item = &'s KindTotals> {
-        let whole = self.window.is_none() && self.skip == 0;
-        state.forgotten.totals.iter().filter(move |totals| whole && self.matches(totals.kind))
+    fn forgotten<'s>(&self, selection: &Selection<'s>) -> impl Iterator<Item = &'s KindTotals> {
+        selection.forgotten().filter(|_| self.whole)
     }
 
-    fn recency(&self, state: &MemberState, now: Timestamp) -> f64 {
-        let kept = self.events(state, now).next_back().map(|event| event.time);
-        let last = kept.or_else(|| self.forgotten(state).map(|totals| totals.last).max());
-        last.map_or(f64::NAN, |last| days(now.ms() - last.ms()))
+    fn recency(&self, selection: &Selection<'_>) -> f64 {
+        let kept = selection.events(self.from, self.to).last().map(|event| event.time);
+        let last = kept.or_else(|| self.forgotten(selection).map(|totals| totals.last).max());
+        last.map_or(f64::NAN, |last| days(selection.now().ms() - last.ms()))
     }
 
-    fn tenure(&self, state: &MemberState, now: Timestamp) -> f64 {
-        let forgotten = self.forgotten(state).map(|totals| totals.first).min();
-        let first = forgotten.or_else(|| self.events(state, now).next().map(|event| event.time));
-        first.map_or(f64::NAN, |first| days(now.ms() - first.ms()))
+    fn tenure(&self, selection: &Selection<'_>) -> f64 {
+        let forgotten = self.forgotten(selection).map(|totals| totals.first).min();
+        let kept = selection.events(self.from, self.to).first().map(|event| event.time);
+        forgotten.or(kept).map_or(f64::NAN, |first| days(selection.now().ms() - first.ms()))
     }
 
     /// How many events match, and the sum of their values.
-    fn total(&self, state: &MemberState, now: Timestamp, value: Value) -> (u64, f64) {
-        let mut count = 0;
-        let mut units = 0;
-        for event in self.events(state, now) {
-            count += 1;
-            units += i128::from(value.units(event));
+    fn total(&self, selection: &Selection<'_>, value: Value) -> (u64, f64) {
+        let mut count = selection.events(self.from, self.to).len() as u64;
+        let mut units = selection.sum(value.of, self.from, self.to);
+        for totals in self.forgotten(selection) {
+            count = count.saturating_add(totals.count);
+            units = units.saturating_add(value.forgotten_units(totals));
         }
-        for totals in self.forgotten(state) {
-            count = u64::saturating_add(count, totals.count);
-            units += value.forgotten_units(totals);
-        }
-        (count, value.major_sum(units))
+        (count, value.major(units))
     }
+}
 
-    fn distinct(&self, state: &MemberState, now: Timestamp, name: Name) -> f64 {
-        let mut codes: Vec<u32> =
-            self.events(state, now).map(|e| name.code(e)).filter(|&code| code != 0).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        codes.len() as f64
+fn gap(gaps: &[f64], stat: Stat) -> f64 {
+    let (Some(last), n) = (gaps.last(), gaps.len() as f64) else {
+        return f64::NAN;
+    };
+    let mean = gaps.iter().sum::<f64>() / n;
+    let std = || math::sqrt(gaps.iter().map(|gap| (gap - mean) * (gap - mean)).sum::<f64>() / n);
+    match stat {
+        Stat::Std => std(),
+        Stat::Max => gaps.iter().copied().fold(0.0, f64::max),
+        Stat::Last => *last,
+        Stat::Variation => std() / mean,
+        _ => mean,
     }
+}
 
-    fn gap(&self, state: &MemberState, now: Timestamp, stat: Stat) -> f64 {
-        let mut active: Vec<i64> = self.events(state, now).map(|event| event.time.day()).collect();
-        active.dedup();
-        let gaps: Vec<f64> = active.iter().zip(active.iter().skip(1)).map(|(a, b)| (b - a) as f64).collect();
-        let (Some(last), n) = (gaps.last(), gaps.len() as f64) else {
-            return f64::NAN;
-        };
-        let mean = gaps.iter().sum::<f64>() / n;
-        let std = || math::sqrt(gaps.iter().map(|gap| (gap - mean) * (gap - mean)).sum::<f64>() / n);
-        match stat {
-            Stat::Std => std(),
-            Stat::Max => gaps.iter().copied().fold(0.0, f64::max),
-            Stat::Last => *last,
-            Stat::Variation => std() / mean,
-            _ => mean,
-        }
-    }
-
-    fn trend(&self, state: &MemberState, now: Timestamp, value: Value, half: i64) -> f64 {
-        let sum = |skip: i64| {
-            value.sum(state.window(now, skip, Some(half)).filter(|event| self.matches(event.kind)))
-        };
-        let (recent, earlier) = (sum(self.skip), sum(self.skip + half));
-        if recent + earlier == 0 { 0.0 } else { ratio(recent - earlier, recent + earlier) }
-    }
-
-    fn mode(&self, state: &MemberState, now: Timestamp, name: Name) -> f64 {
-        let mut codes: Vec<u32> =
-            self.events(state, now).map(|e| name.code(e)).filter(|&c| c != 0).map(category_code).collect();
-        codes.sort_unstable();
-        let mut best = (0, f64::NAN);
-        for run in codes.chunk_by(|a, b| a == b) {
-            if let Some(&code) = run.first().filter(|_| run.len() > best.0) {
-                best = (run.len(), f64::from(code));
-            }
-        }
-        best.1
+fn mode(repeats: &Repeats, window: Range<usize>) -> f64 {
+    let counts = repeats.names().map(|code| (repeats.places(code, window.clone()).count(), Reverse(code)));
+    match counts.max() {
+        Some((1.., Reverse(code))) => f64::from(code),
+        _ => f64::NAN,
     }
 }
 
 impl Value {
-    fn amount() -> Self {
-        Self { of: Of::Amount, scale: 1.0 }
-    }
-
     fn units(self, event: &Event) -> i64 {
         match self.of {
             Of::Amount => event.amount,
@@ -238,29 +263,24 @@ impl Value {
         }
     }
 
-    fn forgotten_units(self, totals: &KindTotals) -> i128 {
+    fn forgotten_units(self, totals: &KindTotals) -> i64 {
+        let whole = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
         match self.of {
-            Of::Amount => i128::from(totals.amount),
-            Of::Discount => i128::from(totals.discount),
-            Of::Quantity => i128::from(totals.quantity),
-            _ => i128::from(totals.count),
+            Of::Amount => totals.amount,
+            Of::Discount => totals.discount,
+            Of::Quantity => whole(totals.quantity),
+            _ => whole(totals.count),
         }
-    }
-
-    fn sum<'e>(self, events: impl Iterator<Item = &'e Event>) -> i128 {
-        events.map(|event| i128::from(self.units(event))).sum()
     }
 
     fn major(self, units: i64) -> f64 {
         units as f64 / self.scale
     }
-
-    fn major_sum(self, units: i128) -> f64 {
-        units as f64 / self.scale
-    }
 }
 
 impl Name {
+    /// The name's hash, 0 if the event has none.
+    #[inline(always)] // Once for each event: a call costs more.
     fn code(self, event: &Event) -> u32 {
         match self {
             Self::Item => event.item,
@@ -269,8 +289,14 @@ impl Name {
             Self::Order => event.order,
             // Day 0 would read as "none"; timestamps end in 2200, far below the wrap.
             Self::Day => event.time.day() as u32 + 1,
+            Self::CategoryCode => code_of(event.category),
+            Self::ChannelCode => code_of(event.channel),
         }
     }
+}
+
+fn code_of(hash: u32) -> u32 {
+    if hash == 0 { 0 } else { category_code(hash) }
 }
 
 /// The part of a name's hash that a 32-bit float holds exactly.
@@ -282,8 +308,8 @@ fn days(ms: i64) -> f64 {
     ms as f64 / DAY_MS as f64
 }
 
-fn ratio(part: i128, whole: i128) -> f64 {
-    if whole == 0 { f64::NAN } else { part as f64 / whole as f64 }
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { f64::NAN } else { part / whole }
 }
 
 fn calendar(stat: Stat, now: Timestamp) -> f64 {
@@ -299,81 +325,4 @@ fn calendar(stat: Stat, now: Timestamp) -> f64 {
         Stat::WeekCos => math::cos(turn(week, 7.0)),
         _ => f64::from(now.civil().1),
     }
-}
-
-fn kinds(decl: &FeatureDecl, rules: &EventRules) -> Result<Vec<EventKind>> {
-    if decl.events.is_empty() {
-        return Ok(alloc::vec![EventKind::Purchase]);
-    }
-    if decl.events.iter().any(|kind| kind == "*") {
-        return Ok(Vec::new());
-    }
-    decl.events.iter().map(|kind| rules.kind(kind)).collect()
-}
-
-fn value(decl: &FeatureDecl, rules: &EventRules) -> Result<Value> {
-    let scale = match decl.of {
-        Some(Of::Amount | Of::Discount) => rules.currency.scale() as f64,
-        Some(Of::Quantity) => 1000.0,
-        Some(Of::Count) => 1.0,
-        _ => bail!(InvalidSpec, "feature {:?}: `of` must be amount, discount, quantity or count", decl.name),
-    };
-    Ok(Value { of: decl.of.unwrap_or(Of::Count), scale })
-}
-
-fn name(decl: &FeatureDecl) -> Result<Name> {
-    Ok(match decl.of {
-        Some(Of::Item) => Name::Item,
-        Some(Of::Category) => Name::Category,
-        Some(Of::Channel) => Name::Channel,
-        Some(Of::Order) => Name::Order,
-        Some(Of::Day) => Name::Day,
-        _ => {
-            bail!(InvalidSpec, "feature {:?}: `of` must be item, category, channel, order or day", decl.name)
-        }
-    })
-}
-
-fn grouping(decl: &FeatureDecl) -> Result<Name> {
-    match name(decl)? {
-        name @ (Name::Category | Name::Channel) => Ok(name),
-        _ => bail!(InvalidSpec, "feature {:?}: `of` must be category or channel", decl.name),
-    }
-}
-
-fn stat(decl: &FeatureDecl, allowed: &[Stat]) -> Result<Stat> {
-    match decl.stat {
-        Some(stat) if allowed.contains(&stat) => Ok(stat),
-        _ => bail!(InvalidSpec, "feature {:?}: `stat` must be one of {allowed:?}, in snake_case", decl.name),
-    }
-}
-
-/// Refuses a field that the formula would ignore, and misses one that it needs.
-fn check_fields(decl: &FeatureDecl) -> Result<()> {
-    use Op::*;
-    let op = decl.op;
-    let needs = |needed: bool, given: bool, field: &str| -> Result<()> {
-        if needed && !given {
-            bail!(InvalidSpec, "feature {:?}: op {op:?} needs `{field}`", decl.name);
-        }
-        if !needed && given {
-            bail!(InvalidSpec, "feature {:?}: op {op:?} takes no `{field}`; remove it", decl.name);
-        }
-        Ok(())
-    };
-    needs(!matches!(op, Recency | Tenure | Count | Gap | DiscountShare | Calendar), decl.of.is_some(), "of")?;
-    needs(matches!(op, Gap | Calendar), decl.stat.is_some(), "stat")?;
-    needs(matches!(op, Decayed), decl.half_life.is_some(), "half_life")?;
-    needs(matches!(op, Share), decl.value.is_some(), "value")?;
-    if matches!(op, Trend) {
-        needs(true, decl.window.is_some(), "window")?;
-    }
-    if matches!(op, Tenure | Recency | Calendar) {
-        needs(false, decl.window.is_some(), "window")?;
-        needs(false, decl.skip.is_some(), "skip")?;
-    }
-    if matches!(op, Calendar) {
-        needs(false, !decl.events.is_empty(), "events")?;
-    }
-    Ok(())
 }

@@ -4,19 +4,26 @@
 //! Invariants: a formula exists once, in `formula.rs`; no feature sees an event after `now`; the vector's bits
 //! depend on the set of events and on `now`, and on nothing else.
 
+mod compile;
 mod describe;
 mod formula;
+mod identities;
+mod packed;
+mod repeats;
+mod selection;
 mod snapshot;
 mod spec;
 mod state;
+mod wire;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use self::formula::Formula;
+use self::formula::Formulas;
 pub(crate) use self::formula::category_code;
+pub(crate) use self::packed::PackedSchema;
 pub use self::{
     describe::FeatureInfo,
     spec::{FeatureDecl, FeatureSpec, Of, Op, Stat},
@@ -24,6 +31,8 @@ pub use self::{
 };
 use crate::{
     error::{Result, bail},
+    money::Currency,
+    order,
     time::Timestamp,
 };
 
@@ -34,13 +43,13 @@ pub const MAX_FEATURES: usize = 4096;
 pub const MAX_CAPACITY: u32 = 65_536;
 
 /// Changes when a formula changes its meaning, so that old models are not fed new numbers.
-const FORMULAS: &[u8] = b"tiercast-features-1\n";
+const FORMULAS: &str = "tiercast-features-1\n";
 
 /// A checked [`FeatureSpec`]: names, order and hash are the contract between training and scoring.
 #[derive(Clone, Debug)]
 pub struct FeatureSchema {
     spec: FeatureSpec,
-    formulas: Vec<Formula>,
+    formulas: Formulas,
     hash: [u8; 32],
     money_hash: [u8; 8],
 }
@@ -51,6 +60,11 @@ impl FeatureSchema {
     /// # Errors
     /// `invalid_spec` naming the feature and what is wrong with it; `unknown_kind` for an undeclared kind.
     pub fn compile(spec: FeatureSpec) -> Result<Self> {
+        let hash = Sha256::new().chain_update(FORMULAS).chain_update(json(&spec)).finalize().into();
+        Self::with_hash(spec, hash)
+    }
+
+    fn with_hash(spec: FeatureSpec, hash: [u8; 32]) -> Result<Self> {
         spec.events.check()?;
         if spec.features.is_empty() || spec.features.len() > MAX_FEATURES {
             bail!(InvalidSpec, "{} features; declare 1 to {MAX_FEATURES}", spec.features.len());
@@ -59,17 +73,16 @@ impl FeatureSchema {
             bail!(InvalidSpec, "capacity {}; give 1 to {MAX_CAPACITY} events", spec.capacity);
         }
         let mut names: Vec<&str> = spec.features.iter().map(|f| f.name.as_str()).collect();
-        names.sort_unstable();
+        order::sort(&mut names);
         if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
             bail!(InvalidSpec, "two features are named {:?}", pair.first());
         }
         if names.first().is_some_and(|name| name.is_empty()) {
             bail!(InvalidSpec, "a feature has an empty name");
         }
-        let formulas =
-            spec.features.iter().map(|f| Formula::compile(f, &spec.events)).collect::<Result<_>>()?;
-        let money_hash = sha256_prefix(&json(&spec.events.currency));
-        let hash = Sha256::new().chain_update(FORMULAS).chain_update(json(&spec)).finalize().into();
+        let formulas = Formulas::compile(&spec)?;
+        let Currency { code, exponent } = &spec.events.currency;
+        let money_hash = sha256_prefix(format!(r#"{{"code":"{code}","exponent":{exponent}}}"#).as_bytes());
         Ok(Self { spec, formulas, hash, money_hash })
     }
 
@@ -80,12 +93,12 @@ impl FeatureSchema {
 
     /// How many features a vector has.
     pub fn len(&self) -> usize {
-        self.formulas.len()
+        self.spec.features.len()
     }
 
     /// Never true: a schema has at least one feature.
     pub fn is_empty(&self) -> bool {
-        self.formulas.is_empty()
+        self.spec.features.is_empty()
     }
 
     /// The features' names, in the order of the vector.
@@ -137,11 +150,7 @@ impl FeatureSchema {
                 "the history at {now} is gone: later events have pushed out earlier ones; raise `capacity`"
             );
         }
-        for (slot, formula) in out.iter_mut().zip(&self.formulas) {
-            let value = formula.at(state, now) as f32;
-            // One bit pattern for "missing": what a NaN's sign and payload are differs between targets.
-            *slot = if value.is_nan() { f32::NAN } else { value };
-        }
+        self.formulas.compute(state, now, out);
         Ok(())
     }
 

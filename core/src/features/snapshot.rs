@@ -1,72 +1,59 @@
 //! A member's history as bytes: what the browser stores, what the edge is sent.
 //!
-//! Layout: `TCS`, a version byte, the hash of the currency (8 bytes), a postcard body, and the hash of all that
-//! (4 bytes). About 35 bytes an event. A snapshot survives a change of features and of custom kinds; it does not
-//! survive a change of currency, which would change what its amounts mean.
+//! Layout: `TCS`, a version byte, the hash of the currency (8 bytes), the body, and a check sum of all that (4 bytes).
+//! About 35 bytes an event. The body is postcard's: varints (zigzag where signed) and little-endian words, lists with
+//! their length before them. It is read and written by hand, because it is most of the work of a request to the edge.
+//! A snapshot survives a change of features and of custom kinds; it does not survive a change of currency, which would
+//! change what its amounts mean.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    FeatureSchema, sha256_prefix,
+    FeatureSchema,
+    identities::Identities,
     state::{Forgotten, KindTotals, MemberState},
+    wire::{Reader, Writer},
 };
 use crate::{
     error::{Result, bail},
     event::{Event, EventKind},
+    money::MAX_MINOR,
     time::Timestamp,
 };
 
 const MAGIC: &[u8; 3] = b"TCS";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEAD: usize = 12;
 const TAIL: usize = 4;
 
-#[derive(Serialize, Deserialize)]
-struct Body {
-    newest_forgotten: Option<Record>,
-    totals: Vec<KindTotals>,
-    log: Vec<Record>,
-}
+/// Bytes of an event, as a rule.
+const EVENT: usize = 40;
 
-/// An [`Event`] with its time as the distance from the one before it.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    after: u64,
-    #[serde(with = "postcard::fixint::le")]
-    id: u64,
-    kind: EventKind,
-    #[serde(with = "postcard::fixint::le")]
-    order: u32,
-    #[serde(with = "postcard::fixint::le")]
-    item: u32,
-    #[serde(with = "postcard::fixint::le")]
-    category: u32,
-    #[serde(with = "postcard::fixint::le")]
-    channel: u32,
-    quantity: u32,
-    amount: i64,
-    discount: i64,
-}
+/// The fewest bytes of an event: no list is longer than its bytes allow.
+const LEAST: usize = 29;
 
 impl MemberState {
     /// Writes the history as bytes.
     pub fn snapshot(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(HEAD + 64 + self.log.len() * EVENT));
+        out.bytes(MAGIC);
+        out.bytes(&[VERSION]);
+        out.bytes(&self.money);
+        out.bytes(&[u8::from(self.forgotten.newest.is_some())]);
+        if let Some(newest) = &self.forgotten.newest {
+            write_event(&mut out, newest, 0);
+        }
+        out.varint(self.forgotten.totals.len() as u64);
+        self.forgotten.totals.iter().for_each(|totals| write_totals(&mut out, totals));
+        out.varint(self.log.len() as u64);
         let mut previous = 0;
-        let body = Body {
-            newest_forgotten: self.forgotten.newest.map(|event| Record::of(&event, &mut 0)),
-            totals: self.forgotten.totals.clone(),
-            log: self.log.iter().map(|event| Record::of(event, &mut previous)).collect(),
-        };
-        let mut bytes = Vec::from(MAGIC.as_slice());
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&self.money);
-        // Plain data into a growing buffer: postcard has nothing to refuse here.
-        bytes.extend(postcard::to_allocvec(&body).unwrap_or_default());
-        let check = checksum(&bytes);
-        bytes.extend_from_slice(&check);
-        bytes
+        for event in &self.log {
+            write_event(&mut out, event, previous);
+            previous = event.time.ms();
+        }
+        let check = checksum(&out.0);
+        out.bytes(&check);
+        out.0
     }
 
     /// Reads what [`MemberState::snapshot`] wrote.
@@ -105,29 +92,47 @@ impl MemberState {
         if rules != schema.money_hash() {
             bail!(SchemaMismatch, "the snapshot was made under another currency; observe the events again");
         }
-        match postcard::take_from_bytes::<Body>(body) {
-            Ok((body, [])) => Self::from_body(body, schema),
-            Ok(_) => bail!(InvalidState, "the snapshot has bytes behind its end"),
-            Err(e) => bail!(InvalidState, "the snapshot cannot be decoded: {e}"),
+        let mut body = Reader(body);
+        match read_body(&mut body) {
+            Some((log, forgotten)) if body.0.is_empty() => Self::of(log, forgotten, schema),
+            Some(_) => bail!(InvalidState, "the snapshot has bytes behind its end"),
+            None => bail!(
+                InvalidState,
+                "the snapshot ends early, or has an event with an impossible kind, time or amount"
+            ),
         }
     }
 
-    fn from_body(body: Body, schema: &FeatureSchema) -> Result<Self> {
-        let mut previous = 0;
-        let log = body.log.iter().map(|r| r.event(&mut previous)).collect::<Result<VecDeque<_>>>()?;
-        let newest = body.newest_forgotten.map(|r| r.event(&mut 0)).transpose()?;
-        let ordered = newest.iter().chain(&log).is_sorted();
-        let mut ids: Vec<u64> = log.iter().map(|event| event.id).filter(|&id| id != 0).collect();
-        ids.sort_unstable();
-        let distinct = ids.is_sorted_by(|a, b| a < b);
-        if !ordered || !distinct || !are_sound(&body.totals, newest.as_ref()) {
+    fn of(log: VecDeque<Event>, forgotten: Forgotten, schema: &FeatureSchema) -> Result<Self> {
+        let newest = forgotten.newest.as_ref();
+        let ordered = newest.iter().copied().chain(&log).is_sorted();
+        let identities = Identities::of_distinct(&log);
+        let Some(identities) = identities.filter(|_| ordered && are_sound(&forgotten.totals, newest)) else {
             bail!(InvalidState, "the snapshot holds what no history can");
-        }
-        let mut state =
-            Self { log, forgotten: Forgotten { newest, totals: body.totals }, ..Self::new(schema) };
+        };
+        let mut state = Self { identities, log, forgotten, ..Self::new(schema) };
         state.forget();
         Ok(state)
     }
+}
+
+/// The newest forgotten event, the totals of all forgotten ones, and the events kept.
+fn read_body(body: &mut Reader<'_>) -> Option<(VecDeque<Event>, Forgotten)> {
+    let newest = match body.byte()? {
+        0 => None,
+        1 => Some(read_event(body, 0)?),
+        _ => return None,
+    };
+    let totals = (0..body.length(1)?).map(|_| read_totals(body)).collect::<Option<_>>()?;
+    let length = body.length(LEAST)?;
+    let mut log = Vec::with_capacity(length);
+    let mut previous = 0;
+    for _ in 0..length {
+        let event = read_event(body, previous)?;
+        previous = event.time.ms();
+        log.push(event);
+    }
+    Some((log.into(), Forgotten { newest, totals }))
 }
 
 /// Whether totals could be those of forgotten events of which `newest` is the last.
@@ -144,51 +149,115 @@ fn are_sound(totals: &[KindTotals], newest: Option<&Event>) -> bool {
     each && totals.is_sorted_by(|a, b| a.kind < b.kind) && totals.iter().any(|t| t.last == newest.time)
 }
 
-impl Record {
-    fn of(event: &Event, previous: &mut i64) -> Self {
-        let after = event.time.ms() - *previous;
-        *previous = event.time.ms();
-        Self {
-            after: after.unsigned_abs(),
-            id: event.id,
-            kind: event.kind,
-            order: event.order,
-            item: event.item,
-            category: event.category,
-            channel: event.channel,
-            quantity: event.quantity,
-            amount: event.amount,
-            discount: event.discount,
-        }
+/// Writes an event with its time as the distance from the one before it.
+fn write_event(out: &mut Writer, event: &Event, previous: i64) {
+    out.varint((event.time.ms() - previous).unsigned_abs());
+    out.bytes(&event.id.to_le_bytes());
+    write_kind(out, event.kind);
+    for code in [event.order, event.item, event.category, event.channel] {
+        out.bytes(&code.to_le_bytes());
     }
+    out.varint(event.quantity.into());
+    out.signed(event.amount);
+    out.signed(event.discount);
+}
 
-    fn event(&self, previous: &mut i64) -> Result<Event> {
-        let money = |minor: i64| Some(minor).filter(|m| (0..=crate::money::MAX_MINOR).contains(m));
-        let time = i64::try_from(self.after)
-            .ok()
-            .and_then(|after| previous.checked_add(after))
-            .and_then(|ms| Timestamp::from_ms(ms).ok());
-        let (Some(time), Some(amount), Some(discount)) = (time, money(self.amount), money(self.discount))
-        else {
-            bail!(InvalidState, "the snapshot has an event with an impossible time or amount");
-        };
-        *previous = time.ms();
-        Ok(Event {
-            time,
-            id: self.id,
-            kind: self.kind,
-            order: self.order,
-            item: self.item,
-            category: self.category,
-            channel: self.channel,
-            quantity: self.quantity,
-            amount,
-            discount,
-        })
+fn read_event(body: &mut Reader<'_>, previous: i64) -> Option<Event> {
+    let time = previous.checked_add_unsigned(body.varint()?)?;
+    let id = u64::from_le_bytes(body.bytes()?);
+    let kind = read_kind(body)?;
+    let [order, item, category, channel] = [body.word()?, body.word()?, body.word()?, body.word()?];
+    Some(Event {
+        time: Timestamp::from_ms(time).ok()?,
+        id,
+        kind,
+        order,
+        item,
+        category,
+        channel,
+        quantity: u32::try_from(body.varint()?).ok()?,
+        amount: read_money(body)?,
+        discount: read_money(body)?,
+    })
+}
+
+fn write_totals(out: &mut Writer, totals: &KindTotals) {
+    write_kind(out, totals.kind);
+    out.signed(totals.first.ms());
+    out.signed(totals.last.ms());
+    out.varint(totals.count);
+    out.signed(totals.amount);
+    out.signed(totals.discount);
+    out.varint(totals.quantity);
+}
+
+fn read_totals(body: &mut Reader<'_>) -> Option<KindTotals> {
+    Some(KindTotals {
+        kind: read_kind(body)?,
+        first: Timestamp::from_ms(body.signed()?).ok()?,
+        last: Timestamp::from_ms(body.signed()?).ok()?,
+        count: body.varint()?,
+        amount: body.signed()?,
+        discount: body.signed()?,
+        quantity: body.varint()?,
+    })
+}
+
+/// A built-in kind as its number, the shop's own as the number after them and the hash of its name.
+fn write_kind(out: &mut Writer, kind: EventKind) {
+    let built_in = EventKind::BUILT_IN.iter().position(|(_, known)| *known == kind);
+    out.varint(built_in.unwrap_or(EventKind::BUILT_IN.len()) as u64);
+    if let EventKind::Custom(name) = kind {
+        out.varint(name.into());
     }
 }
 
-/// Enough of a SHA-256 to notice damage; not meant to stop a forger.
+fn read_kind(body: &mut Reader<'_>) -> Option<EventKind> {
+    let number = usize::from(body.byte()?);
+    match EventKind::BUILT_IN.get(number) {
+        Some((_, kind)) => Some(*kind),
+        None if number == EventKind::BUILT_IN.len() => {
+            Some(EventKind::Custom(u32::try_from(body.varint()?).ok()?))
+        }
+        None => None,
+    }
+}
+
+fn read_money(body: &mut Reader<'_>) -> Option<i64> {
+    body.signed().filter(|minor| (0..=MAX_MINOR).contains(minor))
+}
+
+/// Notices damage; not meant to stop a forger. Each step is a bijection, so that damage within eight bytes always
+/// changes the sum before it is cut to four bytes.
 fn checksum(bytes: &[u8]) -> [u8; TAIL] {
-    sha256_prefix(bytes)
+    let mix = |sum: u64, word: [u8; 8]| {
+        // The multiplier is MurmurHash3's.
+        let sum = (sum ^ u64::from_le_bytes(word)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        sum ^ (sum >> 32)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let sum = words.iter().fold(bytes.len() as u64, |sum, word| mix(sum, *word));
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+    (mix(mix(sum, last), [0; 8]) as u32).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::checksum;
+
+    #[test]
+    fn any_damage_within_eight_bytes_changes_the_sum() {
+        let bytes: [u8; 43] = core::array::from_fn(|i| (i * 37) as u8);
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes;
+                damaged[at] ^= 1 << bit;
+                assert_ne!(checksum(&damaged), checksum(&bytes));
+            }
+        }
+        let lengths: alloc::collections::BTreeSet<_> = (0..100).map(|n| checksum(&[0; 100][..n])).collect();
+        assert_eq!(lengths.len(), 100);
+        assert_eq!(checksum(b"a snapshot's check sum is the same everywhere"), [245, 170, 211, 162]);
+    }
 }

@@ -8,14 +8,16 @@
 //! - **Out of order.** An event is put where its time belongs. One that is older than the newest forgotten event is
 //!   left out and reported as [`Observed::TooLate`], because the history around it is gone; so is an event that was
 //!   forgotten and is sent again.
-//! - **Memory.** At most `capacity` events of 64 bytes (allocated to the next power of two), and 56 bytes for each kind
-//!   of event. Taking an event in compares its identity with those kept: time linear in the history.
+//! - **Memory.** At most `capacity` events of 64 bytes (allocated to the next power of two), 4 to 16 bytes an event to
+//!   know identities again, and 56 bytes for each kind of event.
+//! - **Time.** An event that is newer than those kept is taken in in constant time on average, another one in time linear
+//!   in the history; so is a duplicate.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::FeatureSchema;
+use super::{FeatureSchema, identities::Identities};
 use crate::{
     event::{Event, EventKind},
     time::Timestamp,
@@ -40,6 +42,7 @@ pub struct MemberState {
     /// The currency of its amounts, as a hash.
     pub(super) money: [u8; 8],
     pub(super) log: VecDeque<Event>,
+    pub(super) identities: Identities,
     pub(super) forgotten: Forgotten,
 }
 
@@ -52,7 +55,7 @@ pub(super) struct Forgotten {
 }
 
 /// Totals of the forgotten events of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KindTotals {
     pub(super) kind: EventKind,
     pub(super) first: Timestamp,
@@ -70,6 +73,7 @@ impl MemberState {
             capacity: schema.spec().capacity as usize,
             money: schema.money_hash(),
             log: VecDeque::new(),
+            identities: Identities::default(),
             forgotten: Forgotten::default(),
         }
     }
@@ -77,8 +81,7 @@ impl MemberState {
     /// Takes one event into the history, and says what became of it.
     pub fn observe(&mut self, event: Event) -> Observed {
         let forgotten = self.forgotten.newest.is_some_and(|newest| event <= newest);
-        let known = (event.id != 0).then(|| self.log.iter().position(|known| known.id == event.id)).flatten();
-        if let Some(at) = known {
+        if let Some(at) = self.place_of(event.id) {
             if !forgotten && self.log.get(at).is_some_and(|known| event < *known) {
                 self.log.remove(at);
                 self.insert(event);
@@ -90,7 +93,16 @@ impl MemberState {
         }
         self.insert(event);
         self.forget();
+        self.identities.add(event.id, &self.log);
         Observed::Added
+    }
+
+    /// Where the event with an identity is.
+    fn place_of(&self, id: u64) -> Option<usize> {
+        if !self.identities.may_hold(id) {
+            return None;
+        }
+        self.log.iter().position(|known| known.id == id)
     }
 
     fn insert(&mut self, event: Event) {
@@ -155,18 +167,15 @@ impl MemberState {
         self.forgotten.newest.is_some_and(|newest| newest.time.ms() >= from)
     }
 
-    /// The events known at `now` whose age in milliseconds lies in [skip, skip + window).
-    pub(super) fn window(
-        &self,
-        now: Timestamp,
-        skip: i64,
-        window: Option<i64>,
-    ) -> impl DoubleEndedIterator<Item = &Event> + Clone {
-        let end = now.ms() - skip;
-        let until = |ms: i64| self.log.partition_point(|event| event.time.ms() <= ms);
-        let to = until(end);
-        let from = window.map_or(0, |window| until(end - window));
-        self.log.range(from.min(to)..to)
+    /// The events known at `now` whose age in milliseconds is below `age`, in two pieces.
+    pub(super) fn known(&self, now: Timestamp, age: i64) -> [&[Event]; 2] {
+        let between = |events: &'_ [Event]| {
+            let until = |ms: i64| events.partition_point(|event| event.time.ms() <= ms);
+            let to = until(now.ms());
+            until(now.ms() - age).min(to)..to
+        };
+        let (older, newer) = self.log.as_slices();
+        [older, newer].map(|events| events.get(between(events)).unwrap_or_default())
     }
 }
 

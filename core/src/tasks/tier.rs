@@ -97,11 +97,7 @@ impl TierRules {
         }
         let starts_at_zero = self.tiers.first().is_some_and(|tier| tier.at_least == 0);
         if !starts_at_zero || !self.tiers.is_sorted_by(|a, b| a.at_least < b.at_least) {
-            bail!(
-                InvalidSpec,
-                "tier thresholds must start at 0 and rise: {:?}",
-                self.thresholds().collect::<Vec<_>>()
-            );
+            bail!(InvalidSpec, "the tiers' thresholds must start at 0 and rise from each to the next");
         }
         if self.thresholds().any(|threshold| threshold > MAX_SUM) {
             bail!(InvalidSpec, "a tier threshold is over {MAX_SUM} minor units");

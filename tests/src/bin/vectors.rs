@@ -104,8 +104,10 @@ fn known(exported: &ExportedMember, now: i64) -> members::Member {
 
 fn digest(case: &MemberCase) -> Result<DigestCase<'_>> {
     match &case.expect {
-        Expect::Assessment { features, tier, .. } => {
-            let sha256 = format!("{:x}", Sha256::digest(features.concat()));
+        Expect::Assessment { features, probabilities, tier, .. } => {
+            let bits = probabilities.iter().map(|p| format!("{:08x}", p.to_bits()));
+            let bits: String = features.iter().cloned().chain(bits).collect();
+            let sha256 = format!("{:x}", Sha256::digest(bits));
             Ok(DigestCase { name: &case.name, now: case.now, sha256, tier: *tier })
         }
         Expect::Error { error } => bail!("real member {} at {}: {error}", case.name, case.now),

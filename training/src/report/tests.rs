@@ -79,6 +79,7 @@ fn run() -> (RunRecord, Predictions) {
                 l2: None,
                 curve: if *name == "same-tier" { Vec::new() } else { curve.clone() },
                 burn_tract_difference: None,
+                burn_plan_difference: None,
             })
             .collect(),
         importance: vec![Importance {

@@ -3,7 +3,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 use tiercast_core::{
-    Bundle, BundleParts, Column, Currency, Decode, EventInput, Manifest, Period, Step, Tier, TierRules,
+    Bundle, BundleParts, Column, Currency, Decode, EngineKind, EventInput, LowerOptions, Manifest, Period, Step, Tier, TierRules, lower,
     Transform,
 };
 
@@ -35,6 +35,7 @@ fn bundle(project: &Project) -> Vec<u8> {
         ],
     };
     let tier = |name: &str, at_least| Tier { name: name.into(), at_least };
+    let onnx = export::onnx("test", &Network { layers: vec![layer] }, &[]);
     Bundle::write(BundleParts {
         manifest: Manifest {
             task: "tier".into(),
@@ -42,6 +43,7 @@ fn bundle(project: &Project) -> Vec<u8> {
             version: "1".into(),
             producer: "test".into(),
             model: "logistic".into(),
+            engine: EngineKind::Plan,
             decode: Decode::Median,
             schema_hash: String::new(),
         },
@@ -51,7 +53,8 @@ fn bundle(project: &Project) -> Vec<u8> {
             tiers: vec![tier("low", 0), tier("high, \"really\"", 500)],
             period: Period::Month,
         },
-        onnx: export::onnx("test", &Network { layers: vec![layer] }, &[]),
+        model: lower(&onnx, &LowerOptions::default()).unwrap().write().unwrap(),
+        typical: vec![0.0; schema.len()],
         card: serde_json::Value::Null,
         vectors: Vec::new(),
     })

@@ -64,6 +64,8 @@ pub struct Prepared {
     pub rules: TierRules,
     /// Transform fitted to the training rows.
     pub transform: Transform,
+    /// Each feature's typical value in the training rows.
+    pub typical: Vec<f32>,
     /// The training rows.
     pub train: Rows,
     /// The rows held out.
@@ -77,7 +79,9 @@ pub struct Prepared {
 pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split) -> anyhow::Result<Prepared> {
     let spend: Vec<i64> = split.train.iter().map(|row| dataset.target_spend[*row]).collect();
     let rules = fit::tiers::rules(plan, &spend)?;
-    let transform = fit::transform(&dataset.schema, &raw(dataset, &split.train));
+    let train = raw(dataset, &split.train);
+    let transform = fit::transform(&dataset.schema, &train);
+    let typical = fit::typical(&dataset.schema, &train);
     let rows = |at: &[usize]| Rows {
         width: transform.width(),
         inputs: fit::apply(&transform, dataset.schema.len(), &raw(dataset, at)),
@@ -86,7 +90,7 @@ pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split)
         member: at.iter().map(|row| member[*row]).collect(),
     };
     let (train, held_out) = (rows(&split.train), rows(&split.held_out));
-    Ok(Prepared { split, rules, transform, train, held_out })
+    Ok(Prepared { split, rules, transform, typical, train, held_out })
 }
 
 /// The raw features of some rows.

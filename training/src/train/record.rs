@@ -103,8 +103,11 @@ pub struct ModelRecord {
     pub l2: Option<f64>,
     /// Loss by step: on an inner split of the training rows, whose validation part is the members set aside.
     pub curve: Vec<CurvePoint>,
-    /// Largest absolute difference of a probability between Burn, which trained it, and tract, which runs it.
+    /// Largest absolute difference of a probability on the training rows between Burn, which trained it, and tract.
     pub burn_tract_difference: Option<f32>,
+    /// The same between Burn and the compact engine, with weights stored as the bundle stores them.
+    #[serde(default)]
+    pub burn_plan_difference: Option<f32>,
 }
 
 /// How much the ranked probability score worsens when one feature is shuffled among the held-out rows.

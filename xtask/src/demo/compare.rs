@@ -1,19 +1,16 @@
-//! The same members in four runtimes: features by bits, tiers and standing exactly, probabilities by a tolerance.
+//! The same members in four runtimes: features and probabilities by bits, tiers and standing exactly.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// What two builds of tract may differ by: they sum in another order.
-pub(crate) const TOLERANCE: f64 = 1e-5;
-
 /// One member's scores in one runtime.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     member: String,
     bits: Vec<u32>,
-    probabilities: Vec<f64>,
+    probabilities: Vec<u32>,
     pub(crate) tier: u64,
     /// Empty where a runtime does not say it.
     pub(crate) tier_name: String,
@@ -46,7 +43,7 @@ pub(crate) struct Agreement {
     pub(crate) feature_bits: usize,
     pub(crate) tiers: usize,
     pub(crate) standings: usize,
-    pub(crate) largest_difference: f64,
+    pub(crate) probability_bits: usize,
     /// The first few differences, in words.
     pub(crate) differences: Vec<String>,
 }
@@ -79,7 +76,7 @@ impl Agreement {
         let member = &ours.member;
         match ours.bits == theirs.bits {
             true => self.feature_bits += 1,
-            false => self.tell(format!("{member}: {}", feature_difference(&ours.bits, &theirs.bits))),
+            false => self.tell(format!("{member}: features {}", bits_difference(&ours.bits, &theirs.bits))),
         }
         match ours.tier == theirs.tier {
             true => self.tiers += 1,
@@ -89,10 +86,12 @@ impl Agreement {
             true => self.standings += 1,
             false => self.tell(format!("{member}: standing {}, natively {}", theirs.standing, ours.standing)),
         }
-        let difference = probability_difference(&ours.probabilities, &theirs.probabilities);
-        self.largest_difference = self.largest_difference.max(difference);
-        if difference > TOLERANCE {
-            self.tell(format!("{member}: a probability differs by {difference:e}"));
+        match ours.probabilities == theirs.probabilities {
+            true => self.probability_bits += 1,
+            false => self.tell(format!(
+                "{member}: probabilities {}",
+                bits_difference(&ours.probabilities, &theirs.probabilities)
+            )),
         }
     }
 
@@ -105,20 +104,11 @@ impl Agreement {
     }
 }
 
-fn feature_difference(ours: &[u32], theirs: &[u32]) -> String {
+fn bits_difference(ours: &[u32], theirs: &[u32]) -> String {
     match ours.iter().zip(theirs).position(|(a, b)| a != b) {
-        Some(i) => format!("feature {i} is {:08x}, natively {:08x}", theirs[i], ours[i]),
-        None => format!("{} features, natively {}", theirs.len(), ours.len()),
+        Some(i) => format!("{i}: {:08x}, natively {:08x}", theirs[i], ours[i]),
+        None => format!("{}, natively {}", theirs.len(), ours.len()),
     }
-}
-
-/// The largest difference; another number of tiers, or a NaN, is as far off as can be.
-fn probability_difference(ours: &[f64], theirs: &[f64]) -> f64 {
-    if ours.len() != theirs.len() {
-        return f64::INFINITY;
-    }
-    let difference = |(a, b): (&f64, &f64)| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
-    ours.iter().zip(theirs).map(difference).fold(0.0, f64::max)
 }
 
 /// How many members `tiercast members` wrote.
@@ -142,11 +132,10 @@ fn list(path: &Path) -> Result<Vec<Value>> {
 }
 
 fn parse(row: &Value) -> Result<Row> {
-    let numbers = row["probabilities"].as_array().context("no probabilities")?;
     Ok(Row {
         member: row["member"].as_str().context("no member")?.to_owned(),
         bits: bits(row)?,
-        probabilities: numbers.iter().map(|p| p.as_f64().unwrap_or(f64::NAN)).collect(),
+        probabilities: float_bits(&row["probabilities"]).context("no probabilities")?,
         tier: row["tier"].as_u64().context("no tier")?,
         tier_name: row["tierName"].as_str().unwrap_or_default().to_owned(),
         standing: plain(row["standing"].clone()),
@@ -158,9 +147,13 @@ fn bits(row: &Value) -> Result<Vec<u32>> {
         let word = |w: &Value| u32::from_str_radix(w.as_str().unwrap_or_default(), 16).context("bits");
         return words.iter().map(word).collect();
     }
-    let numbers = row["features"].as_array().context("no features")?;
-    // The shortest decimal of an f32 gives the same f32 when it is read as f64 and rounded.
-    Ok(numbers.iter().map(|x| x.as_f64().map_or(f32::NAN, |x| x as f32).to_bits()).collect())
+    float_bits(&row["features"]).context("no features")
+}
+
+/// The bits of 32-bit floats; null is NaN. The shortest decimal of one gives it again when read as f64 and rounded.
+fn float_bits(numbers: &Value) -> Option<Vec<u32>> {
+    let bits = |x: &Value| x.as_f64().map_or(f32::NAN, |x| x as f32).to_bits();
+    Some(numbers.as_array()?.iter().map(bits).collect())
 }
 
 /// Without absent values, and with one form for whole numbers.
@@ -195,10 +188,13 @@ mod tests {
     fn equal_rows_agree_in_either_form() {
         let ours = native(row(json!([1.5, null]), 1, 0.25));
         let theirs = parse(&json!({"member": "m", "bits": ["3fc00000", "7fc00000"],
-            "probabilities": [0.250_001, 0.749_999], "tier": 1, "standing": {"spend": 12, "tier": 2}}));
+            "probabilities": [0.25, 0.75], "tier": 1, "standing": {"spend": 12, "tier": 2}}));
         let agreement = Agreement::of(&ours, &[theirs.expect("a row")], 1);
         assert!(agreement.is_whole(), "{:?}", agreement.differences);
-        assert_eq!((agreement.feature_bits, agreement.tiers, agreement.standings), (1, 1, 1));
+        assert_eq!(
+            (agreement.feature_bits, agreement.probability_bits, agreement.tiers, agreement.standings),
+            (1, 1, 1, 1)
+        );
     }
 
     #[test]
@@ -209,7 +205,7 @@ mod tests {
         assert_eq!(differences(row(json!([1.500_000_2]), 1, 0.25)), 1);
         assert_eq!(differences(row(json!([1.5, 2.0]), 1, 0.25)), 1);
         assert_eq!(differences(row(json!([1.5]), 2, 0.25)), 1);
-        assert_eq!(differences(row(json!([1.5]), 1, 0.2501)), 1);
+        assert_eq!(differences(row(json!([1.5]), 1, 0.250_000_03)), 1);
         assert_eq!(differences(Row { standing: json!({"tier": 3}), ..ours.clone() }), 1);
         assert_eq!(differences(Row { member: "n".to_owned(), ..ours.clone() }), 1);
         assert!(!Agreement::of(&native(ours), &[], 1).is_whole());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use super::{
-    compare::{Agreement, Native, TOLERANCE},
+    compare::{Agreement, Native},
     prepare::{FIGURES, Trained},
 };
 use anyhow::{Context, Result};
@@ -31,15 +31,16 @@ pub(crate) fn tiers(native: &Native) {
 /// One line a runtime.
 pub(crate) fn agreement(agreements: &[(&str, Agreement)]) {
     let members = agreements.first().map_or(0, |(_, a)| a.members);
-    println!("\n{members} members, agreement with the native scores (probabilities within {TOLERANCE:e}):");
+    println!("\n{members} members, agreement with the native scores, by bits:");
     println!(
-        "  {:<10} {:>14} {:>8} {:>10} {:>14}",
-        "runtime", "feature bits", "tiers", "standing", "largest |Δp|"
+        "  {:<10} {:>10} {:>14} {:>8} {:>10}",
+        "runtime", "features", "probabilities", "tiers", "standing"
     );
     for (name, a) in agreements {
         let of = |n: usize| format!("{n}/{}", a.members);
-        let (bits, tiers, standings) = (of(a.feature_bits), of(a.tiers), of(a.standings));
-        println!("  {name:<10} {bits:>14} {tiers:>8} {standings:>10} {:>14.1e}", a.largest_difference);
+        let (features, probabilities) = (of(a.feature_bits), of(a.probability_bits));
+        let (tiers, standings) = (of(a.tiers), of(a.standings));
+        println!("  {name:<10} {features:>10} {probabilities:>14} {tiers:>8} {standings:>10}");
         for difference in &a.differences {
             println!("    {difference}");
         }

@@ -11,6 +11,7 @@ mod rust_source;
 mod rust_target;
 
 pub(crate) use chromium::find as find_chromium;
+pub(crate) use python::with as python_with;
 
 use anyhow::Result;
 

@@ -1,9 +1,11 @@
 //! Python's package client, which fetches the known data sets, and `venv`, in which a test asks onnxruntime.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 
 use super::apt;
-use crate::shell::{Run, step};
+use crate::shell::{Key, Run, step, unless_done};
 
 /// Exits with the names of the modules that are missing.
 const LOOK: &str = "
@@ -24,6 +26,22 @@ pub(crate) fn ensure() -> Result<()> {
              Install them (Debian: `apt-get install python3 python3-pip python3-venv`){installed}"
         )
     })
+}
+
+/// An environment of its own with the pinned packages; gives its interpreter.
+pub(crate) fn with(requirements: &Path, environment: &Path) -> Result<PathBuf> {
+    let key = Key::default().file(requirements)?.hex();
+    let python = environment.join("bin/python");
+    unless_done(&environment.join(".stamp"), &key, &[&python], || {
+        step("setup: Python packages", || {
+            Run::new("python3").args(["-m", "venv", "--clear"]).arg(environment).run()?;
+            Run::new(&python)
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+                .arg(requirements)
+                .run()
+        })
+    })?;
+    Ok(python)
 }
 
 fn look() -> Result<()> {

@@ -1,0 +1,58 @@
+//! The manifest as people and programs around the core read it. Written once, never read back by the core.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::Serialize;
+
+use super::Manifest;
+use crate::{
+    event::EventKind,
+    features::{FeatureInfo, FeatureSchema},
+    money::Currency,
+    tasks::tier::TierRules,
+    time::Period,
+};
+
+/// What a bundle says of itself, with what its tiers, events and features are.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Info<'b> {
+    #[serde(flatten)]
+    manifest: &'b Manifest,
+    currency: &'b Currency,
+    event_kinds: Vec<&'b str>,
+    capacity: u32,
+    period: Period,
+    tiers: Vec<TierInfo<'b>>,
+    features: Vec<FeatureInfo>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TierInfo<'b> {
+    name: &'b str,
+    at_least: String,
+    at_least_minor: i64,
+}
+
+impl<'b> Info<'b> {
+    pub(super) fn new(manifest: &'b Manifest, schema: &'b FeatureSchema, rules: &'b TierRules) -> Self {
+        let spec = schema.spec();
+        let currency = &spec.events.currency;
+        let kinds = EventKind::BUILT_IN.iter().map(|(name, _)| *name);
+        let tier = |tier: &'b crate::tasks::tier::Tier| TierInfo {
+            name: &tier.name,
+            at_least: currency.format(tier.at_least),
+            at_least_minor: tier.at_least,
+        };
+        Self {
+            manifest,
+            currency,
+            event_kinds: kinds.chain(spec.events.custom_kinds.iter().map(String::as_str)).collect(),
+            capacity: spec.capacity,
+            period: rules.period,
+            tiers: rules.tiers.iter().map(tier).collect(),
+            features: schema.describe().collect(),
+        }
+    }
+}

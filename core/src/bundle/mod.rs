@@ -1,0 +1,265 @@
+//! The bundle: the one file that training hands over and every runtime loads.
+//!
+//! Layout, little-endian: `TIERCAST`, format version (u32), number of sections (u32), then a table of 64 bytes a
+//! section (name padded with zeros to 16, offset u64, length u64, SHA-256), then the sections, each at a multiple of
+//! 16 bytes. `scorer` holds what scoring needs, in postcard: it is read without a JSON parser, and its numbers come back
+//! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
+//! file. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! Sections that a reader does not know are left alone.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+mod info;
+mod table;
+
+pub use self::table::FORMAT;
+use self::table::unreadable;
+pub(crate) use self::table::{Table, assemble, to_json, to_postcard};
+use crate::{
+    engine::EngineKind,
+    error::{Result, bail},
+    event::EventInput,
+    features::{FeatureSchema, FeatureSpec, PackedSchema},
+    tasks::tier::{Decode, TierRules},
+    time::Timestamp,
+    transform::Transform,
+};
+
+pub(crate) const TASK: &str = "tier";
+
+/// What a bundle says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The job: `tier`.
+    pub task: String,
+    /// What the shop calls it.
+    pub name: String,
+    /// The shop's version of it.
+    pub version: String,
+    /// The program and version that wrote it.
+    pub producer: String,
+    /// Kind of model, for example `dnn`.
+    pub model: String,
+    /// Which engine it is for.
+    #[serde(default)]
+    pub engine: EngineKind,
+    /// How a tier is chosen from probabilities.
+    pub decode: Decode,
+    /// Hash of the feature schema that the transform and the model were fitted to; filled in by [`Bundle::write`].
+    #[serde(default)]
+    pub schema_hash: String,
+}
+
+/// A member, and what every runtime must compute for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vector {
+    /// What the case is about.
+    pub name: String,
+    /// The member's events, in any order.
+    pub events: Vec<EventInput<'static>>,
+    /// The moment of the assessment.
+    pub now: Timestamp,
+    /// The raw features' bits, eight hexadecimal digits each.
+    pub features: Vec<String>,
+    /// The tiers' probabilities.
+    pub probabilities: Vec<f32>,
+    /// The tier decided on.
+    pub tier: u8,
+}
+
+/// Everything that goes into a bundle.
+#[derive(Clone, Debug)]
+pub struct BundleParts {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The declared features.
+    pub spec: FeatureSpec,
+    /// The fitted steps.
+    pub transform: Transform,
+    /// The shop's tiers.
+    pub rules: TierRules,
+    /// The model, as the manifest's engine reads it: `transform.width()` numbers a row in, a probability per tier out.
+    pub model: Vec<u8>,
+    /// Each feature's median over the training rows, NaN where it is mostly missing: what explanations compare with.
+    pub typical: Vec<f32>,
+    /// The model card: data, protocol, measures, caveats.
+    pub card: serde_json::Value,
+    /// Members by which a loader can prove itself.
+    pub vectors: Vec<Vector>,
+}
+
+/// A section of a parsed bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub length: usize,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// What scoring needs besides the model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Core {
+    manifest: Manifest,
+    schema: PackedSchema,
+    transform: Transform,
+    rules: TierRules,
+    typical: Vec<f32>,
+}
+
+/// A bundle that was read and checked.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    manifest: Manifest,
+    schema: FeatureSchema,
+    transform: Transform,
+    rules: TierRules,
+    typical: Vec<f32>,
+    info: String,
+    card: String,
+    vectors: String,
+    sections: Vec<Section>,
+}
+
+impl Bundle {
+    /// Checks the parts against each other and writes them as one file.
+    ///
+    /// # Errors
+    /// `invalid_spec` when the schema, the transform or the tiers contradict themselves or each other, or the task is not
+    /// `tier`.
+    pub fn write(mut parts: BundleParts) -> Result<Vec<u8>> {
+        let schema = FeatureSchema::compile(parts.spec)?;
+        parts.transform.check(schema.len())?;
+        if parts.manifest.task != TASK {
+            bail!(InvalidSpec, "the task is {:?}; this build writes {TASK:?}", parts.manifest.task);
+        }
+        parts.rules.check()?;
+        if parts.typical.len() != schema.len() {
+            bail!(InvalidSpec, "{} typical values for {} features", parts.typical.len(), schema.len());
+        }
+        parts.manifest.schema_hash = schema.hash_hex();
+        let manifest = to_json(&info::Info::new(&parts.manifest, &schema, &parts.rules))?;
+        let engine = parts.manifest.engine;
+        let core = Core {
+            manifest: parts.manifest,
+            schema: schema.pack(),
+            transform: parts.transform,
+            rules: parts.rules,
+            typical: parts.typical,
+        };
+        Ok(assemble(&[
+            ("manifest", manifest),
+            ("scorer", to_postcard(&core)?),
+            (engine.section(), parts.model),
+            ("schema", to_json(schema.spec())?),
+            ("card", to_json(&parts.card)?),
+            ("vectors", to_json(&parts.vectors)?),
+        ]))
+    }
+
+    /// Reads and checks a bundle.
+    ///
+    /// # Errors
+    /// `not_a_bundle`, `bundle_version`, `bundle_truncated`, `bundle_hash` or `bundle_section` for damaged or foreign
+    /// bytes; `schema_mismatch` when it was trained for other feature formulas; `invalid_spec` when the sections
+    /// contradict each other.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Ok(Self::open(bytes)?.0)
+    }
+
+    /// As [`Bundle::parse`], with the section that holds the model.
+    pub(crate) fn open(bytes: &[u8]) -> Result<(Self, &[u8])> {
+        let table = Table::parse(bytes)?;
+        if table.find("model").is_ok() {
+            bail!(BundleSection, "the bundle holds a model alone, without members and tiers; load it as a model");
+        }
+        let core: Core = table.postcard("scorer")?;
+        let manifest = core.manifest;
+        if manifest.task != TASK {
+            bail!(
+                BundleVersion,
+                "the bundle's task is {:?}; this build knows {TASK:?}; update tiercast",
+                manifest.task
+            );
+        }
+        let schema = FeatureSchema::unpack(core.schema)?;
+        core.transform.check(schema.len())?;
+        core.rules.check()?;
+        if core.typical.len() != schema.len() {
+            bail!(InvalidSpec, "{} typical values for {} features", core.typical.len(), schema.len());
+        }
+        let model = table.find(manifest.engine.section())?;
+        let bundle = Self {
+            manifest,
+            schema,
+            transform: core.transform,
+            rules: core.rules,
+            typical: core.typical,
+            info: table.text("manifest")?,
+            card: table.text("card")?,
+            vectors: table.text("vectors")?,
+            sections: table.sections(),
+        };
+        Ok((bundle, model))
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The features it needs.
+    pub fn schema(&self) -> &FeatureSchema {
+        &self.schema
+    }
+
+    /// The fitted steps.
+    pub fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// The shop's tiers.
+    pub fn rules(&self) -> &TierRules {
+        &self.rules
+    }
+
+    /// Each feature's median over the training rows, for a code the commonest; NaN where it is mostly missing.
+    pub fn typical(&self) -> &[f32] {
+        &self.typical
+    }
+
+    /// The model card, as JSON.
+    pub fn card(&self) -> &str {
+        &self.card
+    }
+
+    /// A section that programs around the core read, as it is written: `manifest` (with the tiers, and the features in
+    /// words), `card` or `vectors` (a list of [`Vector`]); empty for another name.
+    pub fn json(&self, section: &str) -> &str {
+        match section {
+            "manifest" => &self.info,
+            "card" => &self.card,
+            "vectors" => &self.vectors,
+            _ => "",
+        }
+    }
+
+    /// Members by which a loader can prove itself.
+    ///
+    /// # Errors
+    /// `bundle_section` when they cannot be read.
+    pub fn vectors(&self) -> Result<Vec<Vector>> {
+        serde_json::from_str(&self.vectors).map_err(|e| unreadable("vectors", &e))
+    }
+
+    /// The sections, in the order of the file.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+}
