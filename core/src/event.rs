@@ -72,6 +72,8 @@ pub struct EventRules {
     pub custom_kinds: Vec<String>,
 }
 
+crate::wire::fields!(EventRules { currency, custom_kinds });
+
 impl EventRules {
     /// Looks a kind up by its name.
     ///

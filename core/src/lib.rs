@@ -54,6 +54,7 @@ mod scorer;
 mod tasks;
 mod time;
 mod transform;
+mod wire;
 
 pub use self::{
     bundle::{Bundle, BundleParts, FORMAT, Manifest, Section, Vector},

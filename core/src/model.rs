@@ -7,11 +7,18 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bundle::{Table, assemble, to_json, to_postcard},
-    engine::{Engine, EngineKind, Plan, Port, Workspace},
+    bundle::Table,
+    engine::{Engine, EngineKind, Plan, Workspace},
     error::{Result, bail},
 };
+#[cfg(feature = "onnx")]
+use crate::{
+    bundle::{assemble, to_json},
+    engine::Port,
+    wire,
+};
 
+#[cfg(feature = "onnx")]
 const TASK: &str = "model";
 
 /// What a model's bundle says of itself.
@@ -38,11 +45,13 @@ pub struct ModelManifest {
     pub output_shape: Vec<u32>,
 }
 
+crate::wire::fields!(ModelManifest { task, name, producer, engine, input, input_shape, output, output_shape });
+
 #[cfg(feature = "onnx")]
 fn sections(manifest: &ModelManifest, model: Vec<u8>) -> Result<Vec<u8>> {
     Ok(assemble(&[
         ("manifest", to_json(manifest)?),
-        ("model", to_postcard(manifest)?),
+        ("model", wire::to_bytes(manifest)),
         (manifest.engine.section(), model),
     ]))
 }
@@ -82,7 +91,7 @@ impl Model {
             output,
             output_shape,
         };
-        sections(&manifest, plan.write()?)
+        sections(&manifest, plan.write())
     }
 
     /// Writes an ONNX file as a bundle for the `onnx` build, as it is.
@@ -107,7 +116,7 @@ impl Model {
         if table.find("scorer").is_ok() {
             bail!(BundleSection, "the bundle scores members; load it as a scorer");
         }
-        let manifest: ModelManifest = table.postcard("model")?;
+        let manifest: ModelManifest = table.value("model")?;
         let len = |shape: &[u32]| shape.iter().fold(1_usize, |n, d| n.saturating_mul(*d as usize));
         let (inputs, outputs) = (len(&manifest.input_shape), len(&manifest.output_shape));
         let engine = Engine::load(manifest.engine, table.find(manifest.engine.section())?, inputs, outputs)?;

@@ -23,6 +23,8 @@ pub struct Currency {
     pub exponent: u8,
 }
 
+crate::wire::fields!(Currency { code, exponent });
+
 impl Currency {
     /// Minor units in one major unit: 100 for USD.
     pub fn scale(&self) -> i64 {

@@ -7,7 +7,10 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::error::{Error, Result, bail};
+use crate::{
+    error::{Error, Result, bail},
+    wire::{Reader, Wire, Writer},
+};
 
 /// Milliseconds in a day.
 pub const DAY_MS: i64 = 86_400_000;
@@ -190,6 +193,18 @@ pub enum Period {
         anchor: Timestamp,
     },
 }
+
+impl Wire for Timestamp {
+    fn write(&self, writer: &mut Writer) {
+        self.0.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Self::from_ms(i64::read(reader)?).ok()
+    }
+}
+
+crate::wire::variants!(Period { Month, Quarter, Half, Year, Days { length, anchor } });
 
 impl Period {
     /// The period that contains `now`: its first instant, and the first instant after it.

@@ -24,6 +24,8 @@ pub struct Transform {
     pub columns: Vec<Column>,
 }
 
+crate::wire::fields!(Transform { columns });
+
 /// One feature and what is done to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,8 @@ pub struct Column {
     /// Applied first to last. Those that give several inputs or test for missing values come last.
     pub steps: Vec<Step>,
 }
+
+crate::wire::fields!(Column { name, source, steps });
 
 /// A fitted step. A missing value (NaN) passes every step but `Impute` and the expanding ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +81,8 @@ pub enum Step {
     /// 1 where the value is missing, else 0.
     IsMissing,
 }
+
+crate::wire::variants!(Step { Impute(value), Clip { low, high }, Log1p, Standardize { mean, std }, Quantile { knots }, OneHot { values }, Hash { buckets }, IsMissing });
 
 impl Transform {
     /// Checks the steps against each other and against the number of raw features.

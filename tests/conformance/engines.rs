@@ -41,12 +41,13 @@ impl From<Tensor> for Output {
     }
 }
 
-/// Asks the compact engine. `rows` is 1 where the model has no axis of free length.
-pub(crate) fn ours(model: &ModelProto, inputs: &[TensorProto], rows: usize) -> Answer {
+/// Asks the compact engine for these outputs, or for all if there are none. `rows` is 1 where the model has no axis of
+/// free length.
+pub(crate) fn ours(model: &ModelProto, inputs: &[TensorProto], rows: usize, outputs: &[&str]) -> Answer {
     guarded(|| {
         // Through its bytes, as a bundle holds it.
-        let lowered = lower(&model.encode_to_vec(), &LowerOptions::default());
-        let plan = match lowered.and_then(|plan| Plan::read(&plan.write()?)) {
+        let lowered = lower(&model.encode_to_vec(), &LowerOptions { outputs, ..LowerOptions::default() });
+        let plan = match lowered.and_then(|plan| Plan::read(&plan.write())) {
             Ok(plan) => plan,
             Err(error) if error.kind() == ErrorKind::UnsupportedModel => {
                 return Answer::Refused(error.message().to_owned());

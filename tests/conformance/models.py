@@ -58,6 +58,8 @@ EXTREMES = numpy.array(
     [1e30, -1e30, 0.0, -0.0, 1e-40, -1e-40, 1.2e-38, 2**24 + 2, 1e9, -1e9, 0.5, 1.0], dtype=numpy.float32
 )
 
+names = numpy.array(["bronze", "silver", "gold", "platinum"])[tiers]
+
 
 def rows(missing):
     """6,000 ordinary rows, 2,000 with values met in training, 2,000 with extremes; then a tenth missing, if asked."""
@@ -118,6 +120,7 @@ SKLEARN = [
     ("mlp-regressor", scaled(neural_network.MLPRegressor(**NET)), x, amount),
     ("random-forest", ensemble.RandomForestClassifier(**FOREST), x, tiers),
     ("random-forest-binary", ensemble.RandomForestClassifier(**FOREST), x, leaves),
+    ("text-labels", ensemble.RandomForestClassifier(**FOREST), x, names),
     ("random-forest-regressor", ensemble.RandomForestRegressor(**FOREST), x, amount),
     ("extra-trees", ensemble.ExtraTreesClassifier(**FOREST), x, tiers),
     ("gradient-boosting", ensemble.GradientBoostingClassifier(**BOOST), x, tiers),
@@ -245,7 +248,7 @@ def trained(folder):
         coupled = isinstance(last, svm.SVC) and last.probability
         truth = (lambda _, rows, model=model: [model.predict(rows), model.predict_proba(rows)]) if coupled else exact
         save(folder, name, sklearn(model, data, options=plain), test, truth)
-        if name in ("scaler-logistic", "random-forest-binary"):
+        if name in ("scaler-logistic", "random-forest-binary", "text-labels"):
             save(folder, f"{name}-zipmap", sklearn(model, data), test)
     seen, unseen = categories(TRAIN) % 5, categories(ROWS)
     encoded = pipeline.make_pipeline(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression())

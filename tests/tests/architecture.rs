@@ -49,6 +49,6 @@ fn core_without_features_knows_no_model_runtime_no_js_and_no_tables() {
     let core = &packages["tiercast-core"];
     let optional = |dependency: &Value| dependency["optional"] == true;
     let always = dependencies(core, |dependency| !optional(dependency));
-    assert_eq!(always, BTreeSet::from(["libm", "postcard", "serde", "serde_json", "sha2"]));
+    assert_eq!(always, BTreeSet::from(["libm", "serde", "serde_json", "sha2"]));
     assert_eq!(dependencies(core, optional), BTreeSet::from(["tract-onnx"]));
 }

@@ -137,7 +137,7 @@ fn onnx_files_are_lowered_or_refused() {
     let seeds = [section("tests/fixtures/fixture-onnx.tcb", "model.onnx")];
     fuzz("ONNX", &seeds, |input| {
         if let Ok(plan) = lower(input, &LowerOptions::default()) {
-            let read = Plan::read(&plan.write().unwrap()).unwrap();
+            let read = Plan::read(&plan.write()).unwrap();
             let mut workspace = read.workspace(1);
             read.run(&mut workspace, 1).unwrap();
         }

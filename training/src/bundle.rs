@@ -71,7 +71,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         model: match contents.engine {
             EngineKind::Plan => {
                 let options = LowerOptions { storage: contents.weights.storage(), ..LowerOptions::default() };
-                lower(contents.onnx, &options)?.write()?
+                lower(contents.onnx, &options)?.write()
             }
             EngineKind::Onnx => contents.onnx.to_vec(),
         },

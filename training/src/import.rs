@@ -186,7 +186,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         },
         rules: old.rules().clone(),
         model: match &imported.plan {
-            Some(plan) => plan.write()?,
+            Some(plan) => plan.write(),
             None => imported.onnx.clone(),
         },
         typical: old.typical().to_vec(),

@@ -2,7 +2,7 @@
 //!
 //! Layout, little-endian: `TIERCAST`, format version (u32), number of sections (u32), then a table of 64 bytes a
 //! section (name padded with zeros to 16, offset u64, length u64, SHA-256), then the sections, each at a multiple of
-//! 16 bytes. `scorer` holds what scoring needs, in postcard: it is read without a JSON parser, and its numbers come back
+//! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
@@ -16,7 +16,7 @@ mod table;
 
 pub use self::table::FORMAT;
 use self::table::unreadable;
-pub(crate) use self::table::{Table, assemble, to_json, to_postcard};
+pub(crate) use self::table::{Table, assemble, to_json};
 use crate::{
     engine::EngineKind,
     error::{Result, bail},
@@ -25,6 +25,7 @@ use crate::{
     tasks::tier::{Decode, TierRules},
     time::Timestamp,
     transform::Transform,
+    wire,
 };
 
 pub(crate) const TASK: &str = "tier";
@@ -52,6 +53,8 @@ pub struct Manifest {
     #[serde(default)]
     pub schema_hash: String,
 }
+
+crate::wire::fields!(Manifest { task, name, version, producer, model, engine, decode, schema_hash });
 
 /// A member, and what every runtime must compute for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +107,7 @@ pub struct Section {
 }
 
 /// What scoring needs besides the model.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 struct Core {
     manifest: Manifest,
     schema: PackedSchema,
@@ -112,6 +115,8 @@ struct Core {
     rules: TierRules,
     typical: Vec<f32>,
 }
+
+crate::wire::fields!(Core { manifest, schema, transform, rules, typical });
 
 /// A bundle that was read and checked.
 #[derive(Clone, Debug)]
@@ -155,7 +160,7 @@ impl Bundle {
         };
         Ok(assemble(&[
             ("manifest", manifest),
-            ("scorer", to_postcard(&core)?),
+            ("scorer", wire::to_bytes(&core)),
             (engine.section(), parts.model),
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
@@ -179,7 +184,7 @@ impl Bundle {
         if table.find("model").is_ok() {
             bail!(BundleSection, "the bundle holds a model alone, without members and tiers; load it as a model");
         }
-        let core: Core = table.postcard("scorer")?;
+        let core: Core = table.value("scorer")?;
         let manifest = core.manifest;
         if manifest.task != TASK {
             bail!(

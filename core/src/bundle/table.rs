@@ -5,13 +5,14 @@ use alloc::{
     vec::Vec,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Section;
 use crate::{
     error::{Error, ErrorKind, Result, bail},
     features::hex,
+    wire::{self, Wire},
 };
 
 const MAGIC: &[u8; 8] = b"TIERCAST";
@@ -67,8 +68,8 @@ impl<'b> Table<'b> {
         core::str::from_utf8(self.find(name)?).map(String::from).map_err(|e| unreadable(name, &e))
     }
 
-    pub(crate) fn postcard<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        postcard::from_bytes(self.find(name)?).map_err(|e| unreadable(name, &e))
+    pub(crate) fn value<T: Wire>(&self, name: &str) -> Result<T> {
+        wire::from_bytes(self.find(name)?).ok_or_else(|| unreadable(name, &"it is not what its name says"))
     }
 
     pub(crate) fn sections(&self) -> Vec<Section> {
@@ -125,11 +126,6 @@ pub(crate) fn assemble(sections: &[(&str, Vec<u8>)]) -> Vec<u8> {
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|e| Error::new(ErrorKind::InvalidSpec, alloc::format!("cannot be written as JSON: {e}")))
-}
-
-pub(crate) fn to_postcard<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    postcard::to_allocvec(value)
-        .map_err(|e| Error::new(ErrorKind::InvalidSpec, alloc::format!("cannot be written: {e}")))
 }
 
 pub(crate) fn unreadable(name: &str, reason: &dyn core::fmt::Display) -> Error {

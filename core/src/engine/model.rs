@@ -22,6 +22,8 @@ pub enum EngineKind {
     Onnx,
 }
 
+crate::wire::variants!(EngineKind { Plan, Onnx });
+
 impl EngineKind {
     /// The bundle's section that holds the model.
     pub(crate) fn section(self) -> &'static str {

@@ -1,14 +1,15 @@
 //! What a plan is, as a value and as bytes.
 //!
-//! Bytes, little-endian: version (u32), length of the program (u32), the program in postcard, then the constants of
+//! Bytes, little-endian: version (u32), length of the program (u32), the program, then the constants of
 //! each segment one after the other. A plan that was read is checked whole: running it cannot index out of range.
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
-
 use super::kernels::Kernel;
-use crate::error::{Error, ErrorKind, Result, bail};
+use crate::{
+    error::{Error, ErrorKind, Result, bail},
+    wire,
+};
 
 /// The version of the format that this build writes and reads.
 pub(crate) const VERSION: u32 = 1;
@@ -34,7 +35,7 @@ pub struct Plan {
 }
 
 /// What a plan does, without its constants.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Program {
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Vec<Port>,
@@ -47,8 +48,10 @@ pub(crate) struct Program {
     pub(crate) words: u32,
 }
 
+crate::wire::fields!(Program { inputs, outputs, slots, kernels, segments, words });
+
 /// An input or an output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// Its name in the model.
     pub name: String,
@@ -57,6 +60,8 @@ pub struct Port {
     /// The buffer that holds it.
     pub(crate) slot: u32,
 }
+
+crate::wire::fields!(Port { name, shape, slot });
 
 impl Port {
     /// How many numbers one row has.
@@ -71,7 +76,7 @@ impl Port {
 }
 
 /// A run of constants stored in one way.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Segment {
     pub(crate) count: u32,
     pub(crate) storage: Storage,
@@ -79,8 +84,10 @@ pub(crate) struct Segment {
     pub(crate) scale: f32,
 }
 
+crate::wire::fields!(Segment { count, storage, scale });
+
 /// How weights are stored in the bundle; they always run as 32-bit floats.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
     /// 32-bit floats: exactly what was trained.
     #[default]
@@ -91,12 +98,16 @@ pub enum Storage {
     I8,
 }
 
+crate::wire::variants!(Storage { F32, F16, I8 });
+
 /// Where a kernel reads: a buffer (each row has its own values) or constants (all rows share them).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operand {
     Slot(u32),
     Const(u32),
 }
+
+crate::wire::variants!(Operand { Slot(value), Const(value) });
 
 impl Plan {
     /// Reads and checks a plan.
@@ -117,7 +128,7 @@ impl Plan {
         let Some((program, constants)) = rest.split_at_checked(length as usize) else {
             bail!(InvalidModel, "the plan's program is cut short");
         };
-        let program: Program = postcard::from_bytes(program).map_err(|_| unreadable())?;
+        let program: Program = wire::from_bytes(program).ok_or_else(unreadable)?;
         let (floats, words) = super::run::constants(&program, constants)?;
         let plan = Self { program, floats, words, weights: Vec::new() };
         plan.check()?;

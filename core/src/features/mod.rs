@@ -14,7 +14,6 @@ mod selection;
 mod snapshot;
 mod spec;
 mod state;
-mod wire;
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write;

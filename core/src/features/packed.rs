@@ -2,8 +2,6 @@
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
-
 use super::{FORMULAS, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Stat};
 use crate::{
     error::{Result, bail},
@@ -12,7 +10,7 @@ use crate::{
 };
 
 /// A checked declaration, its hash, and the version of the formulas that it was checked with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PackedSchema {
     formulas: String,
     hash: [u8; 32],
@@ -21,7 +19,9 @@ pub(crate) struct PackedSchema {
     features: Vec<PackedDecl>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+crate::wire::fields!(PackedSchema { formulas, hash, events, capacity, features });
+
+#[derive(Clone, Debug, PartialEq)]
 struct PackedDecl {
     name: String,
     op: Op,
@@ -34,6 +34,8 @@ struct PackedDecl {
     value: Option<String>,
     stat: Option<Stat>,
 }
+
+crate::wire::fields!(PackedDecl { name, op, of, events, window, skip, half_life, value, stat });
 
 impl FeatureSchema {
     pub(crate) fn pack(&self) -> PackedSchema {

@@ -12,13 +12,13 @@ use super::{
     FeatureSchema,
     identities::Identities,
     state::{Forgotten, KindTotals, MemberState},
-    wire::{Reader, Writer},
 };
 use crate::{
     error::{Result, bail},
     event::{Event, EventKind},
     money::MAX_MINOR,
     time::Timestamp,
+    wire::{Reader, Writer},
 };
 
 const MAGIC: &[u8; 3] = b"TCS";

@@ -87,6 +87,8 @@ pub enum Op {
     Mode,
 }
 
+crate::wire::variants!(Op { Recency, Tenure, Count, Sum, Mean, Max, Distinct, Gap, Decayed, Trend, Share, DiscountShare, Calendar, Mode });
+
 /// What a formula is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -111,6 +113,8 @@ pub enum Of {
     /// UTC day.
     Day,
 }
+
+crate::wire::variants!(Of { Amount, Discount, Quantity, Count, Item, Category, Channel, Order, Day });
 
 /// Which statistic of gaps, or which property of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,3 +144,5 @@ pub enum Stat {
     /// cos of the turn of the week.
     WeekCos,
 }
+
+crate::wire::variants!(Stat { Mean, Std, Max, Last, Variation, Month, Weekday, YearSin, YearCos, WeekSin, WeekCos });

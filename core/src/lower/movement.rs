@@ -157,7 +157,7 @@ pub(super) fn slice(low: &mut Lowering, node: &Node<'_>, inputs: &[Option<Value>
 /// A box within a value.
 struct Cut {
     shape: Vec<usize>,
-    offset: usize,
+    offset: i64,
     strides: Vec<i32>,
 }
 
@@ -189,7 +189,8 @@ impl Cut {
         };
         let span = if step > 0 { end - start } else { start - end };
         let count = if span <= 0 { 0 } else { (span - 1) / step.saturating_abs() + 1 };
-        self.offset += if count > 0 { start as usize * *stride as usize } else { 0 };
+        // The stride is below 0 where the axis was already cut backwards.
+        self.offset += if count > 0 { start * i64::from(*stride) } else { 0 };
         *len = count as usize;
         // A stride that is used lies within the value, which is far smaller than 2³¹.
         *stride = if count > 1 { (i64::from(*stride) * step) as i32 } else { 0 };
@@ -200,7 +201,7 @@ impl Cut {
         if self.shape == value.shape && self.offset == 0 && self.strides.iter().all(|stride| *stride >= 0) {
             return Ok(value.clone());
         }
-        low.copied(value, self.shape, value.batch, self.offset, self.strides)
+        low.copied(value, self.shape, value.batch, self.offset as usize, self.strides)
     }
 }
 

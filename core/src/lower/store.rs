@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::{
     engine::{Plan, Segment, Storage},
-    error::{Error, ErrorKind, Result},
+    wire,
 };
 
 /// Chooses the storage of the weights and rounds them to what it holds, so that the plan in hand is the plan that a
@@ -64,13 +64,8 @@ fn to_half(x: f32) -> u16 {
 
 impl Plan {
     /// The plan as bytes, which [`Plan::read`] reads.
-    ///
-    /// # Errors
-    /// `invalid_model` when the program cannot be encoded.
-    pub fn write(&self) -> Result<Vec<u8>> {
-        let program = postcard::to_allocvec(&self.program).map_err(|e| {
-            Error::new(ErrorKind::InvalidModel, alloc::format!("the plan cannot be written: {e}"))
-        })?;
+    pub fn write(&self) -> Vec<u8> {
+        let program = wire::to_bytes(&self.program);
         let mut bytes = Vec::from(crate::engine::VERSION.to_le_bytes());
         bytes.extend((program.len() as u32).to_le_bytes());
         bytes.extend(program);
@@ -85,7 +80,7 @@ impl Plan {
             }
         }
         bytes.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
-        Ok(bytes)
+        bytes
     }
 }
 
@@ -118,7 +113,7 @@ mod tests {
             plan.program.words = 1;
             let before = plan.floats.clone();
             store(&mut plan, storage);
-            let read = Plan::read(&plan.write().unwrap()).unwrap();
+            let read = Plan::read(&plan.write()).unwrap();
             assert_eq!(read.floats, plan.floats);
             assert_eq!(read.words, [7]);
             let error = before.iter().zip(&read.floats).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -25,6 +25,8 @@ pub struct Tier {
     pub at_least: i64,
 }
 
+crate::wire::fields!(Tier { name, at_least });
+
 /// The shop's rules: tiers 1…K in ascending order, earned by net spend in a period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,8 @@ pub struct TierRules {
     /// The stretch of time over which spend is counted.
     pub period: Period,
 }
+
+crate::wire::fields!(TierRules { tiers, period });
 
 /// Where a member stands at a moment, by spend so far in the current period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,6 +88,8 @@ pub enum Decode {
     /// The expected tier, rounded half down: best for squared error.
     Expected,
 }
+
+crate::wire::variants!(Decode { Argmax, Median, Expected });
 
 impl TierRules {
     /// Checks the rules.

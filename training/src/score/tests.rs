@@ -53,7 +53,7 @@ fn bundle(project: &Project) -> Vec<u8> {
             tiers: vec![tier("low", 0), tier("high, \"really\"", 500)],
             period: Period::Month,
         },
-        model: lower(&onnx, &LowerOptions::default()).unwrap().write().unwrap(),
+        model: lower(&onnx, &LowerOptions::default()).unwrap().write(),
         typical: vec![0.0; schema.len()],
         card: serde_json::Value::Null,
         vectors: Vec::new(),

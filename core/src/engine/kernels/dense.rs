@@ -5,8 +5,6 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     function::Function,
     product::{Lanes, Layer, PANEL, store},
@@ -25,7 +23,7 @@ const MAX_AXES: usize = 16;
 /// `out = activation(x · W + b)` for `repeat` rows of `inputs` values within each row.
 ///
 /// Each output starts at its bias and adds the products in the order of the inputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dense {
     pub(crate) x: u32,
     pub(crate) out: u32,
@@ -39,10 +37,12 @@ pub(crate) struct Dense {
     pub(crate) activation: Option<Function>,
 }
 
+crate::wire::fields!(Dense { x, out, repeat, inputs, outputs, weights, bias, activation });
+
 /// `out = a · b` of matrices `[rows, inner]` and `[inner, columns]`, row-major, for every position of `batch`.
 ///
 /// Each sum starts at 0 and adds the products in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MatMul {
     pub(crate) a: Operand,
     pub(crate) b: Operand,
@@ -56,6 +56,8 @@ pub(crate) struct MatMul {
     pub(crate) inner: u32,
     pub(crate) columns: u32,
 }
+
+crate::wire::fields!(MatMul { a, b, out, batch, a_strides, b_strides, rows, inner, columns });
 
 /// The product of dimensions that are at least 1 and together not unreasonable.
 pub(super) fn volume(what: &str, factors: &[u32]) -> Result<usize> {

@@ -2,8 +2,6 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     function::{Function, truth},
     strides::{Line, Lines, reach, volume},
@@ -18,7 +16,7 @@ use crate::{
 };
 
 /// `out = function(x)` for `len` values; `x` and `out` may be the same buffer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unary {
     pub(crate) function: Function,
     pub(crate) x: u32,
@@ -26,8 +24,10 @@ pub(crate) struct Unary {
     pub(crate) len: u32,
 }
 
+crate::wire::fields!(Unary { function, x, out, len });
+
 /// A function of two values. Truth is 1, falsehood 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BinaryOp {
     Add,
     Sub,
@@ -50,8 +50,10 @@ pub(crate) enum BinaryOp {
     Prelu,
 }
 
+crate::wire::variants!(BinaryOp { Add, Sub, Mul, Div, DivInteger, Min, Max, Pow, Equal, Less, LessOrEqual, And, Or, Xor, Prelu });
+
 /// `out = op(a, b)` with broadcasting. The box of each operand is all that one of its rows has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Binary {
     pub(crate) op: BinaryOp,
     pub(crate) a: Operand,
@@ -64,8 +66,10 @@ pub(crate) struct Binary {
     pub(crate) b_strides: Vec<u32>,
 }
 
+crate::wire::fields!(Binary { op, a, b, out, shape, a_strides, b_strides });
+
 /// `out = condition ≠ 0 ? a : b` with broadcasting, as in [`Binary`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Select {
     pub(crate) condition: Operand,
     pub(crate) a: Operand,
@@ -75,6 +79,8 @@ pub(crate) struct Select {
     /// Of the condition, of `a`, of `b`.
     pub(crate) strides: [Vec<u32>; 3],
 }
+
+crate::wire::fields!(Select { condition, a, b, out, shape, strides });
 
 impl Unary {
     pub(crate) fn check(&self, check: &mut Check<'_>) -> Result<u64> {

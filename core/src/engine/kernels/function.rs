@@ -1,14 +1,12 @@
 //! The functions of one value.
 
-use serde::{Deserialize, Serialize};
-
 use crate::engine::{
     approx::{erf_of, exp_of, log_of, sigmoid_of, tanh_of},
     wide::each,
 };
 
 /// A function of one value. Truth is 1, falsehood 0.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Function {
     Relu,
     /// x where x ≥ 0, else slope · x.
@@ -52,6 +50,8 @@ pub(crate) enum Function {
     /// the constants of the ONNX reference, as every runtime computes it; its error is up to 0.005.
     Probit,
 }
+
+crate::wire::variants!(Function { Relu, LeakyRelu(value), Clip { low, high }, Sigmoid, Tanh, Exp, Log, Sqrt, Erf, Gelu, GeluTanh, Negate, Abs, Reciprocal, Floor, Ceil, Round, Truncate, Sign, Not, IsNan, IsTrue, Elu(value), Softplus, HardSigmoid { alpha, beta }, Probit });
 
 impl Function {
     /// Applies the function to each value.

@@ -1,7 +1,5 @@
 //! Linear models, whose scores are sums of few but often large products that nearly cancel: summed in 64 bits.
 
-use serde::{Deserialize, Serialize};
-
 use super::product::PANEL;
 use crate::{
     engine::{
@@ -14,7 +12,7 @@ use crate::{
 /// `out = x · W + b` as of a dense kernel, for `repeat` rows of `inputs` values within each row.
 ///
 /// Each output starts at its bias and adds the products, which 64 bits hold exactly, in the order of the inputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Linear {
     pub(crate) x: u32,
     pub(crate) out: u32,
@@ -26,6 +24,8 @@ pub(crate) struct Linear {
     /// Offset of the biases, padded with zeros to a multiple of 8.
     pub(crate) bias: u32,
 }
+
+crate::wire::fields!(Linear { x, out, repeat, inputs, outputs, weights, bias });
 
 impl Linear {
     pub(crate) fn check(&self, check: &mut Check<'_>) -> Result<u64> {

@@ -8,6 +8,7 @@ mod elementwise;
 mod function;
 mod linear;
 mod movement;
+mod pool;
 mod product;
 mod recurrent;
 mod reduction;
@@ -17,34 +18,67 @@ mod top;
 mod trees;
 #[cfg(test)]
 mod trial;
-
-use serde::{Deserialize, Serialize};
+mod window;
 
 pub(crate) use self::{
-    convolution::{Conv, Pool, PoolKind, Window},
+    convolution::Conv,
     dense::{Dense, MatMul},
     elementwise::{Binary, BinaryOp, Select, Unary},
     function::Function,
     linear::Linear,
     movement::{Copy, Gather},
+    pool::{Pool, PoolKind},
     product::{PANEL, pack},
     recurrent::{Cell, Recurrent, pack_bias, pack_gates},
     reduction::{LayerNorm, Reduce, ReduceKind, Softmax},
     svm::{Likeness, MAX_CLASSES, Svm},
     top::TopK,
     trees::{Aggregate, Tree, Trees},
+    window::Window,
 };
 #[cfg(feature = "onnx")]
 pub(crate) use self::trees::{MAX_TREE, branch, leaf, leaf_number};
 use super::{plan::Check, run::Run};
-use crate::error::Result;
+use crate::{
+    error::Result,
+    wire::{Reader, Wire, Writer},
+};
 
 macro_rules! kernels {
     ($($(#[$set:meta])* $kernel:ident)*) => {
         /// One step of a plan. A step's number in the bytes is its place here.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq)]
         pub(crate) enum Kernel {
             $($(#[$set])* $kernel($kernel),)*
+        }
+
+        impl Wire for Kernel {
+            fn write(&self, writer: &mut Writer) {
+                let mut number = 0_u8;
+                $(
+                    $(#[$set])*
+                    if let Self::$kernel(kernel) = self {
+                        writer.bytes(&[number]);
+                        kernel.write(writer);
+                    }
+                    number += 1;
+                )*
+                let _ = number;
+            }
+
+            fn read(reader: &mut Reader<'_>) -> Option<Self> {
+                let number = reader.byte()?;
+                let mut at = 0_u8;
+                $(
+                    $(#[$set])*
+                    if number == at {
+                        return Wire::read(reader).map(Self::$kernel);
+                    }
+                    at += 1;
+                )*
+                let _ = at;
+                None
+            }
         }
 
         impl Kernel {
@@ -69,11 +103,11 @@ macro_rules! kernels {
 kernels! {
     Dense
     Unary
-    Binary
     Softmax
     Trees
-    Copy
-    Select
+    #[cfg(any(test, feature = "all-kernels"))] Binary
+    #[cfg(any(test, feature = "all-kernels"))] Select
+    #[cfg(any(test, feature = "all-kernels"))] Copy
     #[cfg(any(test, feature = "all-kernels"))] Conv
     #[cfg(any(test, feature = "all-kernels"))] Pool
     #[cfg(any(test, feature = "all-kernels"))] Recurrent

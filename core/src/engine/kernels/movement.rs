@@ -2,8 +2,6 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use super::strides::{Line, Lines, bounds, extent, volume};
 use crate::{
     engine::{
@@ -15,7 +13,7 @@ use crate::{
 
 /// Copies a box of values between two layouts. A transpose, a slice (also backwards), an expansion (stride 0) and
 /// each part of a concatenation are one copy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Copy {
     pub(crate) x: Operand,
     pub(crate) out: u32,
@@ -29,9 +27,11 @@ pub(crate) struct Copy {
     pub(crate) out_strides: Vec<u32>,
 }
 
+crate::wire::fields!(Copy { x, out, x_len, out_len, shape, x_offset, x_strides, out_offset, out_strides });
+
 /// `out[o, i, n] = data[o, indices[i], n]`; a negative index counts from the end, a fraction is dropped.
 /// An index that is out of range gives NaN.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gather {
     /// `[outer, axis, inner]`.
     pub(crate) data: Operand,
@@ -43,6 +43,8 @@ pub(crate) struct Gather {
     pub(crate) inner: u32,
     pub(crate) count: u32,
 }
+
+crate::wire::fields!(Gather { data, indices, out, outer, axis, inner, count });
 
 impl Copy {
     pub(crate) fn check(&self, check: &mut Check<'_>) -> Result<u64> {

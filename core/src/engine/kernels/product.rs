@@ -168,7 +168,12 @@ impl Loop for Row<'_> {
     #[inline(always)]
     fn run<const WIDE: bool>(mut self) {
         let done = if WIDE { self.panels::<6>(0) } else { 0 };
-        let done = self.panels::<SIDE>(done);
+        // Of four panels, two and two are faster than three and one.
+        let done = match self.layer.bias.len() - done {
+            4 if SIDE == 3 => self.panels::<2>(done),
+            _ => self.panels::<SIDE>(done),
+        };
+        let done = self.panels::<2>(done);
         self.panels::<1>(done);
     }
 }

@@ -9,8 +9,6 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     dense::{packed, volume},
     product::{Layer, PANEL, pack},
@@ -28,7 +26,7 @@ use crate::{
 const CHUNK: u32 = 4;
 
 /// The kind of cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
     /// Gates in ONNX's order z, r, h.
     Gru { linear_before_reset: bool },
@@ -38,8 +36,10 @@ pub(crate) enum Cell {
     Elman,
 }
 
+crate::wire::variants!(Cell { Gru { linear_before_reset }, Lstm, Elman });
+
 /// One direction over a sequence. A bidirectional layer is two kernels that write into one output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recurrent {
     pub(crate) cell: Cell,
     pub(crate) backwards: bool,
@@ -72,6 +72,8 @@ pub(crate) struct Recurrent {
     /// A buffer of [`Recurrent::scratch_len`] values.
     pub(crate) scratch: u32,
 }
+
+crate::wire::fields!(Recurrent { cell, backwards, x, out, last, last_cell, first, first_cell, direction, directions, steps, batch, inputs, hidden, weights, recurrence, bias, peepholes, scratch });
 
 /// Packs one direction of ONNX's W or R, `[gates · hidden, inputs]`: panels of each gate, one gate after the other.
 pub(crate) fn pack_gates(weights: &[f32], gates: usize, hidden: usize, inputs: usize) -> Vec<f32> {

@@ -3,8 +3,6 @@
 //! The order of a sum depends on the shape alone. Along the last axis, eight partial sums take every eighth value and
 //! then join in pairs; along another axis values are added in order. A softmax adds its numerators in order.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     elementwise::{max, min},
     function::sqrt,
@@ -20,7 +18,7 @@ use crate::{
 };
 
 /// What an axis is reduced to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReduceKind {
     Sum,
     Mean,
@@ -43,8 +41,10 @@ pub(crate) enum ReduceKind {
     },
 }
 
+crate::wire::variants!(ReduceKind { Sum, Mean, Max, Min, Prod, L1, L2, SumSquare, ArgMax { last }, ArgMin { last } });
+
 /// `[outer, len, inner]` → `[outer, inner]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reduce {
     pub(crate) kind: ReduceKind,
     pub(crate) x: u32,
@@ -54,11 +54,13 @@ pub(crate) struct Reduce {
     pub(crate) inner: u32,
 }
 
+crate::wire::fields!(Reduce { kind, x, out, outer, len, inner });
+
 /// Softmax, or its logarithm, along the middle axis of `[outer, len, inner]`; `x` and `out` may be the same buffer.
 ///
 /// Numerators are exp(x − max), summed in order. With `skip_zeros` (ONNX-ML's SOFTMAX_ZERO) a value within 1e-7 of 0
 /// becomes 0 and takes no part.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Softmax {
     pub(crate) x: u32,
     pub(crate) out: u32,
@@ -69,8 +71,10 @@ pub(crate) struct Softmax {
     pub(crate) skip_zeros: bool,
 }
 
+crate::wire::fields!(Softmax { x, out, outer, len, inner, log, skip_zeros });
+
 /// `(x − mean) / √(variance + epsilon) · scale + bias` over the last axis of `[outer, len]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LayerNorm {
     pub(crate) x: u32,
     pub(crate) out: u32,
@@ -80,6 +84,8 @@ pub(crate) struct LayerNorm {
     pub(crate) scale: Option<u32>,
     pub(crate) bias: Option<u32>,
 }
+
+crate::wire::fields!(LayerNorm { x, out, outer, len, epsilon, scale, bias });
 
 /// Values that partial sums take at a time.
 const LANES: usize = 8;

@@ -7,8 +7,6 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use super::product::PANEL;
 use crate::{
     engine::{
@@ -29,7 +27,7 @@ const MAX_PAIRS: usize = MAX_CLASSES * (MAX_CLASSES - 1) / 2;
 const ROUNDS: usize = 100;
 
 /// How alike two vectors are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Likeness {
     /// x·v.
     Linear,
@@ -41,9 +39,11 @@ pub(crate) enum Likeness {
     Sigmoid { gamma: f32, coef0: f32 },
 }
 
+crate::wire::variants!(Likeness { Linear, Poly { gamma, coef0, degree }, Rbf { gamma }, Sigmoid { gamma, coef0 } });
+
 /// `[repeat, features]` → for each row one decision per pair of classes (0, 1), (0, 2) …, or one probability per class,
 /// or one prediction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Svm {
     pub(crate) x: u32,
     pub(crate) out: u32,
@@ -66,6 +66,8 @@ pub(crate) struct Svm {
     /// The prediction becomes 1 where it is above 0, else −1.
     pub(crate) one_class: bool,
 }
+
+crate::wire::fields!(Svm { x, out, label, repeat, features, likeness, per_class, vectors, coefficients, rho, sigmoids, one_class });
 
 impl Svm {
     pub(crate) fn check(&self, check: &mut Check<'_>) -> Result<u64> {

@@ -1,7 +1,5 @@
 //! The largest few along an axis.
 
-use serde::{Deserialize, Serialize};
-
 use super::strides::{Line, extent};
 use crate::{
     engine::{
@@ -13,7 +11,7 @@ use crate::{
 
 /// The `k` largest (or smallest) along the middle axis of `[outer, len, inner]`, best first; of equals, the first.
 /// NaN is larger than everything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TopK {
     pub(crate) x: u32,
     /// `[outer, k, inner]`.
@@ -26,6 +24,8 @@ pub(crate) struct TopK {
     pub(crate) k: u32,
     pub(crate) largest: bool,
 }
+
+crate::wire::fields!(TopK { x, values, indices, outer, len, inner, k, largest });
 
 impl TopK {
     pub(crate) fn check(&self, check: &mut Check<'_>) -> Result<u64> {

@@ -11,8 +11,6 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use self::walk::{FEATURE, LANES, LEAF_NUMBER, NAN_LEFT, Nodes};
 use crate::{
     engine::{
@@ -35,7 +33,7 @@ const NAN: u32 = 0x7fc0_0000;
 pub(crate) const MAX_TREE: [usize; 3] = [1 << 15, 1 << 16, 1 << 22];
 
 /// How the leaves that a row reaches become one score per target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Aggregate {
     Sum,
     Average,
@@ -45,8 +43,10 @@ pub(crate) enum Aggregate {
     Max,
 }
 
+crate::wire::variants!(Aggregate { Sum, Average, Min, Max });
+
 /// `[repeat, features]` → `[repeat, targets]`: the aggregate over the trees, in their order, plus the base value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trees {
     pub(crate) x: u32,
     pub(crate) out: u32,
@@ -67,8 +67,10 @@ pub(crate) struct Trees {
     pub(crate) base: u32,
 }
 
+crate::wire::fields!(Trees { x, out, repeat, features, targets, aggregate, nodes, trees, wide, leaves, leaf_count, base });
+
 /// One tree of an ensemble.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tree {
     pub(crate) nodes: u32,
     /// How many steps reach every leaf.
@@ -76,6 +78,8 @@ pub(crate) struct Tree {
     /// What its leaves add to, where a leaf has one value.
     pub(crate) target: u32,
 }
+
+crate::wire::fields!(Tree { nodes, depth, target });
 
 /// A node that sends rows with x ≤ `threshold`, which is not NaN, to `child` and the others to the node after it.
 #[cfg(any(test, feature = "onnx"))]
@@ -166,12 +170,17 @@ impl Trees {
             leaves: run.constants(self.leaves, (self.leaf_count * width) as usize),
             base: run.constants(self.base, targets),
         };
+        let start = if ensemble.sums() { 0.0 } else { f64::NAN };
         let nans = xs.iter().fold(false, |nans, x| nans | x.is_nan());
         for first in (0..targets).step_by(SUMS / LANES) {
             let part = Part { first, len: (targets - first).min(SUMS / LANES) };
             let rows = SUMS / part.len / LANES * LANES;
+            if xs.len() == features {
+                ensemble.block(xs, &mut out, part, nans, &mut [start; SUMS / LANES]);
+                continue;
+            }
             for (xs, out) in xs.chunks(rows * features).zip(out.chunks_mut(rows * targets)) {
-                ensemble.block(xs, out, part, nans);
+                ensemble.block(xs, out, part, nans, &mut [start; SUMS]);
             }
         }
         run.put(self.out, out);
@@ -193,10 +202,9 @@ struct Ensemble<'r> {
 }
 
 impl<'r> Ensemble<'r> {
-    /// Scores as many rows as there are sums for. `nans` says whether a value may be NaN.
-    fn block(&self, xs: &[f32], out: &mut [f32], part: Part, nans: bool) {
+    /// Scores rows. `nans` says whether a value may be NaN; `sums` are enough for all rows and are at their start.
+    fn block(&self, xs: &[f32], out: &mut [f32], part: Part, nans: bool, sums: &mut [f64]) {
         let features = self.trees.features as usize;
-        let mut sums = [if self.sums() { 0.0 } else { f64::NAN }; SUMS];
         let groups = xs.chunks_exact(LANES * features);
         let single = groups.remainder();
         let (together, alone) = sums.split_at_mut((xs.len() - single.len()) / features * part.len);
@@ -211,8 +219,8 @@ impl<'r> Ensemble<'r> {
         for (xs, sums) in single.chunks_exact(features).zip(alone.chunks_exact_mut(part.len)) {
             self.row(xs, part, sums, nans);
         }
-        let rows = out.chunks_exact_mut(self.trees.targets as usize);
-        for (out, sums) in rows.zip(sums.chunks_exact(part.len)) {
+        let rows = xs.chunks_exact(features).zip(out.chunks_exact_mut(self.trees.targets as usize));
+        for ((_, out), sums) in rows.zip(sums.chunks_exact(part.len)) {
             self.finish(out, sums, part);
         }
     }

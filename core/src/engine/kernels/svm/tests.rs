@@ -54,6 +54,7 @@ fn machine(likeness: Likeness, per_class: &[u32], probabilities: bool) -> (Svm, 
     )
 }
 
+#[allow(clippy::disallowed_methods)] // The measure may be the platform's.
 fn alike(likeness: Likeness, xs: &[f32], vector: &[f32]) -> f64 {
     let both = || xs.iter().zip(vector).map(|(x, v)| (f64::from(*x), f64::from(*v)));
     let dot: f64 = both().map(|(x, v)| x * v).sum();
