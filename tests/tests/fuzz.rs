@@ -128,7 +128,8 @@ fn plans_are_read_or_refused() {
             return;
         }
         let mut workspace = plan.workspace(3);
-        plan.run(&mut workspace, workspace.rows()).unwrap();
+        let rows = workspace.rows();
+        plan.run(&mut workspace, rows).unwrap();
     });
 }
 
