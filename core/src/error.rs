@@ -121,6 +121,21 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// A text from outside, as it is printed in messages: in quotes, without what would disturb a terminal.
+///
+/// `{:?}` does the same with tables of Unicode, which are a share of what a page downloads.
+pub(crate) struct Quoted<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            fmt::Write::write_char(f, if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })?;
+        }
+        f.write_str("\"")
+    }
+}
+
 /// Returns early with an [`Error`] of the given kind and formatted message.
 macro_rules! bail {
     ($kind:ident, $($arg:tt)+) => {

@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    error::{Error, ErrorKind, Result, bail},
+    error::{Error, ErrorKind, Quoted, Result, bail},
     money::Currency,
     time::Timestamp,
 };
@@ -93,8 +93,8 @@ impl EventRules {
             .collect();
         bail!(
             UnknownKind,
-            "{:?} is not a kind of event; use one of {} or declare it in custom_kinds",
-            clip(name),
+            "{} is not a kind of event; use one of {} or declare it in custom_kinds",
+            Quoted(clip(name)),
             known.join(", ")
         )
     }
@@ -108,7 +108,8 @@ impl EventRules {
         if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) || *exponent > 4 {
             bail!(
                 InvalidSpec,
-                "currency {code:?} with exponent {exponent}: give a three-letter ISO 4217 code and 0 to 4 decimals"
+                "currency {} with exponent {exponent}: give a three-letter ISO 4217 code and 0 to 4 decimals",
+                Quoted(clip(code))
             );
         }
         if self.custom_kinds.len() > MAX_CUSTOM_KINDS {
@@ -118,7 +119,11 @@ impl EventRules {
             let built_in = EventKind::BUILT_IN.iter().any(|(known, _)| known == name);
             let repeated = self.custom_kinds.iter().take(i).any(|n| short_hash(n) == short_hash(name));
             if built_in || repeated || check_text("custom kind", name).is_err() {
-                bail!(InvalidSpec, "custom kind {:?} is built in, repeated, empty or too long", clip(name));
+                bail!(
+                    InvalidSpec,
+                    "custom kind {} is built in, repeated, empty or too long",
+                    Quoted(clip(name))
+                );
             }
         }
         Ok(())

@@ -54,6 +54,7 @@ mod scorer;
 mod tasks;
 mod time;
 mod transform;
+mod turn;
 mod wire;
 
 pub use self::{
@@ -66,8 +67,8 @@ pub use self::{
         FeatureDecl, FeatureInfo, FeatureSchema, FeatureSpec, MAX_CAPACITY, MAX_FEATURES, MemberState,
         Observed, Of, Op, Stat,
     },
-    money::Currency,
     model::{Model, ModelManifest},
+    money::Currency,
     scorer::{Assessment, Scorer, Scratch},
     tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
     time::{DAY_MS, Duration, Period, Timestamp},

@@ -45,7 +45,16 @@ pub struct ModelManifest {
     pub output_shape: Vec<u32>,
 }
 
-crate::wire::fields!(ModelManifest { task, name, producer, engine, input, input_shape, output, output_shape });
+crate::wire::fields!(ModelManifest {
+    task,
+    name,
+    producer,
+    engine,
+    input,
+    input_shape,
+    output,
+    output_shape
+});
 
 #[cfg(feature = "onnx")]
 fn sections(manifest: &ModelManifest, model: Vec<u8>) -> Result<Vec<u8>> {

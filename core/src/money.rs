@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, bail};
+use crate::error::{Quoted, Result, bail};
 
 /// The largest amount of one event, in minor units: a billion dollars in cents.
 /// A full history of 65,536 such events still sums to an integer that JavaScript holds exactly.
@@ -40,8 +40,8 @@ impl Currency {
             Some(minor) => Ok(minor),
             None => bail!(
                 InvalidAmount,
-                "{:?} is not an amount in {}; write digits, a point and at most {} decimals, as 12.34, from 0 to {}",
-                crate::event::clip(text),
+                "{} is not an amount in {}; write digits, a point and at most {} decimals, as 12.34, from 0 to {}",
+                Quoted(crate::event::clip(text)),
                 self.code,
                 self.exponent,
                 self.format(MAX_MINOR)

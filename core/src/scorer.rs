@@ -241,7 +241,10 @@ impl Scorer {
         self.engine.run(&mut scratch.workspace, inputs, probabilities)?;
         let new = probabilities.get(from..).unwrap_or_default();
         if let Some(row) = new.chunks(tiers).position(|row| !are_probabilities(row, tiers)) {
-            bail!(ModelFailed, "what the model gave for row {row} are not {tiers} probabilities that sum to 1");
+            bail!(
+                ModelFailed,
+                "what the model gave for row {row} are not {tiers} probabilities that sum to 1"
+            );
         }
         Ok(())
     }

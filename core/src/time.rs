@@ -8,7 +8,7 @@ use core::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    error::{Error, Result, bail},
+    error::{Error, Quoted, Result, bail},
     wire::{Reader, Wire, Writer},
 };
 
@@ -46,8 +46,8 @@ impl Timestamp {
             Some(ms) => Self::from_ms(ms),
             None => bail!(
                 InvalidTime,
-                "{:?} is not a date of the form 2017-03-31 or 2017-03-31T12:00:00Z (UTC)",
-                crate::event::clip(text)
+                "{} is not a date of the form 2017-03-31 or 2017-03-31T12:00:00Z (UTC)",
+                Quoted(crate::event::clip(text))
             ),
         }
     }

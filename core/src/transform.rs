@@ -8,7 +8,7 @@ use alloc::{format, string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Result, bail},
+    error::{Quoted, Result, bail},
     features::category_code,
     math,
 };
@@ -98,15 +98,20 @@ impl Transform {
         }
         for column in &self.columns {
             if column.source as usize >= features {
-                bail!(InvalidSpec, "column {:?} reads feature {} of {features}", column.name, column.source);
+                bail!(
+                    InvalidSpec,
+                    "column {} reads feature {} of {features}",
+                    Quoted(&column.name),
+                    column.source
+                );
             }
             for (i, step) in column.steps.iter().enumerate() {
                 let last = i + 1 == column.steps.len();
                 if !step.is_sound() || (step.ends_column() && !last) {
                     bail!(
                         InvalidSpec,
-                        "column {:?}: step {} is out of place or has impossible numbers",
-                        column.name,
+                        "column {}: step {} is out of place or has impossible numbers",
+                        Quoted(&column.name),
                         i + 1
                     );
                 }

@@ -6,11 +6,26 @@ use sha2::{Digest, Sha256};
 
 use crate::{config::MIN_TOKEN, problem::Problem};
 
+/// A token that callers may present, as its SHA-256: comparing hashes tells nothing of how close a guess was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token([u8; 32]);
+
+impl Token {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Whether these are the same, in a time that does not depend on where they differ.
+    fn matches(&self, other: &Self) -> bool {
+        black_box(self.0.iter().zip(&other.0).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
+    }
+}
+
 /// Lets a request through if its `Authorization` header carries one of `tokens`.
 ///
 /// # Errors
 /// 503 `token_not_configured` without tokens, 401 `unauthorized` for any header that does not match.
-pub(crate) fn check(authorization: Option<&str>, tokens: &[String]) -> Result<(), Problem> {
+pub(crate) fn check(authorization: Option<&str>, tokens: &[Token]) -> Result<(), Problem> {
     if tokens.is_empty() {
         return Err(Problem::new(
             503,
@@ -19,9 +34,8 @@ pub(crate) fn check(authorization: Option<&str>, tokens: &[String]) -> Result<()
         )
         .hint("run `npx wrangler secret put TIERCAST_TOKEN`"));
     }
-    let given = authorization.and_then(bearer).unwrap_or_default();
-    // Every token is compared, and by hash, so that neither the time taken nor a length tells how close a guess was.
-    let matched = tokens.iter().fold(false, |found, token| found | same(given, token));
+    let given = Token::of(authorization.and_then(bearer).unwrap_or_default());
+    let matched = tokens.iter().fold(false, |found, token| found | token.matches(&given));
     if matched {
         return Ok(());
     }
@@ -35,11 +49,6 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn same(given: &str, token: &str) -> bool {
-    let (given, token) = (Sha256::digest(given), Sha256::digest(token));
-    black_box(given.iter().zip(token.iter()).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,7 +57,7 @@ mod tests {
 
     #[test]
     fn only_the_exact_token_passes() {
-        let tokens = [TOKEN.to_owned(), "another-token-0001".to_owned()];
+        let tokens = [Token::of(TOKEN), Token::of("another-token-0001")];
         for header in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef ", "Bearer another-token-0001"] {
             assert_eq!(check(Some(header), &tokens), Ok(()), "{header}");
         }

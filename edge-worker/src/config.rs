@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::problem::Problem;
+use crate::{auth::Token, problem::Problem};
 
 /// The secret that protects every route but `/healthz`.
 pub(crate) const TOKEN: &str = "TIERCAST_TOKEN";
@@ -25,14 +25,14 @@ pub(crate) struct Limits {
     pub(crate) time_ms: u64,
 }
 
-/// All settings of one request.
+/// All settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Origins that browsers may call from; empty means that CORS is off.
     pub(crate) allow_origins: Vec<String>,
     /// Tokens of which a caller must present one; several while one is being replaced.
-    pub(crate) tokens: Vec<String>,
+    pub(crate) tokens: Vec<Token>,
 }
 
 impl Config {
@@ -64,7 +64,7 @@ impl Config {
                 time_ms: number("TIERCAST_TIME_LIMIT_MS", 2_000, 1, 60_000)?,
             },
             allow_origins: words("TIERCAST_ALLOW_ORIGIN"),
-            tokens,
+            tokens: tokens.iter().map(|token| Token::of(token)).collect(),
         })
     }
 

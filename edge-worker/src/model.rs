@@ -1,17 +1,21 @@
 //! The deployed bundle, and what the worker tells about it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tiercast_core::{Currency, Decode, FORMAT, FeatureInfo, Manifest, Period, Scorer};
+use tiercast_core::{
+    Assessment, Bundle, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period, Scorer,
+    Scratch, Timestamp,
+};
 
 use crate::{config::Limits, problem::Problem};
 
 /// A bundle that was loaded and can score.
 #[derive(Debug)]
 pub(crate) struct Model {
-    pub(crate) scorer: Scorer,
+    scorer: Scorer,
+    scratch: RefCell<Scratch>,
     sha256: String,
     proof: OnceCell<Result<usize, Problem>>,
 }
@@ -38,7 +42,7 @@ struct Description<'a> {
     features: Vec<FeatureInfo>,
     limits: Limits,
     manifest: &'a Manifest,
-    card: &'a serde_json::Value,
+    card: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -73,7 +77,20 @@ impl Model {
     pub(crate) fn load(bytes: &[u8]) -> Result<Self, Problem> {
         let scorer = Scorer::load(bytes).map_err(|error| Problem::bundle(&error))?;
         let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { scorer, sha256, proof: OnceCell::new() })
+        let scratch = RefCell::new(scorer.scratch(1));
+        Ok(Self { scorer, scratch, sha256, proof: OnceCell::new() })
+    }
+
+    pub(crate) fn bundle(&self) -> &Bundle {
+        self.scorer.bundle()
+    }
+
+    /// Assesses a member as known at `now`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::assess`].
+    pub(crate) fn assess(&self, state: &MemberState, now: Timestamp) -> tiercast_core::Result<Assessment> {
+        self.scorer.assess_in(&mut self.scratch.borrow_mut(), state, now)
     }
 
     /// The body of `GET /healthz`. The first call computes the bundle's own vectors and compares.
@@ -109,7 +126,7 @@ impl Model {
             features: bundle.schema().describe().collect(),
             limits,
             manifest: bundle.manifest(),
-            card: bundle.card(),
+            card: serde_json::from_str(bundle.card()).unwrap_or_default(),
         })
     }
 }

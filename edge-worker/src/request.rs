@@ -1,66 +1,85 @@
 //! The JSON of `POST /v1/score`: its shape is checked here, its content by core.
 //!
-//! A body that is not of this shape is refused as a whole; inside `members` each member stands for itself.
+//! A body that is not of this shape is refused as a whole; inside `members` each member stands for itself. A body is
+//! read in one pass, straight into events; only when that fails is it read again, to say what is wrong and where.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Value, error::Category};
-use tiercast_core::Scalar;
+use tiercast_core::{EventInput, Scalar};
 
-use crate::{config::Limits, problem::Problem, route::Options};
+use crate::{config::Limits, events::Event, problem::Problem, route::Options};
 
 /// The longest member identifier, in bytes.
 pub(crate) const MAX_MEMBER_ID: usize = 256;
 
 /// A body of the right shape.
 #[derive(Debug)]
-pub(crate) struct ScoreRequest {
+pub(crate) struct ScoreRequest<'a> {
     /// The point in time of every member that states none.
     pub(crate) now: Option<Scalar<'static>>,
     /// Answer with the feature vector.
     pub(crate) features: bool,
     /// Answer with the state.
     pub(crate) return_state: bool,
-    pub(crate) subject: Subject,
+    pub(crate) subject: Subject<'a>,
 }
 
 /// Whom to score.
 #[derive(Debug)]
-pub(crate) enum Subject {
-    One(MemberRequest),
+pub(crate) enum Subject<'a> {
+    One(MemberRequest<'a>),
     /// Each as it was sent, so that a mistake in one does not stop the others.
     Many(Vec<Value>),
 }
 
 /// One member: events, a state, or a state and the events since.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct MemberRequest {
-    pub(crate) member: Option<String>,
+#[derive(Debug)]
+pub(crate) struct MemberRequest<'a> {
+    pub(crate) member: Option<Cow<'a, str>>,
     pub(crate) now: Option<Scalar<'static>>,
-    pub(crate) events: Option<Vec<Value>>,
-    pub(crate) state: Option<String>,
+    pub(crate) events: Vec<EventInput<'a>>,
+    pub(crate) state: Option<Cow<'a, str>>,
 }
 
+/// A body as it is sent, with events read as `E`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
+struct Wire<'a, E> {
     now: Option<Scalar<'static>>,
     features: Option<bool>,
     return_state: Option<bool>,
     members: Option<Vec<Value>>,
-    member: Option<String>,
-    events: Option<Vec<Value>>,
-    state: Option<String>,
+    #[serde(borrow)]
+    member: Option<Text<'a>>,
+    events: Option<Vec<E>>,
+    #[serde(borrow)]
+    state: Option<Text<'a>>,
 }
+
+/// One entry of `members`, as it is sent.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireMember<'a, E> {
+    #[serde(borrow)]
+    member: Option<Text<'a>>,
+    now: Option<Scalar<'static>>,
+    events: Option<Vec<E>>,
+    #[serde(borrow)]
+    state: Option<Text<'a>>,
+}
+
+/// A text that is copied only if it holds escapes.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A `T` from an object and from nothing else: serde would also take a list of the fields' values.
 #[derive(Debug)]
-pub(crate) struct Fields<T>(pub(crate) T);
+struct Fields<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -79,23 +98,36 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
     }
 }
 
-impl ScoreRequest {
+type Read<'a> = Fields<Event<'a>>;
+
+impl<'a> ScoreRequest<'a> {
     /// Reads a body; what the query says goes before what the body says.
     ///
     /// # Errors
-    /// 400 `malformed_json` or `invalid_request`; 413 `too_many_members` or `too_many_events`.
-    pub(crate) fn parse(body: &[u8], query: Options, limits: Limits) -> Result<Self, Problem> {
-        let wire: Fields<Wire> = serde_json::from_slice(body).map_err(|error| match error.classify() {
-            Category::Data => Problem::malformed(error.to_string()),
-            _ => Problem::new(400, "malformed_json", format!("the body is not JSON: {error}")),
-        })?;
-        let wire = wire.0;
+    /// 400 `malformed_json` or `invalid_request`; 413 `too_many_members` or `too_many_events`; 422 `invalid_event` for
+    /// the one member of a request.
+    pub(crate) fn parse(body: &'a [u8], query: Options, limits: Limits) -> Result<Self, Problem> {
+        let json = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+        if let Ok(Fields(wire)) = serde_json::from_str::<Fields<Wire<'a, Read<'a>>>>(json) {
+            return Self::of(wire, query, limits, all);
+        }
+        match serde_json::from_str::<Fields<Wire<'a, Value>>>(json) {
+            Ok(Fields(wire)) => Self::of(wire, query, limits, one_by_one),
+            Err(error) if error.classify() == Category::Data => Err(Problem::malformed(error.to_string())),
+            Err(error) => Err(not_json(&error)),
+        }
+    }
+
+    fn of<E>(
+        wire: Wire<'a, E>,
+        query: Options,
+        limits: Limits,
+        events: EventsOf<'a, E>,
+    ) -> Result<Self, Problem> {
+        let alone = WireMember { member: wire.member, now: None, events: wire.events, state: wire.state };
         let subject = match wire.members {
-            None => Subject::One(
-                MemberRequest { member: wire.member, now: None, events: wire.events, state: wire.state }
-                    .checked(limits)?,
-            ),
-            Some(_) if wire.member.is_some() || wire.events.is_some() || wire.state.is_some() => {
+            None => Subject::One(MemberRequest::of(alone, limits, events)?),
+            Some(_) if alone.member.is_some() || alone.events.is_some() || alone.state.is_some() => {
                 return Err(Problem::malformed(
                     "member, events and state belong inside members, not beside it",
                 ));
@@ -119,51 +151,76 @@ impl ScoreRequest {
     }
 }
 
-impl MemberRequest {
+impl<'a> MemberRequest<'a> {
     /// Reads one entry of `members`.
     ///
     /// # Errors
-    /// 400 `invalid_request`; 413 `too_many_events`.
-    pub(crate) fn parse(value: &Value, limits: Limits) -> Result<Self, Problem> {
-        let Fields(member) =
-            Fields::<Self>::deserialize(value).map_err(|error| Problem::malformed(error.to_string()))?;
-        member.checked(limits)
+    /// 400 `invalid_request`; 413 `too_many_events`; 422 `invalid_event`.
+    pub(crate) fn parse(value: &'a Value, limits: Limits) -> Result<Self, Problem> {
+        if let Ok(Fields(wire)) = Fields::<WireMember<'a, Read<'a>>>::deserialize(value) {
+            return Self::of(wire, limits, all);
+        }
+        match Fields::<WireMember<'a, Value>>::deserialize(value) {
+            Ok(Fields(wire)) => Self::of(wire, limits, one_by_one),
+            Err(error) => Err(Problem::malformed(error.to_string())),
+        }
     }
 
     /// How much there is to do, in events; used to share out time, not to limit.
     pub(crate) fn cost(&self) -> usize {
-        let state = self.state.as_ref().map_or(0, |state| state.len() / 64);
-        64 + state + self.events.as_ref().map_or(0, Vec::len)
+        64 + self.state.as_ref().map_or(0, |state| state.len() / 64) + self.events.len()
     }
 
-    fn checked(self, limits: Limits) -> Result<Self, Problem> {
-        let events = self.events.as_ref().map_or(0, Vec::len);
-        if events > limits.events {
-            let message = format!("{events} events; at most {} of one member in one request", limits.events);
+    fn of<E>(wire: WireMember<'a, E>, limits: Limits, events: EventsOf<'a, E>) -> Result<Self, Problem> {
+        let sent = wire.events.as_ref().map_or(0, Vec::len);
+        if sent > limits.events {
+            let message = format!("{sent} events; at most {} of one member in one request", limits.events);
             return Err(Problem::new(413, "too_many_events", message)
                 .hint("send the newest, or send them in parts and the state of one answer with the next"));
         }
-        if self.events.is_none() && self.state.is_none() {
+        if wire.events.is_none() && wire.state.is_none() {
             return Err(Problem::malformed("a member needs events, a state, or both; events may be empty"));
         }
-        match &self.member {
-            Some(id) if id.is_empty() || id.len() > MAX_MEMBER_ID => {
-                Err(Problem::malformed(format!("member must have 1 to {MAX_MEMBER_ID} bytes")))
-            }
-            _ => Ok(self),
+        if wire.member.as_ref().is_some_and(|Text(id)| id.is_empty() || id.len() > MAX_MEMBER_ID) {
+            return Err(Problem::malformed(format!("member must have 1 to {MAX_MEMBER_ID} bytes")));
         }
+        Ok(Self {
+            member: wire.member.map(|Text(id)| id),
+            now: wire.now,
+            events: events(wire.events.unwrap_or_default())?,
+            state: wire.state.map(|Text(state)| state),
+        })
     }
+}
+
+/// Turns what stands in `events` into events.
+type EventsOf<'a, E> = fn(Vec<E>) -> Result<Vec<EventInput<'a>>, Problem>;
+
+fn all<'a>(events: Vec<Read<'a>>) -> Result<Vec<EventInput<'a>>, Problem> {
+    Ok(events.into_iter().map(|Fields(Event(event))| event).collect())
+}
+
+fn one_by_one<'a>(events: Vec<Value>) -> Result<Vec<EventInput<'a>>, Problem> {
+    let event = |(index, event): (usize, Value)| match Fields::<EventInput<'a>>::deserialize(event) {
+        Ok(Fields(event)) => Ok(event),
+        Err(error) => {
+            Err(Problem::new(422, "invalid_event", error.to_string()).at(format_args!("event {index}")))
+        }
+    };
+    events.into_iter().enumerate().map(event).collect()
+}
+
+fn not_json(error: &dyn fmt::Display) -> Problem {
+    Problem::new(400, "malformed_json", format!("the body is not JSON: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const LIMITS: Limits = Limits { body_bytes: 1 << 20, members: 2, events: 3, time_ms: 1_000 };
 
-    fn parse(body: &str) -> Result<ScoreRequest, (u16, &'static str)> {
+    fn parse(body: &str) -> Result<ScoreRequest<'_>, (u16, &'static str)> {
         ScoreRequest::parse(body.as_bytes(), Options::default(), LIMITS).map_err(|p| (p.status, p.code))
     }
 
@@ -176,6 +233,32 @@ mod tests {
         assert!(many.return_state);
         assert!(MemberRequest::parse(&members[0], LIMITS).is_ok());
         assert_eq!(MemberRequest::parse(&members[1], LIMITS).unwrap_err().code, "invalid_request");
+    }
+
+    #[test]
+    fn a_wrong_event_is_named() {
+        let good = r#"{"kind":"view","time":1}"#;
+        for (event, expected) in [
+            ("7", (422, "invalid_event")),
+            (r#"{"kind":"view"}"#, (422, "invalid_event")),
+            (r#"["view",1]"#, (422, "invalid_event")),
+            (r#"{"kind":"view","time":1,"amuont":1}"#, (422, "invalid_event")),
+            (r#"{"kind":"view","time":1,"amount":1e999}"#, (400, "malformed_json")),
+        ] {
+            let member = format!(r#"{{"member":"m","events":[{good},{event}]}}"#);
+            assert_eq!(parse(&member).unwrap_err(), expected, "{event}");
+            let Ok(value) = serde_json::from_str::<Value>(&member) else { continue };
+            let problem = MemberRequest::parse(&value, LIMITS).unwrap_err();
+            assert_eq!((problem.status, problem.code), expected, "{event}");
+            assert!(problem.message.starts_with("event 1: "), "{}", problem.message);
+        }
+    }
+
+    #[test]
+    fn texts_with_escapes_are_read() {
+        let request = parse(r#"{"member":"m\u0031\n","state":"\u0041","events":[]}"#).unwrap();
+        let Subject::One(member) = request.subject else { panic!("one member") };
+        assert_eq!((member.member.as_deref(), member.state.as_deref()), (Some("m1\n"), Some("A")));
     }
 
     #[test]
@@ -218,7 +301,7 @@ mod tests {
         assert_eq!(parse(r#"{"members":[1,2,3]}"#).unwrap_err(), (413, "too_many_members"));
         assert_eq!(parse(r#"{"events":[1,2,3,4]}"#).unwrap_err(), (413, "too_many_events"));
         assert_eq!(
-            MemberRequest::parse(&json!(["m", 0, [], null]), LIMITS).unwrap_err().code,
+            MemberRequest::parse(&serde_json::json!(["m", 0, [], null]), LIMITS).unwrap_err().code,
             "invalid_request"
         );
         let deep = format!("{{\"events\":{}", "[".repeat(100_000));

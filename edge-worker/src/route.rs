@@ -24,6 +24,20 @@ pub(crate) struct Options {
     pub(crate) return_state: Option<bool>,
 }
 
+impl Options {
+    /// These as a number that is not 0, for JavaScript to hold while it waits for a body.
+    pub(crate) fn code(self) -> u32 {
+        let bits = |option: Option<bool>| option.map_or(0, |on| 2 + u32::from(on));
+        1 | bits(self.features) << 1 | bits(self.return_state) << 3
+    }
+
+    /// Those that have this code.
+    pub(crate) fn of(code: u32) -> Self {
+        let option = |bits: u32| (bits & 2 != 0).then_some(bits & 1 != 0);
+        Self { features: option(code >> 1), return_state: option(code >> 3) }
+    }
+}
+
 /// The parts of a request's head that routing reads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head<'a> {
@@ -35,6 +49,16 @@ pub(crate) struct Head<'a> {
 }
 
 const READ: &str = "GET, HEAD";
+
+impl<'a> Head<'a> {
+    /// The head with the path and the query of a URL, as the runtime writes URLs: with a host and a path.
+    pub(crate) fn at(self, url: &'a str) -> Self {
+        let whole = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let whole = whole.split_once('#').map_or(whole, |(whole, _)| whole);
+        let (place, query) = whole.split_once('?').unwrap_or((whole, ""));
+        Self { path: place.find('/').map_or("/", |at| &place[at..]), query, ..self }
+    }
+}
 
 /// Decides what a request asks for and whether its caller may.
 ///
@@ -113,6 +137,32 @@ mod tests {
         assert_eq!(ask("POST", "/v1/score", ""), Ok(Route::Score(Options::default())));
         let both = Options { features: Some(true), return_state: Some(false) };
         assert_eq!(ask("POST", "/v1/score", "features&returnState=0"), Ok(Route::Score(both)));
+    }
+
+    #[test]
+    fn options_survive_as_a_number() {
+        let choices = [None, Some(false), Some(true)];
+        for options in choices
+            .iter()
+            .flat_map(|&features| choices.iter().map(move |&return_state| Options { features, return_state }))
+        {
+            assert_ne!(options.code(), 0);
+            assert_eq!(Options::of(options.code()), options);
+        }
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        for (url, path, query) in [
+            ("https://host/v1/score?features=true&x#f", "/v1/score", "features=true&x"),
+            ("http://127.0.0.1:8787/healthz", "/healthz", ""),
+            ("https://host/a?b=c://d/e", "/a", "b=c://d/e"),
+            ("https://host/#/v1/score?x", "/", ""),
+            ("https://host", "/", ""),
+        ] {
+            let head = Head::default().at(url);
+            assert_eq!((head.path, head.query), (path, query), "{url}");
+        }
     }
 
     #[test]

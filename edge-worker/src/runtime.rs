@@ -1,142 +1,200 @@
 //! The Workers runtime: everything else in this crate knows neither JavaScript nor a clock.
+//!
+//! [`fetch`] answers every request. What a promise in Rust costs is a good part of all that scoring one member costs,
+//! so that `shim.js` first asks [`expects`] and [`score_one`], which wait for nothing: they answer the one request that is
+//! frequent, a good one with one member, and leave all others to [`fetch`].
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+// What JavaScript may call must be public.
+#![allow(unreachable_pub)]
 
-use futures::StreamExt;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
 use worker::{
-    ByteStream, Context, Date, Delay, Env, Headers, Request, Response, ResponseBuilder, Result, event,
-    js_sys::Reflect,
+    Context, Date, Delay, Env, Result, event,
+    js_sys::{ArrayBuffer, Object, Promise, Reflect, Uint8Array},
+    wasm_bindgen::{self, prelude::*},
+    wasm_bindgen_futures::JsFuture,
+    web_sys::{Request, Response, ResponseInit},
 };
 
 use crate::{
-    body::{Body, BodyHeaders},
+    body::{self, BodyHeaders},
     config::{Config, Limits},
     model::Model,
     problem::Problem,
     reply::Reply,
-    request::{ScoreRequest, Subject},
     route::{Head, Options, Route, route},
-    score::{self, Batch},
+    score::{self, Outcome},
 };
 
 /// Any host does: the assets binding looks at the path only.
 const BUNDLE_URL: &str = "https://assets.local/bundle.tcb";
 
-/// The most bytes of a refused body that are still read.
-const DISCARDED: usize = 16 << 20;
+#[wasm_bindgen(module = "/request.js")]
+extern "C" {
+    #[wasm_bindgen(catch)]
+    fn whole(request: &Request) -> std::result::Result<Promise, JsValue>;
+    fn bounded(request: &Request, limit: usize) -> Promise;
+    fn discard(request: &Request) -> Promise;
+    #[wasm_bindgen(catch)]
+    fn answer(body: Option<Uint8Array>, init: &ResponseInit) -> std::result::Result<Response, JsValue>;
+}
+
+/// How a batch is recognised before it is read, and in how many bytes.
+const MEMBERS: &[u8] = b"\"members\"";
+const BEGIN: usize = 128;
 
 thread_local! {
-    /// Loaded at the first request and kept while the isolate lives. A bundle that cannot be read stays unread:
+    /// Settings are fixed for each deployed version.
+    static CONFIG: Cell<Option<&'static Loaded<Config>>> = const { Cell::new(None) };
+    /// Loaded at the first request and kept while the instance lives. A bundle that cannot be read stays unread:
     /// assets are fixed for each deployed version. Only a failed fetch is tried again.
-    static MODEL: RefCell<Option<Loaded>> = const { RefCell::new(None) };
+    static MODEL: RefCell<Option<Loaded<Rc<Model>>>> = const { RefCell::new(None) };
+    /// What most answers are made with: those that succeed and do not go to a browser.
+    static USUAL: ResponseInit = init(&Reply::json(200, Vec::new()).finish(None, None));
 }
 
-type Loaded = std::result::Result<Rc<Model>, Problem>;
+type Loaded<T> = std::result::Result<T, Problem>;
 
 #[event(fetch)]
-async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Response> {
-    let method = request.inner().method();
-    let origin = request.headers().get("origin")?;
-    let (config, reply) = match Config::read(|name| setting(&env, name)) {
-        Ok(config) => {
-            let reply = answer(&mut request, &method, origin.as_deref(), &env, &config).await;
-            (Some(config), reply)
-        }
-        Err(problem) => (None, Err(problem)),
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+    let (method, url, headers) = (request.method(), request.url(), request.headers());
+    let header = |name| headers.get(name).ok().flatten();
+    let [authorization, origin, content_type, content_encoding, content_length] =
+        ["authorization", "origin", "content-type", "content-encoding", "content-length"].map(header);
+    let head = Head {
+        method: &method,
+        authorization: authorization.as_deref(),
+        origin: origin.as_deref(),
+        ..Head::default()
     };
-    if let (Err(_), Ok(mut unread)) = (&reply, request.stream()) {
-        discard(&mut unread).await;
+    let body = BodyHeaders {
+        content_type: content_type.as_deref(),
+        content_encoding: content_encoding.as_deref(),
+        content_length: content_length.as_deref(),
+    };
+    let config = config(&env);
+    let reply = match config {
+        Ok(config) => reply(&request, head.at(&url), body, &env, config).await,
+        Err(problem) => Err(problem.clone()),
+    };
+    if reply.is_err() {
+        // Whoever breaks off does not wait for the answer.
+        let _ = JsFuture::from(discard(&request)).await;
     }
     let reply = reply.unwrap_or_else(|problem| Reply::refused(&problem));
-    respond(reply.finish(&method, origin.as_deref(), config.as_ref()))
+    respond(reply, &method, origin.as_deref(), config.as_ref().ok())
 }
 
-async fn answer(
-    request: &mut Request,
-    method: &str,
-    origin: Option<&str>,
+/// Whether a request is one to score whose body [`score_one`] may be given: its caller may ask and is no browser, the
+/// length of its body is stated and within the limit, and the model is loaded. 0 if not, or else what to give
+/// [`score_one`].
+///
+/// `head` is lines: method, URL, and the headers Authorization, Origin, Content-Type, Content-Encoding and
+/// Content-Length, empty where there is none.
+#[wasm_bindgen]
+pub fn expects(head: &str) -> u32 {
+    expected(head).map_or(0, Options::code)
+}
+
+fn expected(head: &str) -> Option<Options> {
+    let config = CONFIG.get()?.as_ref().ok()?;
+    let mut lines = head.split('\n').map(|line| Some(line).filter(|line| !line.is_empty()));
+    let mut line = || lines.next().flatten();
+    let (method, url, authorization, origin) = (line()?, line()?, line(), line());
+    let body = BodyHeaders { content_type: line(), content_encoding: line(), content_length: line() };
+    let head = Head { method, authorization, origin, ..Head::default() }.at(url);
+    match (route(head, config), body.check(config.limits.body_bytes), origin) {
+        (Ok(Route::Score(options)), Ok(true), None) if loaded().is_some_and(|model| model.is_ok()) => {
+            Some(options)
+        }
+        _ => None,
+    }
+}
+
+/// The answer to a request that [`expects`] lets pass, if one member is to be scored and can be.
+#[wasm_bindgen]
+pub fn score_one(code: u32, body: &[u8], clock: f64) -> Option<Response> {
+    let config = CONFIG.get()?.as_ref().ok()?;
+    // A batch would be read here in vain; one that says so later than that is.
+    let begin = &body[..body.len().min(BEGIN)];
+    if begin.windows(MEMBERS.len()).any(|part| part == MEMBERS) {
+        return None;
+    }
+    body::check(body, config.limits.body_bytes).ok()?;
+    let model = loaded()?.ok()?;
+    match score::score(&model, body, Options::of(code), config.limits, clock as i64) {
+        Ok(Outcome::Scored(json)) => respond(Reply::json(200, json), "POST", None, Some(config)).ok(),
+        Ok(Outcome::Begun(_)) | Err(_) => None,
+    }
+}
+
+fn loaded() -> Option<Loaded<Rc<Model>>> {
+    MODEL.with_borrow(Clone::clone)
+}
+
+/// The settings, read once.
+fn config(env: &Env) -> &'static Loaded<Config> {
+    CONFIG.get().unwrap_or_else(|| {
+        let read = Config::read(|name| {
+            let value = Reflect::get(env, &name.into()).ok()?;
+            value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()))
+        });
+        let config = Box::leak(Box::new(read));
+        CONFIG.set(Some(config));
+        config
+    })
+}
+
+async fn reply(
+    request: &Request,
+    head: Head<'_>,
+    headers: BodyHeaders<'_>,
     env: &Env,
     config: &Config,
-) -> std::result::Result<Reply, Problem> {
-    let url = request.inner().url();
-    let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
-    let path = request.path();
-    let authorization = header(request, "authorization");
-    let head = Head { method, path: &path, query, authorization: authorization.as_deref(), origin };
+) -> Loaded<Reply> {
     match route(head, config)? {
         Route::Preflight => Ok(Reply::preflight()),
         Route::Health => Ok(Reply::json(200, model(env).await?.health()?)),
         Route::Model => Ok(Reply::json(200, model(env).await?.describe(config.limits))),
         Route::Score(options) => {
-            let body = read_body(request, config.limits).await?;
+            let body = read_body(request, headers, config.limits).await?;
             let model = model(env).await?;
             Ok(Reply::json(200, score(&model, &body, options, config.limits).await?))
         }
     }
 }
 
-async fn read_body(request: &mut Request, limits: Limits) -> std::result::Result<Vec<u8>, Problem> {
-    let (content_type, content_encoding, content_length) = (
-        header(request, "content-type"),
-        header(request, "content-encoding"),
-        header(request, "content-length"),
-    );
-    let headers = BodyHeaders {
-        content_type: content_type.as_deref(),
-        content_encoding: content_encoding.as_deref(),
-        content_length: content_length.as_deref(),
-    };
-    let mut body = Body::begin(headers, limits.body_bytes)?;
-    // A request without a body has no stream; it is then empty, and no JSON.
-    if let Ok(mut stream) = request.stream() {
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk
-                .map_err(|_| Problem::new(400, "body_unreadable", "the body ended before it was complete"))?;
-            if let Err(problem) = body.push(&chunk) {
-                discard(&mut stream).await;
-                return Err(problem);
-            }
-        }
-    }
-    body.finish()
+async fn read_body(request: &Request, headers: BodyHeaders<'_>, limits: Limits) -> Loaded<Vec<u8>> {
+    let stated = headers.check(limits.body_bytes)?;
+    let reading = if stated { whole(request) } else { Ok(bounded(request, limits.body_bytes)) };
+    let unreadable = |_| Problem::new(400, "body_unreadable", "the body ended before it was complete");
+    let buffer: ArrayBuffer =
+        JsFuture::from(reading.map_err(unreadable)?).await.map_err(unreadable)?.unchecked_into();
+    let body = Uint8Array::new(&buffer).to_vec();
+    body::check(&body, limits.body_bytes)?;
+    Ok(body)
 }
 
-/// Takes what a refused caller is still sending, within reason: closing on it could cost it the answer.
-async fn discard(stream: &mut ByteStream) {
-    let mut left = DISCARDED;
-    while let Some(Ok(chunk)) = stream.next().await {
-        match left.checked_sub(chunk.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
-}
-
-async fn score(
-    model: &Model,
-    body: &[u8],
-    options: Options,
-    limits: Limits,
-) -> std::result::Result<Vec<u8>, Problem> {
-    let request = ScoreRequest::parse(body, options, limits)?;
-    let started = Date::now().as_millis();
-    let members = match &request.subject {
-        Subject::One(member) => return score::one(&model.scorer, &request, member, started as i64),
-        Subject::Many(members) => members,
+async fn score(model: &Rc<Model>, body: &[u8], options: Options, limits: Limits) -> Loaded<Vec<u8>> {
+    let now = || Date::now().as_millis() as i64;
+    let mut batch = match score::score(model, body, options, limits, now())? {
+        Outcome::Scored(json) => return Ok(json),
+        Outcome::Begun(batch) => batch,
     };
-    let mut batch = Batch::new(&model.scorer, &request, members, started as i64, limits)?;
-    while batch.step() {
+    // The clock stands still while Rust computes; it moves on between slices.
+    while batch.step(now()) {
         Delay::from(Duration::ZERO).await;
-        if Date::now().as_millis().saturating_sub(started) >= limits.time_ms {
-            batch.stop();
-            break;
-        }
     }
     Ok(batch.finish())
 }
 
-async fn model(env: &Env) -> Loaded {
-    if let Some(loaded) = MODEL.with_borrow(Clone::clone) {
+async fn model(env: &Env) -> Loaded<Rc<Model>> {
+    if let Some(loaded) = loaded() {
         return loaded;
     }
     let bytes = fetch_bundle(env).await?;
@@ -144,7 +202,7 @@ async fn model(env: &Env) -> Loaded {
     MODEL.with_borrow_mut(|kept| kept.get_or_insert_with(|| Model::load(&bytes).map(Rc::new)).clone())
 }
 
-async fn fetch_bundle(env: &Env) -> std::result::Result<Vec<u8>, Problem> {
+async fn fetch_bundle(env: &Env) -> Loaded<Vec<u8>> {
     let missing = |message: String| {
         Problem::new(503, "bundle_missing", message)
             .hint("put the bundle.tcb that `tiercast train` wrote into edge-worker/assets and deploy again")
@@ -164,21 +222,24 @@ async fn fetch_bundle(env: &Env) -> std::result::Result<Vec<u8>, Problem> {
     }
 }
 
-/// A variable or secret: text, or a number written without quotes.
-fn setting(env: &Env, name: &str) -> Option<String> {
-    let value = Reflect::get(env, &name.into()).ok()?;
-    value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()))
+fn respond(reply: Reply, method: &str, origin: Option<&str>, config: Option<&Config>) -> Result<Response> {
+    let body = Some(&*reply.body).filter(|body| !body.is_empty() && method != "HEAD").map(Uint8Array::from);
+    let usual = reply.status == 200 && config.is_some_and(|config| config.allow_origins.is_empty());
+    Ok(if usual {
+        USUAL.with(|init| answer(body, init))
+    } else {
+        answer(body, &init(&reply.finish(origin, config)))
+    }?)
 }
 
-fn header(request: &Request, name: &str) -> Option<String> {
-    request.headers().get(name).ok().flatten()
-}
-
-fn respond(reply: Reply) -> Result<Response> {
-    let headers = Headers::new();
+fn init(reply: &Reply) -> ResponseInit {
+    let headers = Object::new();
     for (name, value) in &reply.headers {
-        headers.set(name, value)?;
+        // A new object takes any property.
+        let _ = Reflect::set(&headers, &(*name).into(), &(&**value).into());
     }
-    let builder = ResponseBuilder::new().with_status(reply.status).with_headers(headers);
-    Ok(if reply.body.is_empty() { builder.empty() } else { builder.fixed(reply.body) })
+    let init = ResponseInit::new();
+    init.set_status(reply.status);
+    init.set_headers(&headers);
+    init
 }

@@ -1,21 +1,26 @@
 //! From a request to its answer. A batch is scored in slices, so that the caller can look at the clock between
 //! them: in Workers the clock only moves while a request waits, never while it computes.
 
+use std::{rc::Rc, vec};
+
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use tiercast_core::{
-    Assessment, Bundle, EventInput, MemberState, Observed, Scalar, Scorer, Standing, Timestamp,
-};
+use tiercast_core::{Bundle, MemberState, Observed, Scalar, Standing, Timestamp};
 
 use crate::{
     config::Limits,
+    model::Model,
     problem::{Problem, ProblemBody},
-    request::{Fields, MemberRequest, ScoreRequest},
+    request::{MemberRequest, ScoreRequest, Subject},
+    route::Options,
 };
 
 /// Work done between two looks at the clock, in the unit of [`MemberRequest::cost`].
 const SLICE: usize = 4_096;
+
+/// Bytes that an answer without features or state needs at most, as a rule.
+const ANSWER: usize = 1_024;
 
 /// How one member's answer looks.
 #[derive(Clone, Copy, Debug)]
@@ -74,65 +79,74 @@ struct Refused<'a> {
     error: ProblemBody<'a>,
 }
 
-/// Scores the one member of a request; `clock` is the time now, for a request that states none.
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The answer's body.
+    Scored(Vec<u8>),
+    /// Many members, none of them scored yet.
+    Begun(Batch),
+}
+
+/// Scores the one member of a body, or begins with its many; `clock` is the time now.
 ///
 /// # Errors
-/// 400 or 422 for what the member sent, 500 when the model fails.
-pub(crate) fn one(
-    scorer: &Scorer,
-    request: &ScoreRequest,
-    member: &MemberRequest,
+/// 400 or 413 for the body's shape, 422 for what the member sent, 500 when the model fails.
+pub(crate) fn score(
+    model: &Rc<Model>,
+    body: &[u8],
+    options: Options,
+    limits: Limits,
     clock: i64,
-) -> Result<Vec<u8>, Problem> {
-    let mut json = Vec::new();
-    write_member(&mut json, scorer, member, Form::of(request, clock)?)?;
-    Ok(json)
+) -> Result<Outcome, Problem> {
+    let request = ScoreRequest::parse(body, options, limits)?;
+    let form = Form::of(&request, clock)?;
+    let members = match request.subject {
+        Subject::One(member) => {
+            let mut json = Vec::with_capacity(ANSWER);
+            write_member(&mut json, model, &member, form)?;
+            return Ok(Outcome::Scored(json));
+        }
+        Subject::Many(members) => members.into_iter(),
+    };
+    let json = b"{\"results\":[".to_vec();
+    Ok(Outcome::Begun(Batch { model: Rc::clone(model), limits, members, form, started: clock, json }))
 }
 
 /// A batch on its way: `{"results": [...]}`, one entry for each member, in order.
 #[derive(Debug)]
-pub(crate) struct Batch<'a> {
-    scorer: &'a Scorer,
+pub(crate) struct Batch {
+    model: Rc<Model>,
     limits: Limits,
-    members: std::slice::Iter<'a, Value>,
+    members: vec::IntoIter<Value>,
     form: Form,
+    started: i64,
     json: Vec<u8>,
 }
 
-impl<'a> Batch<'a> {
-    /// Prepares a batch.
-    ///
-    /// # Errors
-    /// 422 `invalid_time` when the request's `now` is none.
-    pub(crate) fn new(
-        scorer: &'a Scorer,
-        request: &ScoreRequest,
-        members: &'a [Value],
-        clock: i64,
-        limits: Limits,
-    ) -> Result<Self, Problem> {
-        let form = Form::of(request, clock)?;
-        Ok(Self { scorer, limits, members: members.iter(), form, json: b"{\"results\":[".to_vec() })
-    }
-
-    /// Scores the next few members; false when none is left.
-    pub(crate) fn step(&mut self) -> bool {
+impl Batch {
+    /// Scores the next few members, or refuses all that are left when the request's time is over; false when none is
+    /// left. The first few are always scored.
+    pub(crate) fn step(&mut self, clock: i64) -> bool {
+        let begun = self.json.last() != Some(&b'[');
+        if begun && clock.saturating_sub(self.started) >= self.limits.time_ms as i64 {
+            self.stop();
+        }
         let mut work = 0;
         while work < SLICE {
-            let Some(value) = self.members.next() else { return false };
-            work += self.member(value);
+            let Some(member) = self.members.next() else { return false };
+            work += self.member(&member);
         }
         !self.members.as_slice().is_empty()
     }
 
     /// Refuses all members that are left.
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         let message = format!("not scored within the {} ms of this request", self.limits.time_ms);
         let problem =
             Problem::new(503, "time_limit", message).hint("send the member again in a smaller batch");
-        while let Some(value) = self.members.next() {
-            let member = value.get("member").and_then(Value::as_str);
-            self.refuse(member, &problem);
+        while let Some(member) = self.members.next() {
+            self.refuse(name_of(&member), &problem);
         }
     }
 
@@ -142,21 +156,22 @@ impl<'a> Batch<'a> {
         self.json
     }
 
+    /// Scores one member and returns how much work that was.
     fn member(&mut self, value: &Value) -> usize {
-        let request = match MemberRequest::parse(value, self.limits) {
-            Ok(request) => request,
+        let member = match MemberRequest::parse(value, self.limits) {
+            Ok(member) => member,
             Err(problem) => {
-                self.refuse(value.get("member").and_then(Value::as_str), &problem);
+                self.refuse(name_of(value), &problem);
                 return 1;
             }
         };
-        self.comma();
         let start = self.json.len();
-        if let Err(problem) = write_member(&mut self.json, self.scorer, &request, self.form) {
+        self.comma();
+        if let Err(problem) = write_member(&mut self.json, &self.model, &member, self.form) {
             self.json.truncate(start);
-            write(&mut self.json, &Refused { member: request.member.as_deref(), error: problem.body() });
+            self.refuse(member.member.as_deref(), &problem);
         }
-        request.cost()
+        member.cost()
     }
 
     fn refuse(&mut self, member: Option<&str>, problem: &Problem) {
@@ -164,6 +179,7 @@ impl<'a> Batch<'a> {
         write(&mut self.json, &Refused { member, error: problem.body() });
     }
 
+    /// Separates an entry from the one before it.
     fn comma(&mut self) {
         if self.json.last() != Some(&b'[') {
             self.json.push(b',');
@@ -171,8 +187,12 @@ impl<'a> Batch<'a> {
     }
 }
 
+fn name_of(member: &Value) -> Option<&str> {
+    member.get("member").and_then(Value::as_str)
+}
+
 impl Form {
-    fn of(request: &ScoreRequest, clock: i64) -> Result<Self, Problem> {
+    fn of(request: &ScoreRequest<'_>, clock: i64) -> Result<Self, Problem> {
         let now = match &request.now {
             Some(now) => time(now)?,
             None => Timestamp::from_ms(clock)?,
@@ -183,13 +203,13 @@ impl Form {
 
 fn write_member(
     json: &mut Vec<u8>,
-    scorer: &Scorer,
-    member: &MemberRequest,
+    model: &Model,
+    member: &MemberRequest<'_>,
     form: Form,
 ) -> Result<(), Problem> {
     let now = member.now.as_ref().map_or(Ok(form.now), time)?;
-    let (state, observed) = state_of(scorer.bundle(), member)?;
-    let assessment: Assessment = scorer.assess(&state, now)?;
+    let (state, observed) = state_of(model.bundle(), member)?;
+    let assessment = model.assess(&state, now)?;
     let scored = Scored {
         member: member.member.as_deref(),
         now: assessment.now,
@@ -209,12 +229,12 @@ fn write_member(
 }
 
 /// The member's history: the state that was sent, if one was, and the events after it.
-fn state_of(bundle: &Bundle, member: &MemberRequest) -> Result<(MemberState, Outcomes), Problem> {
+fn state_of(bundle: &Bundle, member: &MemberRequest<'_>) -> Result<(MemberState, Outcomes), Problem> {
     let schema = bundle.schema();
     let mut state = match &member.state {
         None => MemberState::new(schema),
         Some(text) => {
-            let bytes = BASE64.decode(text).map_err(|error| {
+            let bytes = BASE64.decode(text.as_bytes()).map_err(|error| {
                 Problem::new(422, "invalid_state", format!("not base64: {error}"))
                     .hint("send the state exactly as an earlier answer returned it")
                     .at("state")
@@ -222,18 +242,8 @@ fn state_of(bundle: &Bundle, member: &MemberRequest) -> Result<(MemberState, Out
             MemberState::restore(&bytes, schema).map_err(|error| Problem::from(error).at("state"))?
         }
     };
-    let inputs = member.events.iter().flatten().enumerate().map(read_event).collect::<Result<Vec<_>, _>>()?;
-    let observed = Outcomes::count(&bundle.observe(&mut state, &inputs)?);
+    let observed = Outcomes::count(&bundle.observe(&mut state, &member.events)?);
     Ok((state, observed))
-}
-
-fn read_event((index, value): (usize, &Value)) -> Result<EventInput<'_>, Problem> {
-    match Fields::<EventInput<'_>>::deserialize(value) {
-        Ok(Fields(input)) => Ok(input),
-        Err(error) => {
-            Err(Problem::new(422, "invalid_event", error.to_string()).at(format_args!("event {index}")))
-        }
-    }
 }
 
 fn time(now: &Scalar<'_>) -> Result<Timestamp, Problem> {
@@ -257,38 +267,38 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{model::Model, request::Subject, route::Options};
 
     const NOW: i64 = 1_506_816_000_000;
     const LIMITS: Limits = Limits { body_bytes: 1 << 20, members: 1_000, events: 1_000, time_ms: 9 };
 
-    fn model() -> Model {
+    fn model() -> Rc<Model> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fixture.tcb");
-        Model::load(&std::fs::read(path).unwrap()).unwrap()
+        Rc::new(Model::load(&std::fs::read(path).unwrap()).unwrap())
     }
 
-    fn request(body: &Value) -> ScoreRequest {
-        ScoreRequest::parse(body.to_string().as_bytes(), Options::default(), LIMITS).unwrap()
+    fn begin(body: &Value) -> Batch {
+        match score(&model(), body.to_string().as_bytes(), Options::default(), LIMITS, NOW).unwrap() {
+            Outcome::Begun(batch) => batch,
+            Outcome::Scored(_) => panic!("a batch"),
+        }
     }
 
-    fn members(n: usize) -> ScoreRequest {
+    fn members(n: usize) -> Batch {
         let member =
             |i| json!({ "member": format!("m{i}"), "events": [{ "kind": "view", "time": NOW - 1 }] });
-        request(&json!({ "members": (0..n).map(member).collect::<Vec<_>>() }))
+        begin(&json!({ "members": (0..n).map(member).collect::<Vec<_>>() }))
     }
 
-    fn results(batch: Batch<'_>) -> Vec<Value> {
+    fn results(batch: Batch) -> Vec<Value> {
         let body: Value = serde_json::from_slice(&batch.finish()).unwrap();
         body["results"].as_array().unwrap().clone()
     }
 
     #[test]
     fn a_batch_is_scored_in_slices_and_in_order() {
-        let (model, request) = (model(), members(500));
-        let Subject::Many(list) = &request.subject else { panic!("a batch") };
-        let mut batch = Batch::new(&model.scorer, &request, list, NOW, LIMITS).unwrap();
+        let mut batch = members(500);
         let mut looks = 0;
-        while batch.step() {
+        while batch.step(NOW) {
             looks += 1;
         }
         assert!((5..20).contains(&looks), "{looks} looks at the clock");
@@ -301,13 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_batch_names_everyone_it_left_out() {
-        let (model, request) = (model(), members(500));
-        let Subject::Many(list) = &request.subject else { panic!("a batch") };
-        let mut batch = Batch::new(&model.scorer, &request, list, NOW, LIMITS).unwrap();
-        assert!(batch.step());
-        batch.stop();
+    fn a_batch_out_of_time_names_everyone_it_left_out() {
+        let mut batch = members(500);
+        assert!(batch.step(NOW + 1_000), "the first slice is scored, however late");
+        assert!(!batch.step(NOW + 9));
         let results = results(batch);
+        assert_eq!(results.len(), 500);
         let scored = results.iter().take_while(|result| result["tier"].is_u64()).count();
         assert!((1..500).contains(&scored));
         for (i, result) in results.iter().enumerate().skip(scored) {
@@ -320,12 +329,9 @@ mod tests {
 
     #[test]
     fn a_refused_member_leaves_no_half_written_answer() {
-        let model = model();
         let bad = json!({ "member": "bad", "events": [{ "kind": "view", "time": NOW }, ["view", NOW]] });
-        let request = request(&json!({ "members": [bad, 7, { "events": [] }] }));
-        let Subject::Many(list) = &request.subject else { panic!("a batch") };
-        let mut batch = Batch::new(&model.scorer, &request, list, NOW, LIMITS).unwrap();
-        assert!(!batch.step());
+        let mut batch = begin(&json!({ "members": [bad, 7, { "events": [] }] }));
+        assert!(!batch.step(NOW));
         let results = results(batch);
         assert_eq!(
             (&results[0]["error"]["code"], &results[0]["member"]),
@@ -342,6 +348,6 @@ mod tests {
         let described: Value = serde_json::from_slice(&model.describe(LIMITS)).unwrap();
         assert_eq!((&health["status"], &health["bundle"]), (&json!("ok"), &described["bundle"]));
         assert_eq!(described["limits"]["timeMs"], 9);
-        assert_eq!(described["features"].as_array().unwrap().len(), model.scorer.bundle().schema().len());
+        assert_eq!(described["features"].as_array().unwrap().len(), model.bundle().schema().len());
     }
 }

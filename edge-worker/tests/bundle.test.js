@@ -1,9 +1,11 @@
 // A worker whose bundle or settings are broken says so, with a code, at health and everywhere else.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Response } from "miniflare";
 import { withSection } from "./support/bundle.js";
-import { damagedBundles, sample, start, vectors } from "./support/worker.js";
+import { damagedBundles, root, sample, start, vectors } from "./support/worker.js";
 
 const { bundle, events, now } = sample();
 
@@ -24,6 +26,10 @@ async function broken(options, expected) {
 for (const { name, bytes, error } of damagedBundles()) {
   test(`a damaged bundle: ${name}`, () => broken({ bundle: bytes }, error));
 }
+
+test("a bundle that keeps its ONNX file needs another engine", () => {
+  return broken({ bundle: readFileSync(join(root, "tests", "fixtures", "fixture-onnx.tcb")) }, "unsupported_model");
+});
 
 test("no bundle deployed", () => broken({ bundle: null }, "bundle_missing"));
 test("no assets binding", () => broken({ bundle, assets: false }, "bundle_missing"));

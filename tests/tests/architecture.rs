@@ -52,3 +52,20 @@ fn core_without_features_knows_no_model_runtime_no_js_and_no_tables() {
     assert_eq!(always, BTreeSet::from(["libm", "serde", "serde_json", "sha2"]));
     assert_eq!(dependencies(core, optional), BTreeSet::from(["tract-onnx"]));
 }
+
+#[test]
+fn what_pages_and_workers_download_has_no_tract() {
+    let packages = packages();
+    for outer in ["tiercast-wasm", "tiercast-edge"] {
+        let core = packages[outer]["dependencies"].as_array().unwrap().iter();
+        let core = core.filter(|dependency| dependency["name"] == "tiercast-core").collect::<Vec<_>>();
+        let onnx =
+            |dependency: &&Value| dependency["features"].as_array().unwrap().iter().any(|f| f == "onnx");
+        assert!(!core.is_empty() && !core.iter().any(onnx), "{outer}");
+        assert!(
+            packages[outer]["features"]
+                .get("default")
+                .is_none_or(|default| default == &serde_json::json!([]))
+        );
+    }
+}

@@ -39,7 +39,8 @@ fn replace(content: &mut [u8], from: &str, to: &str) {
 
 #[test]
 fn a_model_for_other_formulas_is_refused_before_the_first_score() {
-    let bytes = with_section("scorer", |scorer| replace(scorer, "tiercast-features-1", "tiercast-features-2"));
+    let bytes =
+        with_section("scorer", |scorer| replace(scorer, "tiercast-features-1", "tiercast-features-2"));
     assert_eq!(Scorer::load(&bytes).unwrap_err().code(), "schema_mismatch");
 }
 

@@ -123,7 +123,11 @@ fn tract_agrees_with_the_compact_engine() {
                 assert_eq!((features, tier, standing), (&f, &t, &s), "{}", case.name);
                 // tract orders its sums by the machine's vector width.
                 let near = probabilities.iter().zip(&p).all(|(a, b)| (a - b).abs() <= 1e-5);
-                assert!(near && probabilities.len() == p.len(), "{}: {probabilities:?}, tract {p:?}", case.name);
+                assert!(
+                    near && probabilities.len() == p.len(),
+                    "{}: {probabilities:?}, tract {p:?}",
+                    case.name
+                );
             }
             (expected, found) => assert_eq!(expected, &found, "{}", case.name),
         }

@@ -134,7 +134,9 @@ pub fn typical(schema: &FeatureSchema, rows: &[f32]) -> Vec<f32> {
         }
         known.sort_unstable_by(f32::total_cmp);
         match op {
-            Op::Mode => known.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).map_or(f32::NAN, |run| run[0]),
+            Op::Mode => {
+                known.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).map_or(f32::NAN, |run| run[0])
+            }
             _ => known[(known.len() - 1) / 2],
         }
     };

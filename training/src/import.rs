@@ -10,7 +10,8 @@ use anyhow::{Context, bail};
 use indicatif::HumanBytes;
 use prost::Message;
 use tiercast_core::{
-    Bundle, BundleParts, Column, EngineKind, LowerOptions, Model, ModelManifest, Plan, Scorer, Transform, lower,
+    Bundle, BundleParts, Column, EngineKind, LowerOptions, Model, ModelManifest, Plan, Scorer, Transform,
+    lower,
 };
 use tract_onnx::pb::{ModelProto, type_proto::Value};
 
@@ -102,7 +103,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("{} is the bundle to take from; give another file with --out", out.display());
     }
     fs::write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
-    say!("{}: {} from {}", out.display(), HumanBytes(bytes.len() as u64), HumanBytes(imported.onnx.len() as u64));
+    say!(
+        "{}: {} from {}",
+        out.display(),
+        HumanBytes(bytes.len() as u64),
+        HumanBytes(imported.onnx.len() as u64)
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -173,7 +179,9 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let old = Bundle::parse(&bytes).with_context(|| path.display().to_string())?;
     let mut card: serde_json::Value = serde_json::from_str(old.card())?;
-    card["summary"] = format!("{}, imported from an ONNX file; the figures below are of another model", imported.name).into();
+    card["summary"] =
+        format!("{}, imported from an ONNX file; the figures below are of another model", imported.name)
+            .into();
     let mut manifest = old.manifest().clone();
     manifest.model = imported.name.clone();
     manifest.engine = if imported.plan.is_some() { EngineKind::Plan } else { EngineKind::Onnx };
@@ -203,7 +211,11 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
 
 /// A transform that hands on every feature.
 fn as_they_are(bundle: &Bundle) -> Transform {
-    let column = |(source, name): (usize, &str)| Column { name: name.into(), source: source as u32, steps: Vec::new() };
+    let column = |(source, name): (usize, &str)| Column {
+        name: name.into(),
+        source: source as u32,
+        steps: Vec::new(),
+    };
     Transform { columns: bundle.schema().names().enumerate().map(column).collect() }
 }
 

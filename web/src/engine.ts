@@ -1,30 +1,134 @@
-import init from "../pkg/tiercast_wasm.js";
+import type { InitOutput } from "../pkg/tiercast_wasm.js";
 import { isInstance, open } from "./bytes.js";
-import { TiercastError } from "./errors.js";
+import { asTiercastError, TiercastError } from "./errors.js";
 import { type BytesSource, platform, type WasmSource } from "./platform.js";
 
-let started: Promise<void> | undefined;
+/**
+ * The JavaScript that is generated with a WebAssembly module; that of every build has this shape.
+ *
+ * @internal
+ */
+export type Binding = typeof import("../pkg/tiercast_wasm.js");
 
-/** Compiles and starts the WebAssembly once; a failed start can be tried again. */
-export function startEngine(source: WasmSource | undefined): Promise<void> {
-  started ??= start(source).catch((error: unknown) => {
-    started = undefined;
-    throw error;
-  });
-  return started;
+/**
+ * An engine that runs.
+ *
+ * @internal
+ */
+export interface Running {
+  binding: Binding;
+  memory: InitOutput["memory"];
 }
 
-async function start(source: WasmSource | undefined): Promise<void> {
-  const module = await compile(source ?? (await platform().defaultWasm()));
-  // The generated binding keeps the first module that links, so a foreign one must not get that far.
-  if (!WebAssembly.Module.exports(module).some(({ name }) => name === "scorer_new")) {
-    throw wasmFailed("it is not the scoring engine");
+/** A WebAssembly module of this package and its binding, fetched and started when a bundle first needs it. */
+export class Engine {
+  readonly #binding: () => Binding | Promise<Binding>;
+  readonly #wasm: () => WasmSource | Promise<WasmSource>;
+  #running: Promise<Running> | undefined;
+
+  /** @internal */
+  constructor(binding: () => Binding | Promise<Binding>, wasm: () => WasmSource | Promise<WasmSource>) {
+    this.#binding = binding;
+    this.#wasm = wasm;
+  }
+
+  /**
+   * Starts it once; a failed start can be tried again.
+   *
+   * @internal
+   */
+  start(wasm?: WasmSource): Promise<Running> {
+    this.#running ??= this.#start(wasm).catch((error: unknown) => {
+      this.#running = undefined;
+      throw error;
+    });
+    return this.#running;
+  }
+
+  async #start(wasm: WasmSource | undefined): Promise<Running> {
+    const [binding, module] = await settled([this.#binding(), compile(wasm ?? (await this.#wasm()))]);
+    // The generated binding keeps the first module that links, so a foreign one must not get that far.
+    if (!WebAssembly.Module.exports(module).some(({ name }) => name === "scorer_new")) {
+      throw wasmFailed("it is not the scoring engine");
+    }
+    return { binding, memory: (await instantiate(binding, module)).memory };
+  }
+}
+
+/** At once where that is allowed: the asynchronous way can take fifty times as long in V8. */
+async function instantiate(binding: Binding, module: WebAssembly.Module): Promise<InitOutput> {
+  try {
+    return binding.initSync({ module });
+  } catch {
+    // Older Chromium refuses to do it on a page's main thread.
   }
   try {
-    await init({ module_or_path: module });
+    return await binding.default({ module_or_path: module });
   } catch (cause) {
     throw wasmFailed(cause);
   }
+}
+
+/** The engine for bundles that keep their ONNX model, as `import("tiercast/onnx")` gives it. */
+export interface OnnxEngine {
+  /** Runs any ONNX model, at a hundred times the size. */
+  engine: Engine;
+}
+
+/** What loading may be told. */
+export interface LoadOptions {
+  /**
+   * Where the WebAssembly comes from, when not from beside this package: a compiled module, an address, a
+   * response or bytes. The first successful load decides for the whole page or process.
+   */
+  wasm?: WasmSource;
+  /**
+   * For bundles that keep their ONNX model: `() => import("tiercast/onnx")`, which is called, and its megabytes
+   * fetched, only when the bundle is one.
+   */
+  onnx?: OnnxEngine | (() => Promise<OnnxEngine>);
+}
+
+/**
+ * Makes something of a bundle in the first engine that can run its model.
+ *
+ * @internal
+ */
+export async function load<T>(
+  bundle: Promise<Uint8Array>,
+  options: LoadOptions,
+  make: (running: Running, bytes: Uint8Array) => T,
+): Promise<T> {
+  const [smallest, ...larger] = platform().engines as [Engine, ...Engine[]];
+  const [bytes, running] = await settled([bundle, smallest.start(options.wasm)]);
+  let refusal = attempt(() => make(running, bytes));
+  const others = options.wasm === undefined ? larger.map((engine) => async () => engine) : [];
+  if (options.onnx) others.push(() => onnxEngine(options.onnx as NonNullable<LoadOptions["onnx"]>));
+  for (const other of others) {
+    if (!(refusal.error?.code === "unsupported_model")) break;
+    const next = await (await other()).start();
+    refusal = attempt(() => make(next, bytes));
+  }
+  if (refusal.error) throw refusal.error;
+  return refusal.value as T;
+}
+
+async function onnxEngine(given: NonNullable<LoadOptions["onnx"]>): Promise<Engine> {
+  return (typeof given === "function" ? await given() : given).engine;
+}
+
+function attempt<T>(make: () => T): { value?: T; error?: TiercastError } {
+  try {
+    return { value: make() };
+  } catch (cause) {
+    return { error: asTiercastError(cause) };
+  }
+}
+
+/** Waits for all before it reports the first failure, so that none is left unhandled. */
+async function settled<A, B>(tasks: [A | Promise<A>, Promise<B>]): Promise<[A, B]> {
+  await Promise.allSettled(tasks);
+  return Promise.all(tasks);
 }
 
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {

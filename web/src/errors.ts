@@ -21,6 +21,7 @@ export type ErrorCode =
   | "invalid_state"
   | "state_version"
   | "invalid_model"
+  | "unsupported_model"
   | "model_failed"
   | "invalid_input"
   /** The bundle or the WebAssembly file could not be fetched or read. */
@@ -53,10 +54,12 @@ export function guarded<T>(call: () => T): T {
   }
 }
 
-function asTiercastError(cause: unknown): TiercastError {
+/** What the engine throws is its code, a line end, and the message. */
+export function asTiercastError(cause: unknown): TiercastError {
   if (cause instanceof TiercastError) return cause;
-  if (cause instanceof Error && "code" in cause && typeof cause.code === "string") {
-    return new TiercastError(cause.code as ErrorCode, cause.message);
+  if (typeof cause === "string" && cause.includes("\n")) {
+    const end = cause.indexOf("\n");
+    return new TiercastError(cause.slice(0, end) as ErrorCode, cause.slice(end + 1));
   }
   const detail = cause instanceof Error ? cause.message : String(cause);
   return new TiercastError("internal", `the scoring engine stopped unexpectedly (${detail}); reload and report this`, {

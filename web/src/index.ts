@@ -1,7 +1,9 @@
+export type { Engine, LoadOptions, OnnxEngine } from "./engine.js";
 export { type ErrorCode, TiercastError } from "./errors.js";
 export { Member, type MemberEvents } from "./member.js";
+export { Model, type ModelInfo } from "./model.js";
 export type { BytesSource, WasmSource } from "./platform.js";
-export { type LoadOptions, Scorer } from "./scorer.js";
+export { Scorer } from "./scorer.js";
 export type {
   Assessment,
   BundleInfo,
@@ -11,6 +13,7 @@ export type {
   MemberEvent,
   NextTier,
   Observed,
+  Reason,
   Standing,
   Tier,
 } from "./types.js";

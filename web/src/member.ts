@@ -2,8 +2,9 @@
 import type { Member as Engine } from "../pkg/tiercast_wasm.js";
 import { disposable } from "./disposable.js";
 import { guarded, TiercastError } from "./errors.js";
+import { written } from "./events.js";
 import type { Scorer } from "./scorer.js";
-import type { Assessment, MemberEvent, Observed } from "./types.js";
+import type { Assessment, MemberEvent, Observed, Reason } from "./types.js";
 
 /** One event or many. */
 export type MemberEvents = MemberEvent | Iterable<MemberEvent>;
@@ -17,15 +18,17 @@ export class Member {
   /** The scorer this member is scored by. */
   readonly scorer: Scorer;
   #engine: Engine | undefined;
+  readonly #answer: (now: number, texts: string) => Assessment;
 
-  private constructor(scorer: Scorer, engine: Engine) {
+  private constructor(scorer: Scorer, engine: Engine, answer: (now: number, texts: string) => Assessment) {
     this.scorer = scorer;
     this.#engine = engine;
+    this.#answer = answer;
   }
 
   /** @internal */
-  static of(scorer: Scorer, engine: Engine): Member {
-    return new Member(scorer, engine);
+  static of(scorer: Scorer, engine: Engine, answer: (now: number, texts: string) => Assessment): Member {
+    return new Member(scorer, engine, answer);
   }
 
   /** How many events the state holds in detail. */
@@ -41,7 +44,8 @@ export class Member {
    */
   observe(events: MemberEvents): Observed {
     const list = isMany(events) ? Array.from(events, plain) : [plain(events)];
-    const [added = 0, duplicates = 0, tooLate = 0] = guarded(() => this.#open().observe(list));
+    const bytes = written(list);
+    const [added = 0, duplicates = 0, tooLate = 0] = guarded(() => this.#open().observe(bytes));
     return { added, duplicates, tooLate };
   }
 
@@ -52,7 +56,31 @@ export class Member {
    * @throws {@link TiercastError} `invalid_time`; `too_late` when the history at that moment is no longer known.
    */
   assess(now: Date | number = new Date()): Assessment {
-    return guarded(() => this.#open().assess(Number(now)) as Assessment);
+    const moment = Number(now);
+    return this.#answer(
+      moment,
+      guarded(() => this.#open().assess(moment)),
+    );
+  }
+
+  /**
+   * Why the model expects what it expects as of `now`: every feature that it sees, the strongest first.
+   *
+   * An effect is by how many tiers the member's value, against the typical one, raises `expectedTier` when nothing else
+   * changes. Effects do not add up where features act together, and are about the model, not about causes.
+   *
+   * @throws {@link TiercastError} as {@link Member.assess} does.
+   */
+  explain(now: Date | number = new Date()): Reason[] {
+    const numbers = guarded(() => this.#open().explain(Number(now)));
+    const number = (at: number) => numbers[at] as number;
+    const { features } = this.scorer.info;
+    const reasons: Reason[] = [];
+    for (let at = 0; at < numbers.length; at += 4) {
+      const [index, value, typical, effect] = [number(at), number(at + 1), number(at + 2), number(at + 3)];
+      reasons.push({ feature: features[index]?.name ?? "", value, typical, effect });
+    }
+    return reasons;
   }
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */
@@ -85,8 +113,8 @@ function isMany(events: MemberEvents): events is Iterable<MemberEvent> {
   return typeof events === "object" && events !== null && Symbol.iterator in events;
 }
 
-/** Copies an event before the engine sees it, so that no getter or proxy runs inside the engine. */
-function plain(event: MemberEvent): unknown {
+/** Copies an event before it is written, so that no getter or proxy runs meanwhile. */
+function plain(event: MemberEvent): MemberEvent {
   if (typeof event !== "object" || event === null || Array.isArray(event)) return event;
   const copy = { ...event };
   if (copy.time instanceof Date) copy.time = copy.time.getTime();

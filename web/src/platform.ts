@@ -1,7 +1,9 @@
+import type { Engine } from "./engine.js";
+
 /** What differs between browsers, Node and workerd. Each entry file sets it once, before anything else runs. */
 export interface Platform {
-  /** The package's own WebAssembly file. */
-  defaultWasm(): WasmSource | Promise<WasmSource>;
+  /** The package's own engines, the smallest first: a model that one cannot run is given to the next. */
+  engines: readonly Engine[];
   /** Reads what a string or URL names. */
   open(location: string | URL): Promise<Response | Uint8Array>;
 }

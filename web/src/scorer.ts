@@ -1,21 +1,15 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { Scorer as Engine } from "../pkg/tiercast_wasm.js";
+import type { Member as MemberEngine, Scorer as ScorerEngine } from "../pkg/tiercast_wasm.js";
+import { assessment, NUMBERS } from "./assessment.js";
 import { describe, isInstance, readBytes } from "./bytes.js";
 import { disposable } from "./disposable.js";
-import { startEngine } from "./engine.js";
-import { guarded, TiercastError } from "./errors.js";
+import { type LoadOptions, load, type Running } from "./engine.js";
+import { asTiercastError, guarded, TiercastError } from "./errors.js";
 import { Member, type MemberEvents } from "./member.js";
-import type { BytesSource, WasmSource } from "./platform.js";
+import type { BytesSource } from "./platform.js";
+import { prove, type Vector } from "./prove.js";
+import { Room } from "./room.js";
 import type { BundleInfo } from "./types.js";
-
-/** What {@link Scorer.load} may be told. */
-export interface LoadOptions {
-  /**
-   * Where the WebAssembly comes from, when not from beside this package: a compiled module, an address, a
-   * response or bytes. The first successful load decides for the whole page or process.
-   */
-  wasm?: WasmSource;
-}
 
 /**
  * A loaded bundle: the features, the model and the shop's tier rules, ready to score.
@@ -25,11 +19,20 @@ export interface LoadOptions {
 export class Scorer {
   /** What the bundle says about itself. */
   readonly info: BundleInfo;
-  #engine: Engine | undefined;
+  #engine: ScorerEngine | undefined;
+  readonly #row: Room<typeof Float32Array>;
+  readonly #probabilities: Room<typeof Float32Array>;
+  readonly #numbers: Room<typeof Float64Array>;
+  readonly #values: Room<typeof Float32Array>;
 
-  private constructor(engine: Engine) {
+  private constructor(engine: ScorerEngine, memory: Running["memory"]) {
     this.#engine = engine;
-    this.info = deepFreeze(guarded(() => engine.info() as BundleInfo));
+    this.info = deepFreeze({ ...JSON.parse(engine.json("manifest")), card: JSON.parse(engine.json("card")) });
+    const { features, tiers } = this.info;
+    this.#row = new Room(memory, Float32Array, engine.row(), features.length, engine);
+    this.#probabilities = new Room(memory, Float32Array, engine.probabilities(), tiers.length, engine);
+    this.#numbers = new Room(memory, Float64Array, engine.numbers(), NUMBERS, engine);
+    this.#values = new Room(memory, Float32Array, engine.values(), features.length + tiers.length, engine);
   }
 
   /**
@@ -37,19 +40,20 @@ export class Scorer {
    *
    * @throws {@link TiercastError} `unavailable` when something cannot be read, `wasm_failed` when the engine does not
    * start, `not_a_bundle`, `bundle_truncated`, `bundle_hash`, `bundle_version`, `bundle_section`, `schema_mismatch`
-   * or `invalid_model` when the bundle is not one this version can use.
+   * or `invalid_model` when the bundle is not one this version can use, `unsupported_model` when its model needs what
+   * {@link LoadOptions} did not offer.
    */
-  static async load(bundle: BytesSource, options: LoadOptions = {}): Promise<Scorer> {
-    const [bytes] = await settled([readBytes(bundle, "the bundle"), startEngine(options.wasm)]);
-    return new Scorer(guarded(() => new Engine(bytes)));
+  static load(bundle: BytesSource, options: LoadOptions = {}): Promise<Scorer> {
+    return load(
+      readBytes(bundle, "the bundle"),
+      options,
+      ({ binding, memory }, bytes) => new Scorer(new binding.Scorer(bytes), memory),
+    );
   }
 
   /** A new member, with the given history or none. */
   member(events?: MemberEvents): Member {
-    const member = Member.of(
-      this,
-      guarded(() => this.#open().member()),
-    );
+    const member = this.#member((engine) => engine.member());
     if (events !== undefined) member.observe(events);
     return member;
   }
@@ -67,10 +71,35 @@ export class Scorer {
         `a state is a Uint8Array as saveState() returns; this is ${describe(state)}`,
       );
     }
-    return Member.of(
-      this,
-      guarded(() => this.#open().restore(bytes as Uint8Array)),
-    );
+    return this.#member((engine) => engine.restore(bytes as Uint8Array));
+  }
+
+  /**
+   * One row of raw features inside the engine's memory, `info.features.length` numbers: write it, then call
+   * {@link Scorer.scoreRow}. NaN is a missing value.
+   *
+   * Ask for it each time (it costs nothing): an older view loses its content when the engine's memory grows, as when a
+   * member or a bundle is loaded, and must not be written after `dispose()`.
+   */
+  get row(): Float32Array {
+    this.#open();
+    return this.#row.view;
+  }
+
+  /**
+   * Scores {@link Scorer.row}. Nothing is copied and nothing allocated.
+   *
+   * @returns the probabilities of the tiers, inside the engine's memory: the next call overwrites them, and what holds
+   * of a view of the row holds of this one.
+   */
+  scoreRow(): Float32Array {
+    const engine = this.#open();
+    try {
+      engine.scoreRow();
+    } catch (cause) {
+      throw asTiercastError(cause);
+    }
+    return this.#probabilities.view;
   }
 
   /**
@@ -94,7 +123,7 @@ export class Scorer {
    * @throws {@link TiercastError} `model_failed` naming the first case that differs.
    */
   prove(): number {
-    return guarded(() => this.#open().prove());
+    return prove(this, JSON.parse(guarded(() => this.#open().json("vectors"))) as Vector[]);
   }
 
   /** Frees the engine's memory. Members made from this scorer stay usable. */
@@ -103,7 +132,14 @@ export class Scorer {
     this.#engine = undefined;
   }
 
-  #open(): Engine {
+  #member(make: (engine: ScorerEngine) => MemberEngine): Member {
+    const engine = guarded(() => make(this.#open()));
+    return Member.of(this, engine, (now, texts) =>
+      assessment(this.info, now, this.#numbers.view, this.#values.view, texts),
+    );
+  }
+
+  #open(): ScorerEngine {
     if (!this.#engine) throw new TiercastError("disposed", "this scorer was disposed; load the bundle again");
     return this.#engine;
   }
@@ -112,12 +148,6 @@ export class Scorer {
 /** `using scorer = await Scorer.load(…)` frees it at the end of the block. */
 export interface Scorer extends Disposable {}
 disposable(Scorer.prototype);
-
-/** Waits for all before it reports the first failure, so that none is left unhandled. */
-async function settled<A, B>(tasks: [Promise<A>, Promise<B>]): Promise<[A, B]> {
-  await Promise.allSettled(tasks);
-  return Promise.all(tasks);
-}
 
 function deepFreeze<T>(value: T): T {
   if (typeof value === "object" && value !== null) {

@@ -74,6 +74,18 @@ export interface Assessment {
   warnings: string[];
 }
 
+/** A feature's part in what the model expects. */
+export interface Reason {
+  /** Its name. */
+  feature: string;
+  /** The member's value; NaN is missing. */
+  value: number;
+  /** The usual value among the members that the model was trained on; NaN if it is mostly missing. */
+  typical: number;
+  /** By how many tiers the member's value, against the typical one, raises `expectedTier`; negative lowers it. */
+  effect: number;
+}
+
 /** Where a member stands by spend so far in the current period. Amounts are exact decimals; days are UTC, `2017-03-31`. */
 export interface Standing {
   /** The tier that the spend so far earns, from 1. */
@@ -120,6 +132,8 @@ export interface BundleInfo {
   producer: string;
   /** Kind of model, for example `dnn`. */
   model: string;
+  /** Which engine runs it: the compact one, or ONNX through `tiercast/onnx`. */
+  engine: "plan" | "onnx";
   /** How the tier is chosen from the probabilities. */
   decode: "argmax" | "median" | "expected";
   /** Hash of the feature schema; states and models fit together when it is equal. */

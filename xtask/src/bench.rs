@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     wasm::build()?;
     web::build()?;
     edge::build()?;
+    edge::build_hello()?;
     native::build()?;
     let cache = cache_dir("bench")?;
     let (python, program) = prepare(&cache)?;
@@ -89,11 +90,11 @@ fn make_models(python: &Path, models: &Path) -> Result<()> {
 fn import(models: &Path) -> Result<()> {
     step("bench: import", || {
         for model in MODELS {
-            let onnx = models.join(model).with_extension("onnx");
-            let import = || Run::new(native::program("tiercast")).arg("import").arg(&onnx);
-            import().arg("-o").arg(models.join(model).with_extension("tcb")).run()?;
-            let kept = models.join(model).with_extension("onnx.tcb");
-            import().args(["--engine", "onnx", "-o"]).arg(kept).run()?;
+            for (file, engine) in [(model.to_owned(), "plan"), (format!("{model}.tract"), "onnx")] {
+                let import = Run::new(native::program("tiercast")).args(["import", "--engine", engine]);
+                let (onnx, bundle) = (format!("{file}.onnx"), format!("{file}.tcb"));
+                import.arg(models.join(onnx)).arg("-o").arg(models.join(bundle)).run()?;
+            }
         }
         copy(&root().join("tests/fixtures/fixture.tcb"), &models.join("tier.tcb"))
     })

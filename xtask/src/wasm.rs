@@ -43,7 +43,9 @@ struct Module {
     package: &'static str,
     features: &'static str,
     simd: bool,
-    /// Where it goes in the npm package; the worker's goes into the cache.
+    /// Cargo's profile: `wasm` is small, `edge` is quick.
+    profile: &'static str,
+    /// Where it goes in the npm package; a worker's goes into the cache.
     folder: Option<&'static str>,
     optimise: &'static str,
 }
@@ -55,6 +57,7 @@ const MODULES: [Module; 5] = [
         package: "tiercast-wasm",
         features: "",
         simd: true,
+        profile: "wasm",
         folder: Some(""),
         optimise: "-Oz",
     },
@@ -63,6 +66,7 @@ const MODULES: [Module; 5] = [
         package: "tiercast-wasm",
         features: "all-kernels",
         simd: true,
+        profile: "wasm",
         folder: Some("all"),
         optimise: "-Oz",
     },
@@ -71,6 +75,7 @@ const MODULES: [Module; 5] = [
         package: "tiercast-wasm",
         features: "all-kernels",
         simd: false,
+        profile: "wasm",
         folder: Some("scalar"),
         optimise: "-Oz",
     },
@@ -81,6 +86,7 @@ const MODULES: [Module; 5] = [
         package: "tiercast-wasm",
         features: "onnx",
         simd: true,
+        profile: "wasm",
         folder: Some("onnx"),
         optimise: "-O1",
     },
@@ -89,10 +95,25 @@ const MODULES: [Module; 5] = [
         package: "tiercast-edge",
         features: "",
         simd: true,
+        profile: "edge",
         folder: None,
-        optimise: "-Oz",
+        optimise: "-O2",
     },
 ];
+
+/// What `tests/bench` compares the worker with; its manifest is not in the workspace.
+const HELLO: Module = Module {
+    name: "hello-worker",
+    package: "tiercast-hello-worker",
+    features: "",
+    simd: true,
+    profile: "edge",
+    folder: None,
+    optimise: "-O2",
+};
+
+/// The manifest of [`HELLO`].
+const HELLO_MANIFEST: &str = "tests/bench/hello-worker/Cargo.toml";
 
 /// Where the npm package's modules and bindings are.
 pub(crate) fn package_dir() -> PathBuf {
@@ -121,6 +142,14 @@ pub(crate) fn build() -> Result<()> {
     one_binding()
 }
 
+/// Compiles, binds and optimises the hello-world worker; returns where it is.
+pub(crate) fn build_hello() -> Result<PathBuf> {
+    let _alone = exclusive()?;
+    HELLO.compile()?;
+    HELLO.finish()?;
+    HELLO.dir()
+}
+
 /// The entries of the package choose among the compact modules while they run, and have one binding for them.
 fn one_binding() -> Result<()> {
     let script = |folder: &str| fs::read_to_string(package_dir().join(folder).join("tiercast_wasm.js"));
@@ -140,10 +169,13 @@ impl Module {
     fn compile(&self) -> Result<()> {
         step(&format!("wasm: compile {}", self.name), || {
             let mut run = Run::cargo()
-                .args(["build", "--locked", "--profile", "wasm", "--target", setup::WASM])
+                .args(["build", "--locked", "--profile", self.profile, "--target", setup::WASM])
                 .args(["-p", self.package, "--features", self.features])
                 // Flags for the host would replace those of `.cargo/config.toml`.
                 .unset("RUSTFLAGS");
+            if self.name == HELLO.name {
+                run = run.arg("--manifest-path").arg(root().join(HELLO_MANIFEST));
+            }
             if !self.simd {
                 // Other flags compile everything again: in a folder of their own they do it once.
                 run =
@@ -151,7 +183,7 @@ impl Module {
             }
             run.run()?;
             let built = format!("{}.wasm", self.package.replace('-', "_"));
-            copy(&self.target()?.join(setup::WASM).join("wasm").join(built), &self.compiled()?)
+            copy(&self.target()?.join(setup::WASM).join(self.profile).join(built), &self.compiled()?)
         })
     }
 
@@ -164,7 +196,7 @@ impl Module {
     }
 
     fn dir(&self) -> Result<PathBuf> {
-        self.folder.map_or_else(worker_dir, |folder| Ok(package_dir().join(folder)))
+        self.folder.map_or_else(|| cache_dir(self.name), |folder| Ok(package_dir().join(folder)))
     }
 
     fn finish(&self) -> Result<()> {

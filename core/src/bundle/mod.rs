@@ -19,7 +19,7 @@ use self::table::unreadable;
 pub(crate) use self::table::{Table, assemble, to_json};
 use crate::{
     engine::EngineKind,
-    error::{Result, bail},
+    error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
     tasks::tier::{Decode, TierRules},
@@ -182,15 +182,18 @@ impl Bundle {
     pub(crate) fn open(bytes: &[u8]) -> Result<(Self, &[u8])> {
         let table = Table::parse(bytes)?;
         if table.find("model").is_ok() {
-            bail!(BundleSection, "the bundle holds a model alone, without members and tiers; load it as a model");
+            bail!(
+                BundleSection,
+                "the bundle holds a model alone, without members and tiers; load it as a model"
+            );
         }
         let core: Core = table.value("scorer")?;
         let manifest = core.manifest;
         if manifest.task != TASK {
             bail!(
                 BundleVersion,
-                "the bundle's task is {:?}; this build knows {TASK:?}; update tiercast",
-                manifest.task
+                "the bundle's task is {}; this build knows {TASK}; update tiercast",
+                Quoted(&manifest.task)
             );
         }
         let schema = FeatureSchema::unpack(core.schema)?;

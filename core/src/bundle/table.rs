@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Section;
 use crate::{
-    error::{Error, ErrorKind, Result, bail},
+    error::{Error, ErrorKind, Quoted, Result, bail},
     features::hex,
     wire::{self, Wire},
 };
@@ -60,7 +60,7 @@ impl<'b> Table<'b> {
     pub(crate) fn find(&self, name: &str) -> Result<&'b [u8]> {
         match self.entries.iter().find(|(known, ..)| *known == name) {
             Some((_, content, _)) => Ok(content),
-            None => bail!(BundleSection, "the bundle has no section {name:?}; train again"),
+            None => bail!(BundleSection, "the bundle has no section {name}; train again"),
         }
     }
 
@@ -96,7 +96,11 @@ fn entry(bytes: &[u8], at: usize) -> Result<(&str, &[u8], &[u8])> {
     let range = usize_of(offset).and_then(|from| Some(from..from.checked_add(usize_of(length)?)?));
     let content = range.and_then(|range| bytes.get(range)).ok_or_else(truncated)?;
     if Sha256::digest(content).as_slice() != hash {
-        bail!(BundleHash, "section {name:?} does not have the hash that the bundle states; fetch it again");
+        bail!(
+            BundleHash,
+            "section {} does not have the hash that the bundle states; fetch it again",
+            Quoted(name)
+        );
     }
     Ok((name, content, hash))
 }
@@ -131,7 +135,7 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 pub(crate) fn unreadable(name: &str, reason: &dyn core::fmt::Display) -> Error {
     Error::new(
         ErrorKind::BundleSection,
-        alloc::format!("section {name:?} cannot be read: {reason}; train again with this version"),
+        alloc::format!("section {name} cannot be read: {reason}; train again with this version"),
     )
 }
 

@@ -20,17 +20,17 @@ mod wide;
 #[cfg(feature = "onnx")]
 mod onnx;
 
+pub(crate) use self::model::Engine;
 #[cfg(feature = "onnx")]
 pub use self::onnx::OnnxModel;
-pub(crate) use self::model::Engine;
-pub use self::{
-    model::EngineKind,
-    plan::{Plan, Port, Storage},
-    run::Workspace,
-};
 #[cfg(feature = "onnx")]
 pub(crate) use self::{
     kernels::*,
     plan::{MAX_FLOATS, Operand, Program, Segment, VERSION},
     run::from_half,
+};
+pub use self::{
+    model::EngineKind,
+    plan::{Plan, Port, Storage},
+    run::Workspace,
 };

@@ -5,9 +5,7 @@ use core::fmt;
 
 use tract_onnx::{pb, prelude::*};
 
-use crate::{
-    error::{self, Error, ErrorKind, Result},
-};
+use crate::error::{self, Error, ErrorKind, Result};
 
 /// A loaded model, ready to run.
 pub struct OnnxModel {
@@ -101,6 +99,14 @@ fn check_graph(proto: &pb::ModelProto) -> Result<usize> {
     {
         error::bail!(InvalidModel, "nothing in the graph produces {name:?}");
     }
+    if let Some(node) = graph.node.iter().find(lacks_state) {
+        error::bail!(
+            UnsupportedModel,
+            "{} (node {:?}) has no initial_h, without which tract cannot run it; export it with one",
+            node.op_type,
+            node.name
+        );
+    }
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
     let mut tensors = graph.initializer.iter().chain(attributes().filter_map(|a| a.t.as_ref()));
     if let Some(tensor) = tensors.find(|tensor| !NUMBERS.contains(&tensor.data_type)) {
@@ -117,6 +123,11 @@ fn check_graph(proto: &pb::ModelProto) -> Result<usize> {
         error::bail!(InvalidModel, "a node has a graph inside; loops and conditions are not supported");
     }
     Ok(output)
+}
+
+/// Whether a recurrent layer leaves its first state out, which tract needs to know the length of the batch.
+fn lacks_state(node: &&pb::NodeProto) -> bool {
+    matches!(node.op_type.as_str(), "GRU" | "LSTM" | "RNN") && node.input.get(5).is_none_or(String::is_empty)
 }
 
 fn is_float(output: &pb::ValueInfoProto) -> bool {

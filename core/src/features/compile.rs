@@ -7,7 +7,7 @@ use super::{
     spec::{FeatureDecl, FeatureSpec, Of, Op, Stat},
 };
 use crate::{
-    error::{Result, bail},
+    error::{Quoted, Result, bail},
     event::{EventKind, EventRules, short_hash},
 };
 
@@ -121,7 +121,11 @@ fn value(decl: &FeatureDecl, rules: &EventRules) -> Result<Value> {
         Some(Of::Amount | Of::Discount) => rules.currency.scale() as f64,
         Some(Of::Quantity) => 1000.0,
         Some(Of::Count) => 1.0,
-        _ => bail!(InvalidSpec, "feature {:?}: `of` must be amount, discount, quantity or count", decl.name),
+        _ => bail!(
+            InvalidSpec,
+            "feature {}: `of` must be amount, discount, quantity or count",
+            Quoted(&decl.name)
+        ),
     };
     Ok(Value { of: decl.of.unwrap_or(Of::Count), scale })
 }
@@ -134,7 +138,11 @@ fn name(decl: &FeatureDecl) -> Result<Name> {
         Some(Of::Order) => Name::Order,
         Some(Of::Day) => Name::Day,
         _ => {
-            bail!(InvalidSpec, "feature {:?}: `of` must be item, category, channel, order or day", decl.name)
+            bail!(
+                InvalidSpec,
+                "feature {}: `of` must be item, category, channel, order or day",
+                Quoted(&decl.name)
+            )
         }
     })
 }
@@ -142,14 +150,18 @@ fn name(decl: &FeatureDecl) -> Result<Name> {
 fn grouping(decl: &FeatureDecl) -> Result<Name> {
     match name(decl)? {
         name @ (Name::Category | Name::Channel) => Ok(name),
-        _ => bail!(InvalidSpec, "feature {:?}: `of` must be category or channel", decl.name),
+        _ => bail!(InvalidSpec, "feature {}: `of` must be category or channel", Quoted(&decl.name)),
     }
 }
 
 fn stat(decl: &FeatureDecl, allowed: &[Stat]) -> Result<Stat> {
     match decl.stat {
         Some(stat) if allowed.contains(&stat) => Ok(stat),
-        _ => bail!(InvalidSpec, "feature {:?}: `stat` must be one of {allowed:?}, in snake_case", decl.name),
+        _ => bail!(
+            InvalidSpec,
+            "feature {}: `stat` must be mean, std, max, last or variation for a gap; month, weekday, year_sin, year_cos, week_sin or week_cos for the calendar",
+            Quoted(&decl.name)
+        ),
     }
 }
 
@@ -159,10 +171,10 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
     let op = decl.op;
     let needs = |needed: bool, given: bool, field: &str| -> Result<()> {
         if needed && !given {
-            bail!(InvalidSpec, "feature {:?}: op {op:?} needs `{field}`", decl.name);
+            bail!(InvalidSpec, "feature {}: op {op:?} needs `{field}`", Quoted(&decl.name));
         }
         if !needed && given {
-            bail!(InvalidSpec, "feature {:?}: op {op:?} takes no `{field}`; remove it", decl.name);
+            bail!(InvalidSpec, "feature {}: op {op:?} takes no `{field}`; remove it", Quoted(&decl.name));
         }
         Ok(())
     };

@@ -29,7 +29,7 @@ pub use self::{
     state::{MemberState, Observed},
 };
 use crate::{
-    error::{Result, bail},
+    error::{Quoted, Result, bail},
     money::Currency,
     order,
     time::Timestamp,
@@ -74,7 +74,11 @@ impl FeatureSchema {
         let mut names: Vec<&str> = spec.features.iter().map(|f| f.name.as_str()).collect();
         order::sort(&mut names);
         if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
-            bail!(InvalidSpec, "two features are named {:?}", pair.first());
+            bail!(
+                InvalidSpec,
+                "two features are named {}",
+                Quoted(pair.first().copied().unwrap_or_default())
+            );
         }
         if names.first().is_some_and(|name| name.is_empty()) {
             bail!(InvalidSpec, "a feature has an empty name");

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use super::{FORMULAS, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Stat};
 use crate::{
-    error::{Result, bail},
+    error::{Quoted, Result, bail},
     event::EventRules,
     time::Duration,
 };
@@ -68,8 +68,9 @@ impl FeatureSchema {
         if packed.formulas != FORMULAS {
             bail!(
                 SchemaMismatch,
-                "the model was trained for {:?} but this build computes {FORMULAS:?}; train again with this version",
-                packed.formulas
+                "the model was trained for {} but this build computes {}; train again with this version",
+                Quoted(&packed.formulas),
+                Quoted(FORMULAS)
             );
         }
         let duration = |ms: Option<i64>| ms.map(Duration::from_ms).transpose();

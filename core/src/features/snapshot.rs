@@ -78,8 +78,8 @@ impl MemberState {
         if magic.last() != Some(&VERSION) {
             bail!(
                 StateVersion,
-                "the snapshot has version {:?}; this build reads {VERSION}; observe the events again",
-                magic.last()
+                "the snapshot has version {}; this build reads {VERSION}; observe the events again",
+                magic.last().copied().unwrap_or_default()
             );
         }
         let Some((body, check)) = rest.len().checked_sub(TAIL).and_then(|at| rest.split_at_checked(at))

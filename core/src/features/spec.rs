@@ -87,7 +87,22 @@ pub enum Op {
     Mode,
 }
 
-crate::wire::variants!(Op { Recency, Tenure, Count, Sum, Mean, Max, Distinct, Gap, Decayed, Trend, Share, DiscountShare, Calendar, Mode });
+crate::wire::variants!(Op {
+    Recency,
+    Tenure,
+    Count,
+    Sum,
+    Mean,
+    Max,
+    Distinct,
+    Gap,
+    Decayed,
+    Trend,
+    Share,
+    DiscountShare,
+    Calendar,
+    Mode
+});
 
 /// What a formula is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,4 +160,16 @@ pub enum Stat {
     WeekCos,
 }
 
-crate::wire::variants!(Stat { Mean, Std, Max, Last, Variation, Month, Weekday, YearSin, YearCos, WeekSin, WeekCos });
+crate::wire::variants!(Stat {
+    Mean,
+    Std,
+    Max,
+    Last,
+    Variation,
+    Month,
+    Weekday,
+    YearSin,
+    YearCos,
+    WeekSin,
+    WeekCos
+});

@@ -146,7 +146,10 @@ pub(super) fn visit(kernel: &mut Kernel, see: &mut dyn FnMut(&mut u32, Access)) 
             see(&mut k.x, Read);
             [&mut k.first, &mut k.first_cell].into_iter().flatten().for_each(|o| operand(o, see));
             see(&mut k.scratch, Write);
-            [&mut k.out, &mut k.last, &mut k.last_cell].into_iter().flatten().for_each(|slot| see(slot, Write));
+            [&mut k.out, &mut k.last, &mut k.last_cell]
+                .into_iter()
+                .flatten()
+                .for_each(|slot| see(slot, Write));
         }
         Kernel::Reduce(k) => {
             see(&mut k.x, Read);

@@ -54,7 +54,10 @@ fn a_model_alone_gives_what_its_formula_gives() {
     }
     let model = Model::load(&fs::read(folder.path().join("model.tcb")).unwrap()).unwrap();
     assert_eq!(model.manifest().name, "model");
-    assert_eq!((model.manifest().input_shape.as_slice(), model.manifest().output_shape.as_slice()), (&[3][..], &[2][..]));
+    assert_eq!(
+        (model.manifest().input_shape.as_slice(), model.manifest().output_shape.as_slice()),
+        (&[3][..], &[2][..])
+    );
 }
 
 #[test]
@@ -122,7 +125,12 @@ fn a_model_takes_the_place_of_a_bundles_own() {
         activation: Activation::Softmax,
     };
     let onnx = export::onnx("test", &Network { layers: vec![layer] }, &[]);
-    let into = Args { into: Some(fixture.clone()), takes: Takes::Inputs, name: Some("mine".into()), ..args(&folder, &onnx) };
+    let into = Args {
+        into: Some(fixture.clone()),
+        takes: Takes::Inputs,
+        name: Some("mine".into()),
+        ..args(&folder, &onnx)
+    };
     run(into).unwrap();
     let new = Scorer::load(&fs::read(folder.path().join("model.tcb")).unwrap()).unwrap();
     assert!(new.prove().unwrap() > 0);

@@ -22,14 +22,18 @@ pub(super) fn against_tract(plan: &Plan, onnx: &[u8]) -> anyhow::Result<()> {
     let rows = rows(plan)?;
     let ours = run(plan, &rows)?;
     if runs_backwards(onnx) {
-        say!("not compared with tract, which gets recurrent layers wrong that run backwards; compare a few rows yourself");
+        say!(
+            "not compared with tract, which gets recurrent layers wrong that run backwards; compare a few rows yourself"
+        );
         return Ok(());
     }
     let theirs = match by_tract(plan, onnx, &rows) {
         Ok(theirs) => theirs,
         Err(error) => {
             let reason = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-            say!("not compared with tract, which cannot run this model ({reason}); compare a few rows yourself");
+            say!(
+                "not compared with tract, which cannot run this model ({reason}); compare a few rows yourself"
+            );
             return Ok(());
         }
     };
@@ -39,9 +43,12 @@ pub(super) fn against_tract(plan: &Plan, onnx: &[u8]) -> anyhow::Result<()> {
         // Beyond the range of 32-bit floats only the order of operations decides what is left.
         _ => 0.0,
     };
-    let worst = ours.iter().zip(&theirs).map(|(a, b)| away(a, b)).enumerate().fold((0, 0.0), |worst, (at, x)| {
-        if x > worst.1 { (at, x) } else { worst }
-    });
+    let worst =
+        ours.iter()
+            .zip(&theirs)
+            .map(|(a, b)| away(a, b))
+            .enumerate()
+            .fold((0, 0.0), |worst, (at, x)| if x > worst.1 { (at, x) } else { worst });
     if worst.1 > TOLERANCE || ours.len() != theirs.len() {
         let row = worst.0 / width;
         bail!(
@@ -58,7 +65,8 @@ pub(super) fn against_tract(plan: &Plan, onnx: &[u8]) -> anyhow::Result<()> {
 /// Whether a recurrent layer reads its sequence from the end.
 fn runs_backwards(onnx: &[u8]) -> bool {
     let graph = ModelProto::decode(onnx).ok().and_then(|model| model.graph).unwrap_or_default();
-    let direction = |node: &NodeProto| node.attribute.iter().any(|a| a.name == "direction" && a.s != b"forward");
+    let direction =
+        |node: &NodeProto| node.attribute.iter().any(|a| a.name == "direction" && a.s != b"forward");
     graph.node.iter().any(direction)
 }
 
@@ -119,7 +127,8 @@ fn shape_of(proto: &ModelProto) -> Vec<Option<u32>> {
     let Some(graph) = &proto.graph else { return Vec::new() };
     let given = |name: &String| graph.initializer.iter().any(|tensor| &tensor.name == name);
     let input = graph.input.iter().find(|input| !given(&input.name));
-    let Some(Type::TensorType(tensor)) = input.and_then(|i| i.r#type.as_ref()).and_then(|t| t.value.as_ref()) else {
+    let Some(Type::TensorType(tensor)) = input.and_then(|i| i.r#type.as_ref()).and_then(|t| t.value.as_ref())
+    else {
         return Vec::new();
     };
     let length = |dim: &Option<Dim>| match dim {
@@ -135,8 +144,11 @@ pub(super) fn flat_shapes(onnx: &[u8], output: &str) -> anyhow::Result<((String,
     let graph = proto.graph.as_ref().context("the file has no graph")?;
     let given = |name: &String| graph.initializer.iter().any(|tensor| &tensor.name == name);
     let input = graph.input.iter().find(|input| !given(&input.name)).context("the model has no input")?;
-    let (None, Some(width), 2) = (shape_of(&proto).first().copied().flatten(), shape_of(&proto).get(1).copied().flatten(), shape_of(&proto).len())
-    else {
+    let (None, Some(width), 2) = (
+        shape_of(&proto).first().copied().flatten(),
+        shape_of(&proto).get(1).copied().flatten(),
+        shape_of(&proto).len(),
+    ) else {
         bail!("input {:?} is not of shape [N, features]; only such models run as ONNX", input.name);
     };
     let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(|e| anyhow::anyhow!("{e:#}"))?;

@@ -3,8 +3,8 @@ use datafusion::{
     prelude::SessionContext,
 };
 use tiercast_core::{
-    Bundle, BundleParts, Column, Currency, Decode, EngineKind, EventInput, LowerOptions, Manifest, Period, Step, Tier, TierRules, lower,
-    Transform,
+    Bundle, BundleParts, Column, Currency, Decode, EngineKind, EventInput, LowerOptions, Manifest, Period,
+    Step, Tier, TierRules, Transform, lower,
 };
 
 use super::*;

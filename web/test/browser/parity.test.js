@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, DAMAGE, memberVectorFiles, vectors } from "../support/fixtures.js";
+import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, vectors } from "../support/fixtures.js";
 import { serve } from "../support/serve.js";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
@@ -83,6 +83,63 @@ test("every damaged bundle is refused with its code in a page", async () => {
     codes,
     cases.map(({ error }) => error),
   );
+  await context.close();
+});
+
+test("a page without SIMD fetches the build without it, which gives the same bits", async () => {
+  const { page, context, cases, errors } = await pageWithVectors(memberVectorFiles()[0]);
+  const fetched = [];
+  page.on("request", (request) => request.url().endsWith(".wasm") && fetched.push(new URL(request.url()).pathname));
+  const found = await page.evaluate(async () => {
+    WebAssembly.validate = () => false;
+    const [{ Scorer }, { allDifferences }, cases] = await Promise.all([
+      import("/dist/entry/browser.js"),
+      import("/test/support/vectors.js"),
+      fetch("/cases.json").then((response) => response.json()),
+    ]);
+    return allDifferences(await Scorer.load("/bundle.tcb"), cases);
+  });
+  assert.deepEqual([found, errors], [[], []]);
+  assert.ok(cases.length > 0);
+  assert.deepEqual(fetched, ["/pkg/scalar/tiercast_wasm_bg.wasm"]);
+  await context.close();
+});
+
+test("a page fetches the smallest build, and more only for a model that needs it", async () => {
+  const { page, context, errors } = await blankPage(server.url);
+  const fetched = [];
+  page.on("request", (request) => request.url().endsWith(".wasm") && fetched.push(new URL(request.url()).pathname));
+  for (const [path, file] of [
+    ["bundle", BUNDLE],
+    ["dense", DENSE_MODEL],
+    ["conv", CONV_MODEL],
+    ["onnx", ONNX_BUNDLE],
+  ]) {
+    await page.route(`**/${path}.tcb`, (route) => route.fulfill({ path: file }));
+  }
+  const compact = await page.evaluate(async () => {
+    const { Model, Scorer } = await import("/dist/entry/browser.js");
+    const scorer = await Scorer.load("/bundle.tcb");
+    const model = await Model.load("/dense.tcb");
+    model.input.fill(1);
+    return [scorer.prove() > 0, model.run().length];
+  });
+  assert.deepEqual([compact, fetched], [[true, 2], ["/pkg/tiercast_wasm_bg.wasm"]]);
+  const whole = await page.evaluate(async () => {
+    const { Model } = await import("/dist/entry/browser.js");
+    const model = await Model.load("/conv.tcb");
+    model.input.fill(1);
+    return model.run().length;
+  });
+  assert.deepEqual([whole, fetched.slice(1)], [12, ["/pkg/all/tiercast_wasm_bg.wasm"]]);
+  const proved = await page.evaluate(async () => {
+    const { Scorer } = await import("/dist/entry/browser.js");
+    const onnx = () => import("/dist/entry/onnx.js");
+    const scorer = await Scorer.load("/onnx.tcb", { onnx });
+    return scorer.prove();
+  });
+  assert.ok(proved > 0);
+  assert.deepEqual([fetched.slice(2), errors], [["/pkg/onnx/tiercast_wasm_bg.wasm"], []]);
   await context.close();
 });
 

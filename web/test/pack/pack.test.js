@@ -9,7 +9,7 @@ import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { build as viteBuild } from "vite";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE } from "../support/fixtures.js";
+import { BUNDLE, ONNX_BUNDLE } from "../support/fixtures.js";
 import { pack, projectWith, run } from "../support/package.js";
 import { serve } from "../support/serve.js";
 
@@ -34,7 +34,7 @@ after(() => packed?.remove());
 test("the tarball holds what is needed and nothing else", () => {
   const unexpected = packed.files.filter(
     (path) =>
-      !/^(dist\/.+\.(js|d\.ts)|pkg\/(tiercast_wasm\.js|tiercast_wasm_bg\.wasm)|README\.md|package\.json)$/.test(path),
+      !/^(dist\/.+\.(js|d\.ts)|pkg\/((all|scalar|onnx)\/)?tiercast_wasm(\.js|_bg\.wasm)|README\.md|package\.json)$/.test(path),
   );
   assert.deepEqual(unexpected, []);
   for (const path of [
@@ -42,7 +42,10 @@ test("the tarball holds what is needed and nothing else", () => {
     "dist/entry/node.js",
     "dist/entry/browser.js",
     "dist/entry/workerd.js",
-    "pkg/tiercast_wasm_bg.wasm",
+    "dist/entry/onnx.js",
+    "dist/entry/onnx-workerd.js",
+    "dist/entry/onnx.d.ts",
+    ...["", "all/", "scalar/", "onnx/"].map((folder) => `pkg/${folder}tiercast_wasm_bg.wasm`),
     "README.md",
   ]) {
     assert.ok(packed.files.includes(path), path);
@@ -61,19 +64,29 @@ test("publint finds nothing", async () => {
 
 test("are the types wrong? no", async () => {
   const attw = join(root, "node_modules/.bin/attw");
-  const options = ["--profile", "esm-only", "--exclude-entrypoints", "tiercast.wasm", "--no-color", "--no-emoji"];
+  const wasm = ["tiercast.wasm", "tiercast-all.wasm", "tiercast-scalar.wasm", "tiercast-onnx.wasm"];
+  const options = ["--profile", "esm-only", "--no-color", "--no-emoji", "--exclude-entrypoints", ...wasm];
   await run(attw, [packed.tarball, ...options]).catch((error) => assert.fail(error.stdout));
 });
 
 test("TypeScript accepts the README's example, with the types of Node and of a browser", async () => {
   const project = await projectWith(packed, "typed", {
     "main.ts": `
-      import { Scorer, TiercastError, type Assessment } from "tiercast";
-      using scorer = await Scorer.load("bundle.tcb");
+      import { Model, Scorer, TiercastError, type Assessment, type LoadOptions, type Reason } from "tiercast";
+      const options: LoadOptions = { onnx: () => import("tiercast/onnx") };
+      using scorer = await Scorer.load("bundle.tcb", options);
+      scorer.row[0] = 1;
+      const first: number | undefined = scorer.scoreRow()[0];
+      using model = await Model.load("model.tcb", { onnx: await import("tiercast/onnx") });
+      model.input.fill(0);
+      const out: Float32Array = model.run();
+      const shapes: number[] = [...model.info.inputShape, ...model.info.outputShape, out.length, first ?? 0];
       const member = scorer.member();
       member.observe({ kind: "purchase", time: new Date(), amount: "12.34", item: "sku-1" });
       const assessment: Assessment = member.assess();
       const next: string | undefined = assessment.standing.next?.amount;
+      const why: Reason[] = member.explain();
+      console.log(why[0]?.feature, shapes);
       try { scorer.restoreState(member.saveState()); } catch (e) { if (e instanceof TiercastError) next === e.code; }
       // @ts-expect-error an event needs a kind
       member.observe({ time: 0 });
@@ -107,6 +120,16 @@ test("installed, it runs in Node", async () => {
   assert.deepEqual([JSON.parse(stdout), stderr], [ANSWER, ""]);
 });
 
+test("installed, it runs a bundle that keeps its ONNX model, with tiercast/onnx", async () => {
+  const project = await projectWith(packed, "onnx", {
+    "main.js": `import { Scorer } from "tiercast";
+      const scorer = await Scorer.load(process.argv[2], { onnx: () => import("tiercast/onnx") });
+      ${SCORE} console.log(answer);`,
+  });
+  const { stdout, stderr } = await run(process.execPath, ["main.js", ONNX_BUNDLE], { cwd: project });
+  assert.deepEqual([JSON.parse(stdout), stderr], [ANSWER, ""]);
+});
+
 test("installed, it runs in a Vite build, in Chromium", async () => {
   const project = await projectWith(packed, "vite", {
     "index.html": `<!doctype html><title>t</title><link rel="icon" href="data:,"><script type="module" src="/main.js"></script>`,
@@ -116,7 +139,7 @@ test("installed, it runs in a Vite build, in Chromium", async () => {
   await copyFile(BUNDLE, join(project, "public/bundle.tcb"));
   await viteBuild({ root: project, logLevel: "error", configFile: false, build: { target: "es2022" } });
   const wasm = (await readdir(join(project, "dist/assets"))).filter((name) => name.endsWith(".wasm"));
-  assert.equal(wasm.length, 1, `one WebAssembly asset, found ${wasm}`);
+  assert.equal(wasm.length, 3, `with SIMD, without, and with all kernels; found ${wasm}`);
   assert.deepEqual(await answerOf(join(project, "dist")), ANSWER);
 });
 

@@ -23,6 +23,13 @@ export const DAMAGE = fileURLToPath(new URL("tests/vectors/damage.json", reposit
 /** The bundle that the vectors were made with. */
 export const BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture.tcb", repository));
 
+/** The same members and model, kept as ONNX. */
+export const ONNX_BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture-onnx.tcb", repository));
+
+/** Models on their own (`tests/fixtures/models.py`): one for every build, and one that needs all kernels. */
+export const DENSE_MODEL = fileURLToPath(new URL("tests/fixtures/model-dense.tcb", repository));
+export const CONV_MODEL = fileURLToPath(new URL("tests/fixtures/model-conv.tcb", repository));
+
 /** A made-up household: about two baskets a week through 2017, the same on every run. */
 export function household(seed, events = 200) {
   let state = seed;

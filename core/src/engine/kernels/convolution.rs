@@ -59,7 +59,8 @@ impl Conv {
         let [input, output, kernel] = self.window.check()?.map(|n| n as u32);
         let x = volume(WHAT, &[self.images, self.channels_in, input])?;
         let out = volume(WHAT, &[self.images, self.channels_out, output])?;
-        if self.groups == 0 || self.channels_in % self.groups != 0 || self.channels_out % self.groups != 0 {
+        let divides = |channels: u32| channels.is_multiple_of(self.groups);
+        if self.groups == 0 || !divides(self.channels_in) || !divides(self.channels_out) {
             bail!(
                 InvalidModel,
                 "a convolution of the plan has {} groups that do not divide its channels",
@@ -81,6 +82,7 @@ impl Conv {
         Ok(windows.saturating_mul(each))
     }
 
+    #[inline(never)]
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         let groups = self.groups as usize;
         let (channels_in, channels_out) =
@@ -123,6 +125,7 @@ impl Conv {
     }
 
     /// Puts what eight windows from `first` on see into the panel: a row for each weight.
+    #[inline(never)]
     fn gather(&self, x: &[f32], first: usize, panel: &mut [Lanes]) {
         let [rows, columns] = self.window.axes();
         let corners = self.window.corners(first);

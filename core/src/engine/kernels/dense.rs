@@ -84,6 +84,7 @@ impl Dense {
         Ok(panels as u64 * u64::from(self.repeat))
     }
 
+    #[inline(never)]
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         let (repeat, inputs, outputs) = (self.repeat as usize, self.inputs as usize, self.outputs as usize);
         let padded = outputs.next_multiple_of(PANEL);
@@ -140,6 +141,7 @@ impl MatMul {
         Ok([a, b])
     }
 
+    #[inline(never)]
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         // Checked when the plan was read.
         let Ok(lens) = self.lens() else { return };

@@ -50,7 +50,23 @@ pub(crate) enum BinaryOp {
     Prelu,
 }
 
-crate::wire::variants!(BinaryOp { Add, Sub, Mul, Div, DivInteger, Min, Max, Pow, Equal, Less, LessOrEqual, And, Or, Xor, Prelu });
+crate::wire::variants!(BinaryOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    DivInteger,
+    Min,
+    Max,
+    Pow,
+    Equal,
+    Less,
+    LessOrEqual,
+    And,
+    Or,
+    Xor,
+    Prelu
+});
 
 /// `out = op(a, b)` with broadcasting. The box of each operand is all that one of its rows has.
 #[derive(Clone, Debug, PartialEq)]

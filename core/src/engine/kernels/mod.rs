@@ -20,6 +20,8 @@ mod trees;
 mod trial;
 mod window;
 
+#[cfg(feature = "onnx")]
+pub(crate) use self::trees::{MAX_TREE, branch, leaf, leaf_number};
 pub(crate) use self::{
     convolution::Conv,
     dense::{Dense, MatMul},
@@ -36,8 +38,6 @@ pub(crate) use self::{
     trees::{Aggregate, Tree, Trees},
     window::Window,
 };
-#[cfg(feature = "onnx")]
-pub(crate) use self::trees::{MAX_TREE, branch, leaf, leaf_number};
 use super::{plan::Check, run::Run};
 use crate::{
     error::Result,

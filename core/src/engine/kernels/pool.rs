@@ -56,6 +56,7 @@ impl Pool {
         Ok((out as u64).saturating_mul(u64::from(kernel) + 4))
     }
 
+    #[inline(never)]
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         let (input, output) = (Window::len(self.window.input), Window::len(self.window.output));
         let channels = self.channels as usize;

@@ -67,7 +67,20 @@ pub(crate) struct Svm {
     pub(crate) one_class: bool,
 }
 
-crate::wire::fields!(Svm { x, out, label, repeat, features, likeness, per_class, vectors, coefficients, rho, sigmoids, one_class });
+crate::wire::fields!(Svm {
+    x,
+    out,
+    label,
+    repeat,
+    features,
+    likeness,
+    per_class,
+    vectors,
+    coefficients,
+    rho,
+    sigmoids,
+    one_class
+});
 
 impl Svm {
     pub(crate) fn check(&self, check: &mut Check<'_>) -> Result<u64> {

@@ -67,7 +67,20 @@ pub(crate) struct Trees {
     pub(crate) base: u32,
 }
 
-crate::wire::fields!(Trees { x, out, repeat, features, targets, aggregate, nodes, trees, wide, leaves, leaf_count, base });
+crate::wire::fields!(Trees {
+    x,
+    out,
+    repeat,
+    features,
+    targets,
+    aggregate,
+    nodes,
+    trees,
+    wide,
+    leaves,
+    leaf_count,
+    base
+});
 
 /// One tree of an ensemble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

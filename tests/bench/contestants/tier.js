@@ -1,0 +1,2 @@
+// What a shop's page downloads by default.
+export { Scorer } from "tiercast";

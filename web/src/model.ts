@@ -1,0 +1,105 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import type { Model as ModelEngine } from "../pkg/tiercast_wasm.js";
+import { describe, readBytes } from "./bytes.js";
+import { disposable } from "./disposable.js";
+import { type LoadOptions, load, type Running } from "./engine.js";
+import { asTiercastError, guarded, TiercastError } from "./errors.js";
+import type { BytesSource } from "./platform.js";
+import { Room } from "./room.js";
+
+/** What a model's bundle says about itself. */
+export interface ModelInfo {
+  /** What people call it. */
+  name: string;
+  /** The program and version that wrote it. */
+  producer: string;
+  /** Which engine runs it. */
+  engine: "plan" | "onnx";
+  /** Name of the input. */
+  input: string;
+  /** Shape of one row of it. */
+  inputShape: number[];
+  /** Name of the output. */
+  output: string;
+  /** Shape of one row of it. */
+  outputShape: number[];
+}
+
+/**
+ * A model on its own, from `tiercast import model.onnx`: numbers in, numbers out.
+ *
+ * The views that it gives are of the engine's memory. Ask for them each time (it costs nothing): an older view loses
+ * its content when the memory grows, and must not be written after `dispose()`.
+ */
+export class Model {
+  /** What the bundle says about itself. */
+  readonly info: ModelInfo;
+  #engine: ModelEngine | undefined;
+  readonly #input: Room<typeof Float32Array>;
+  readonly #output: Room<typeof Float32Array>;
+
+  private constructor(engine: ModelEngine, memory: Running["memory"]) {
+    this.#engine = engine;
+    this.info = Object.freeze(JSON.parse(engine.json()) as ModelInfo);
+    const count = (shape: number[]) => shape.reduce((product, length) => product * length, 1);
+    this.#input = new Room(memory, Float32Array, engine.input(), count(this.info.inputShape), engine);
+    this.#output = new Room(memory, Float32Array, engine.output(), count(this.info.outputShape), engine);
+  }
+
+  /**
+   * Loads a model's bundle (`.tcb`), from where {@link Scorer.load} loads one.
+   *
+   * @throws {@link TiercastError} as {@link Scorer.load} does; `bundle_section` when the bundle scores members.
+   */
+  static load(bundle: BytesSource, options: LoadOptions = {}): Promise<Model> {
+    return load(
+      readBytes(bundle, "the bundle"),
+      options,
+      ({ binding, memory }, bytes) => new Model(new binding.Model(bytes), memory),
+    );
+  }
+
+  /** One row of the input, to be written before {@link Model.run}. */
+  get input(): Float32Array {
+    this.#open();
+    return this.#input.view;
+  }
+
+  /** Runs {@link Model.input}. Nothing is copied and nothing allocated; the next call overwrites what it returns. */
+  run(): Float32Array {
+    const engine = this.#open();
+    try {
+      engine.run();
+    } catch (cause) {
+      throw asTiercastError(cause);
+    }
+    return this.#output.view;
+  }
+
+  /**
+   * Runs many rows at once.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the length is not a whole number of rows.
+   */
+  runBatch(rows: Float32Array): Float32Array {
+    if (!(rows instanceof Float32Array)) {
+      throw new TiercastError("invalid_input", `runBatch takes a Float32Array of rows; this is ${describe(rows)}`);
+    }
+    return guarded(() => this.#open().runBatch(rows));
+  }
+
+  /** Frees the engine's memory. */
+  dispose(): void {
+    this.#engine?.free();
+    this.#engine = undefined;
+  }
+
+  #open(): ModelEngine {
+    if (!this.#engine) throw new TiercastError("disposed", "this model was disposed; load the bundle again");
+    return this.#engine;
+  }
+}
+
+/** `using model = await Model.load(…)` frees it at the end of the block. */
+export interface Model extends Disposable {}
+disposable(Model.prototype);
