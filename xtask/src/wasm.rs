@@ -50,7 +50,7 @@ struct Module {
     optimise: &'static str,
 }
 
-/// Everything but tract is compiled for size, but for the kernels' crate: see the workspace's `Cargo.toml`.
+/// What each is compiled for, size or speed, is in the workspace's `Cargo.toml`.
 const MODULES: [Module; 5] = [
     Module {
         name: "tiers",

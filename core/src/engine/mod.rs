@@ -11,6 +11,7 @@
 #![cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports))]
 
 mod approx;
+mod floats;
 mod kernels;
 mod model;
 mod plan;

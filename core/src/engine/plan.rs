@@ -5,7 +5,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::kernels::Kernel;
+use super::{floats::Floats, kernels::Kernel};
 use crate::{
     error::{Error, ErrorKind, Result, bail},
     wire,
@@ -27,7 +27,7 @@ const MAX_KERNELS: usize = 1 << 16;
 pub struct Plan {
     pub(crate) program: Program,
     /// Constants: weights, biases, tables.
-    pub(crate) floats: Vec<f32>,
+    pub(crate) floats: Floats,
     /// Constants that are not numbers: the nodes of trees.
     pub(crate) words: Vec<u32>,
     /// While lowering: offset, length and panel length of weights that may be stored in fewer bits.

@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::plan::{MAX_FLOATS, Operand, Plan, Program, Storage};
+use super::{
+    floats::Floats,
+    plan::{MAX_FLOATS, Operand, Plan, Program, Storage},
+};
 use crate::error::{Result, bail};
 
 /// Buffers of a workspace hold about this many floats at most, so that they stay in the processor's cache.
@@ -13,7 +16,7 @@ const MAX_BLOCK: usize = 128;
 /// The buffers of one running plan. Nothing is allocated after it is made.
 #[derive(Clone, Debug, Default)]
 pub struct Workspace {
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Floats>,
     rows: usize,
 }
 
@@ -29,7 +32,7 @@ pub(crate) struct Run<'r> {
     pub(crate) rows: usize,
     pub(crate) words: &'r [u32],
     floats: &'r [f32],
-    buffers: &'r mut [Vec<f32>],
+    buffers: &'r mut [Floats],
 }
 
 impl Run<'_> {
@@ -52,11 +55,11 @@ impl Run<'_> {
     }
 
     /// Takes a buffer out, to be written while others are read; give it back with [`Run::put`].
-    pub(crate) fn take(&mut self, slot: u32) -> Vec<f32> {
+    pub(crate) fn take(&mut self, slot: u32) -> Floats {
         self.buffers.get_mut(slot as usize).map(core::mem::take).unwrap_or_default()
     }
 
-    pub(crate) fn put(&mut self, slot: u32, buffer: Vec<f32>) {
+    pub(crate) fn put(&mut self, slot: u32, buffer: Floats) {
         if let Some(place) = self.buffers.get_mut(slot as usize) {
             *place = buffer;
         }
@@ -67,7 +70,7 @@ impl Plan {
     /// Makes the buffers for up to `rows` rows at a time, fewer where a row is large.
     pub fn workspace(&self, rows: usize) -> Workspace {
         let rows = rows.min(BLOCK_FLOATS / self.row_floats().max(1)).clamp(1, MAX_BLOCK);
-        let buffers = self.program.slots.iter().map(|len| alloc::vec![0.0; *len as usize * rows]).collect();
+        let buffers = self.program.slots.iter().map(|len| Floats::zeros(*len as usize * rows)).collect();
         Workspace { buffers, rows }
     }
 
@@ -103,8 +106,9 @@ impl Plan {
         }
         for port in &self.program.outputs {
             let mut buffer = run.take(port.slot);
+            let used = buffer.get_mut(..port.len() * rows).unwrap_or_default();
             // The bits of a computed NaN differ between processors; one is chosen.
-            buffer.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = f32::NAN);
+            used.iter_mut().for_each(|x| *x = if x.is_nan() { f32::NAN } else { *x });
             run.put(port.slot, buffer);
         }
         Ok(())
@@ -133,7 +137,7 @@ impl Plan {
 }
 
 /// Decodes the constants that follow a program.
-pub(crate) fn constants(program: &Program, bytes: &[u8]) -> Result<(Vec<f32>, Vec<u32>)> {
+pub(crate) fn constants(program: &Program, bytes: &[u8]) -> Result<(Floats, Vec<u32>)> {
     let total = program.segments.iter().fold(0_u64, |sum, segment| sum + u64::from(segment.count));
     let words = program.words as usize;
     if total > MAX_FLOATS as u64 || words > MAX_FLOATS {
@@ -148,7 +152,7 @@ pub(crate) fn constants(program: &Program, bytes: &[u8]) -> Result<(Vec<f32>, Ve
             stored + words * 4
         );
     }
-    let mut floats = Vec::with_capacity(total as usize);
+    let mut floats = Floats::with_capacity(total as usize);
     let mut rest = bytes;
     for segment in &program.segments {
         let (here, after) = rest.split_at(segment.count as usize * segment.storage.bytes());

@@ -184,7 +184,12 @@ impl Lowering {
     /// The finished plan, unchecked, each value in a buffer of its own, constants as 32-bit floats.
     pub(crate) fn finish(mut self) -> Result<Plan> {
         self.program.words = self.words.len() as u32;
-        Ok(Plan { program: self.program, floats: self.floats, words: self.words, weights: self.weights })
+        Ok(Plan {
+            program: self.program,
+            floats: self.floats.as_slice().into(),
+            words: self.words,
+            weights: self.weights,
+        })
     }
 
     /// Runs what was built, which depends on constants only; the values become constants.

@@ -3,7 +3,6 @@
 //! Every test of ONNX becomes boundaries on a feature, between which the answer alternates: x ≤ t has one boundary, and
 //! membership in a set has two for each member, just below it and at it. Several boundaries become a small balanced
 //! tree, whose leaves of the same answer share the children of that answer.
-#![allow(clippy::indexing_slicing)] // Places are those that this module has made itself.
 
 use alloc::{vec, vec::Vec};
 

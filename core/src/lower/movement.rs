@@ -282,11 +282,9 @@ pub(super) fn pad(low: &mut Lowering, node: &Node<'_>, inputs: &[Option<Value>])
     };
     let dims = to_dims(value);
     let padded = match axes(node, inputs, 3)? {
-        Some(axes) => axes
-            .iter()
-            .map(|axis| Ok(places(node, &[*axis], dims.len())?))
-            .collect::<Result<Vec<_>>>()?
-            .concat(),
+        Some(axes) => {
+            axes.iter().map(|axis| places(node, &[*axis], dims.len())).collect::<Result<Vec<_>>>()?.concat()
+        }
         None => (0..dims.len()).collect(),
     };
     if pads.len() != 2 * padded.len() {

@@ -69,7 +69,7 @@ impl Plan {
         let mut bytes = Vec::from(crate::engine::VERSION.to_le_bytes());
         bytes.extend((program.len() as u32).to_le_bytes());
         bytes.extend(program);
-        let mut rest = self.floats.as_slice();
+        let mut rest = &*self.floats;
         for segment in &self.program.segments {
             let (here, after) = rest.split_at(segment.count as usize);
             rest = after;
@@ -106,7 +106,7 @@ mod tests {
             let floats: Vec<f32> = (0..40).map(|i| (i as f32 - 17.0) / 23.0).collect();
             let mut plan = Plan {
                 program: Default::default(),
-                floats,
+                floats: floats.as_slice().into(),
                 words: alloc::vec![7],
                 weights: alloc::vec![[4, 32, 16]],
             };
@@ -116,7 +116,7 @@ mod tests {
             let read = Plan::read(&plan.write()).unwrap();
             assert_eq!(read.floats, plan.floats);
             assert_eq!(read.words, [7]);
-            let error = before.iter().zip(&read.floats).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let error = before.iter().zip(&*read.floats).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(error <= most, "{storage:?}: {error}");
             assert_eq!(before[36..], read.floats[36..]);
         }

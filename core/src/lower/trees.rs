@@ -1,5 +1,4 @@
 //! Tree ensembles: the classifier and the regressor of ONNX-ML 1 to 4, and the common operator of 5.
-#![allow(clippy::indexing_slicing)] // Lists of nodes, once they are known to be of the same length.
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 

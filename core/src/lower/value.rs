@@ -170,10 +170,10 @@ impl Broadcast {
 fn padded(value: &Value, rank: usize, batch: Option<usize>, node: &Node<'_>) -> Result<Vec<usize>> {
     let mut dims = alloc::vec![1; rank - value.rank()];
     dims.extend(&value.shape);
-    if let (Some(batch), None) = (batch, value.batch) {
-        if dims.remove(batch) != 1 {
-            return Err(node.refuse("it combines the batch with a value that differs by row"));
-        }
+    if let (Some(batch), None) = (batch, value.batch)
+        && dims.remove(batch) != 1
+    {
+        return Err(node.refuse("it combines the batch with a value that differs by row"));
     }
     Ok(dims)
 }

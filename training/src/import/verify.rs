@@ -43,12 +43,12 @@ pub(super) fn against_tract(plan: &Plan, onnx: &[u8]) -> anyhow::Result<()> {
         // Beyond the range of 32-bit floats only the order of operations decides what is left.
         _ => 0.0,
     };
-    let worst =
-        ours.iter()
-            .zip(&theirs)
-            .map(|(a, b)| away(a, b))
-            .enumerate()
-            .fold((0, 0.0), |worst, (at, x)| if x > worst.1 { (at, x) } else { worst });
+    let worst = ours
+        .iter()
+        .zip(&theirs)
+        .map(|(a, b)| away(a, b))
+        .enumerate()
+        .fold((0, 0.0), |worst, (at, x)| if x > worst.1 { (at, x) } else { worst });
     if worst.1 > TOLERANCE || ours.len() != theirs.len() {
         let row = worst.0 / width;
         bail!(

@@ -158,7 +158,7 @@ impl<'x> Line<'x> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{vec, vec::Vec};
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(reach(&[1, 3], &[u32::MAX, 1]).unwrap(), 3);
         assert_eq!(reach(&[0, 3], &[u32::MAX, 1]).unwrap(), 0);
         assert!(reach(&[u32::MAX, u32::MAX, u32::MAX], &[u32::MAX, u32::MAX, u32::MAX]).is_err());
-        assert!(volume(&vec![1; 9], &[9]).is_err() && volume(&[2, 2], &[2, 1]).is_err());
+        assert!(volume(&[1; 9], &[9]).is_err() && volume(&[2, 2], &[2, 1]).is_err());
         assert!(volume(&[u32::MAX, u32::MAX], &[2]).is_err());
         assert!(volume(&[0, u32::MAX], &[2]).is_err());
         assert_eq!((extent(&[0, 9]).unwrap(), extent(&[]).unwrap()), (0, 1));

@@ -119,7 +119,7 @@ impl Ensemble {
                 words: words.len() as u32,
                 ..Program::default()
             },
-            floats: noise((targets + leaf_count * if wide { targets } else { 1 }) as usize),
+            floats: noise((targets + leaf_count * if wide { targets } else { 1 }) as usize).as_slice().into(),
             words,
             weights: Vec::new(),
         };
@@ -201,7 +201,7 @@ fn the_other_aggregates_agree_too() {
 #[test]
 fn infinities_and_both_zeros_take_the_side_that_comparison_says() {
     let mut ensemble = Ensemble::grow(1, 1, 1, 0, false, Aggregate::Sum);
-    ensemble.plan.floats = vec![0.0, 1.0, 2.0];
+    ensemble.plan.floats = [0.0, 1.0, 2.0].as_slice().into();
     ensemble.plan.words = [branch(0, 0.0, 1, false), leaf(0, 1), leaf(1, 2)].concat();
     let Kernel::Trees(trees) = &mut ensemble.plan.program.kernels[0] else { unreachable!() };
     trees.trees = vec![Tree { nodes: 3, depth: 1, target: 0 }];
@@ -214,7 +214,7 @@ fn infinities_and_both_zeros_take_the_side_that_comparison_says() {
 #[test]
 fn sums_do_not_lose_what_32_bits_would() {
     let mut ensemble = Ensemble::grow(3, 1, 1, 0, false, Aggregate::Sum);
-    ensemble.plan.floats = vec![0.0, 1e8, 1.0, -1e8];
+    ensemble.plan.floats = [0.0, 1e8, 1.0, -1e8].as_slice().into();
     assert_eq!(ensemble.scores(&[0.0], 1), [1.0]);
 }
 
