@@ -34,7 +34,7 @@ export async function coldTier(assets) {
   return { import: imported - before, start: after - imported };
 }
 
-/** Microseconds for one new event, its assessment and the explanation, for members with 200 events, one of each round. */
+/** Microseconds, one of each round, for a new event, its assessment and the explanation: members with 200 events. */
 export async function events(assets, { rounds }) {
   const MEMBERS = 200;
   const { Scorer } = await assets.module("tier");

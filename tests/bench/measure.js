@@ -1,8 +1,8 @@
 // Interleaved timing, the same in Node and in Chromium.
 //
 // In every round each contestant runs one slice, so whatever slows the machine for a while slows all of them, and a
-// ratio is taken round by round. A contestant too slow for every round takes part in every k-th: in seven at least, or in
-// three when a call takes more than a second.
+// ratio is taken round by round. A contestant too slow for every round takes part in every k-th: in seven at least, or
+// in three when a call takes more than a second.
 
 /** How long one contestant runs in one round, in milliseconds. */
 const SLICE = 2;

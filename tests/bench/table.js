@@ -20,7 +20,8 @@ function line(entry) {
   const { group, name, unit, ours, peer, of, ratio, spread, met } = entry;
   const other = peer === undefined ? "" : `${amount(peer, unit)} (${of})`;
   const times = ratio === undefined ? "" : `${number(ratio)}${spread ? ` (${spread.map(number).join("–")})` : ""}`;
-  return `| ${group} | ${name} | ${amount(ours, unit)} | ${other} | ${times} | ${wanted(entry)} | ${met ? "met" : "**missed**"} |`;
+  const cells = [group, name, amount(ours, unit), other, times, wanted(entry), met ? "met" : "**missed**"];
+  return `| ${cells.join(" | ")} |`;
 }
 
 function bars(entries) {

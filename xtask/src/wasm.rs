@@ -43,7 +43,7 @@ struct Module {
     package: &'static str,
     features: &'static str,
     simd: bool,
-    /// Cargo's profile: `wasm` is small, `edge` is quick.
+    /// Cargo's profile: `wasm` is small, `edge` is quick, `onnx` keeps tract's crates apart.
     profile: &'static str,
     /// Where it goes in the npm package; a worker's goes into the cache.
     folder: Option<&'static str>,
@@ -86,7 +86,7 @@ const MODULES: [Module; 5] = [
         package: "tiercast-wasm",
         features: "onnx",
         simd: true,
-        profile: "wasm",
+        profile: "onnx",
         folder: Some("onnx"),
         optimise: "-O1",
     },

@@ -115,19 +115,63 @@ impl Rows<'_> {
         }
         end
     }
+
+    /// Eight rows by a pair of panels at a time, whose sixteen lanes are one register; as [`Rows::blocks`].
+    #[inline(always)]
+    fn pairs(&mut self, panel: usize) -> usize {
+        let inputs = self.inputs;
+        let end = self.x.len() / inputs / 8 * 8;
+        let panels: [&[Lanes]; 2] = core::array::from_fn(|p| &self.panels[(panel + p) * inputs..][..inputs]);
+        for row in (0..end).step_by(8) {
+            let x: [&[f32]; 8] = core::array::from_fn(|r| &self.x[(row + r) * inputs..][..inputs]);
+            let start = |r: usize| match self.start {
+                Start::Lanes(bias) => pair(&bias[panel], &bias[panel + 1]),
+                Start::Rows(bias) => [bias[row + r]; 2 * PANEL],
+            };
+            // Eight names rather than an array, which would be kept in memory.
+            let (mut a, mut b, mut c, mut d) = (start(0), start(1), start(2), start(3));
+            let (mut e, mut f, mut g, mut h) = (start(4), start(5), start(6), start(7));
+            for k in 0..inputs {
+                let w = pair(&panels[0][k], &panels[1][k]);
+                let add = |sums: &mut [f32; 2 * PANEL], x: f32| {
+                    sums.iter_mut().zip(&w).for_each(|(sum, w)| *sum += x * w);
+                };
+                add(&mut a, x[0][k]);
+                add(&mut b, x[1][k]);
+                add(&mut c, x[2][k]);
+                add(&mut d, x[3][k]);
+                add(&mut e, x[4][k]);
+                add(&mut f, x[5][k]);
+                add(&mut g, x[6][k]);
+                add(&mut h, x[7][k]);
+            }
+            for (r, sums) in [a, b, c, d, e, f, g, h].iter().enumerate() {
+                store(&mut self.out[(row + r) * self.stride..][panel * PANEL..self.width], sums);
+            }
+        }
+        end
+    }
+}
+
+#[inline(always)]
+fn pair(a: &Lanes, b: &Lanes) -> [f32; 2 * PANEL] {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = *a;
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = *b;
+    [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7]
 }
 
 impl Loop for Rows<'_> {
     #[inline(always)]
-    fn run<const WIDE: bool>(mut self) {
+    fn run<const LANES: usize>(mut self) {
         let count = self.panels.len() / self.inputs;
-        let pairs = if WIDE { count / 2 * 2 } else { 0 };
+        let pairs = if LANES > 4 { count / 2 * 2 } else { 0 };
         for panel in (0..pairs).step_by(2) {
-            let done = self.blocks::<4, 2>(panel, 0);
+            let done = if LANES == 16 { self.pairs(panel) } else { 0 };
+            let done = self.blocks::<4, 2>(panel, done);
             self.blocks::<1, 2>(panel, done);
         }
         for panel in pairs..count {
-            let done = if WIDE { self.blocks::<8, 1>(panel, 0) } else { 0 };
+            let done = if LANES > 4 { self.blocks::<8, 1>(panel, 0) } else { 0 };
             let done = self.blocks::<4, 1>(panel, done);
             self.blocks::<1, 1>(panel, done);
         }
@@ -166,8 +210,8 @@ impl Row<'_> {
 
 impl Loop for Row<'_> {
     #[inline(always)]
-    fn run<const WIDE: bool>(mut self) {
-        let done = if WIDE { self.panels::<6>(0) } else { 0 };
+    fn run<const LANES: usize>(mut self) {
+        let done = if LANES > 4 { self.panels::<6>(0) } else { 0 };
         // Of four panels, two and two are faster than three and one.
         let done = match self.layer.bias.len() - done {
             4 if SIDE == 3 => self.panels::<2>(done),
@@ -207,8 +251,8 @@ impl Layer<'_> {
 
 /// Copies as many sums as there is room for: the rest is padding.
 #[inline(always)]
-pub(super) fn store(out: &mut [f32], sums: &Lanes) {
-    match out.first_chunk_mut::<PANEL>() {
+pub(super) fn store<const N: usize>(out: &mut [f32], sums: &[f32; N]) {
+    match out.first_chunk_mut::<N>() {
         Some(out) => *out = *sums,
         None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = *sum),
     }
