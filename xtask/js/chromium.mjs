@@ -1,8 +1,11 @@
 // Opens the demo page in real Chromium and looks for errors, then scores the members in a page:
 //   node chromium.mjs SITE MEMBERS NOW OUT
 // CHROME names the browser, SCREENSHOT the picture to leave.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { chromium } from "playwright-core";
+
+// A browser writes its profile through to the disk, which a build can keep busy for minutes: it goes into memory.
+if (existsSync("/dev/shm")) process.env.TMPDIR = "/dev/shm";
 
 const [site, members, now, out] = process.argv.slice(2);
 const { CHROME: executablePath, SCREENSHOT: screenshot } = process.env;
@@ -15,17 +18,21 @@ class Stalled extends Error {}
 
 writeFileSync(out, JSON.stringify(await scores()));
 
+/** How many browsers are tried. */
+const ATTEMPTS = 3;
+
 /**
- * Headless Chromium was seen, rarely, to stop reading a response for minutes, with nothing to do on either side; why
- * is not known. A second browser is started then, and that is said; a second stall is a failure.
+ * Headless Chromium was seen, rarely and after builds, to stop reading a response for minutes, with nothing to do on
+ * either side; why is not known. Another browser is started then, and that is said.
  */
 async function scores() {
-  try {
-    return await attempt();
-  } catch (error) {
-    if (!(error instanceof Stalled)) throw error;
-    console.error(`  ${error.message}; starting another`);
-    return attempt();
+  for (let left = ATTEMPTS; ; left--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Stalled) || left === 1) throw error;
+      console.error(`  ${error.message}; starting another`);
+    }
   }
 }
 
