@@ -198,7 +198,7 @@ async function main() {
   if (flags.quick) return;
   const whole = {
     ...now,
-    entries: flags.only ? merged(ledger.entries, found, ({ name }) => name) : found,
+    entries: withBounds(flags.only ? merged(ledger.entries, found, ({ name }) => name) : found, reasons),
     matrix: merged(flags.only && ledger.matrix, now.matrix, ({ where, model, rows }) => `${where} ${model} ${rows}`),
     sizes: { ...(flags.only && ledger.sizes), ...now.sizes },
     cold: merged(flags.only && ledger.cold, now.cold, ({ where, name }) => `${where} ${name}`),
