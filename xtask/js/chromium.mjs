@@ -13,13 +13,12 @@ const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
 /** How long opening and scoring may take; both together take about 3 s. */
 const PATIENCE_MS = 90_000;
+/** How many browsers are tried. */
+const ATTEMPTS = 3;
 
 class Stalled extends Error {}
 
 writeFileSync(out, JSON.stringify(await scores()));
-
-/** How many browsers are tried. */
-const ATTEMPTS = 3;
 
 /**
  * Headless Chromium was seen, rarely and after builds, to stop reading a response for minutes, with nothing to do on
