@@ -15,6 +15,7 @@ use crate::{
     order,
     scorer::{Scorer, Scratch},
     tasks::tier::expected_tier,
+    transform::Span,
 };
 
 /// A feature's part in a score.
@@ -45,20 +46,14 @@ impl Scorer {
         let (mut own, mut usual) = (Vec::new(), Vec::new());
         transform.apply(features, &mut own);
         transform.apply(typical, &mut usual);
-        let spans = transform.spans();
-        let mut seen: Vec<u32> = spans.iter().map(|(source, _)| *source).collect();
-        order::sort(&mut seen);
-        seen.dedup();
+        let mut spans = transform.spans();
+        order::sort_by(&mut spans, |a, b| (a.0, a.1.start) < (b.0, b.1.start));
+        let of_features = || spans.chunk_by(|a, b| a.0 == b.0);
         // One row as it is, then one row for each feature with its inputs at their usual values.
-        let mut rows = Vec::with_capacity(own.len() * (seen.len() + 1));
-        rows.extend_from_slice(&own);
-        for source in &seen {
-            let from = rows.len();
-            rows.extend_from_slice(&own);
-            for (_, span) in spans.iter().filter(|(of, _)| of == source) {
-                if let (Some(to), Some(usual)) =
-                    (rows.get_mut(from + span.start..from + span.end), usual.get(span.clone()))
-                {
+        let mut rows = own.repeat(of_features().count() + 1);
+        for (row, spans) in rows.chunks_mut(own.len().max(1)).skip(1).zip(of_features()) {
+            for (_, span) in spans {
+                if let (Some(to), Some(usual)) = (row.get_mut(span.clone()), usual.get(span.clone())) {
                     to.copy_from_slice(usual);
                 }
             }
@@ -68,13 +63,16 @@ impl Scorer {
         let mut tiers = probabilities.chunks(self.bundle().rules().len()).map(expected_tier);
         let whole = tiers.next().unwrap_or(f64::NAN);
         let at = |values: &[f32], index: u32| values.get(index as usize).copied().unwrap_or(f32::NAN);
-        let reason = |(feature, without): (&u32, f64)| Reason {
-            feature: *feature,
-            value: at(features, *feature),
-            typical: at(typical, *feature),
-            effect: (whole - without) as f32,
+        let reason = |(spans, without): (&[Span], f64)| {
+            let feature = spans.first().map_or(0, |(feature, _)| *feature);
+            Reason {
+                feature,
+                value: at(features, feature),
+                typical: at(typical, feature),
+                effect: (whole - without) as f32,
+            }
         };
-        let mut reasons: Vec<Reason> = seen.iter().zip(tiers).map(reason).collect();
+        let mut reasons: Vec<Reason> = of_features().zip(tiers).map(reason).collect();
         // Not a number would be neither more nor less than another; of two alike, the first feature comes first.
         let key = |r: &Reason| (Reverse(r.effect.abs().to_bits()), r.feature);
         order::sort_by(&mut reasons, |a, b| key(a) < key(b));

@@ -39,6 +39,7 @@ extern crate alloc;
 extern crate std;
 
 mod bundle;
+mod checksum;
 mod engine;
 mod error;
 mod event;

@@ -4,12 +4,12 @@
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     bundle::Table,
     engine::{Engine, EngineKind, Plan, Workspace},
-    error::{Result, bail},
+    error::{Quoted, Result, bail},
 };
 #[cfg(feature = "onnx")]
 use crate::{
@@ -18,22 +18,19 @@ use crate::{
     wire,
 };
 
-#[cfg(feature = "onnx")]
 const TASK: &str = "model";
 
 /// What a model's bundle says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelManifest {
     /// The job: `model`; filled in by [`Model::write`].
-    #[serde(default)]
     pub task: String,
     /// What people call it.
     pub name: String,
     /// The program and version that wrote it.
     pub producer: String,
     /// Which engine it is for.
-    #[serde(default)]
     pub engine: EngineKind,
     /// Name of the input.
     pub input: String,
@@ -116,16 +113,31 @@ impl Model {
         Ok(bytes)
     }
 
+    /// Whether a bundle holds a model alone, for [`Model::load`], rather than one that scores members.
+    ///
+    /// # Errors
+    /// Those of a damaged bundle.
+    pub fn is_in(bytes: &[u8]) -> Result<bool> {
+        Ok(Table::parse(bytes)?.find("model").is_ok())
+    }
+
     /// Reads a bundle whose task is `model`.
     ///
     /// # Errors
-    /// Those of a damaged bundle, `invalid_model`, and `unsupported_model` when it needs the `onnx` build.
+    /// Those of a damaged bundle, `bundle_version` for another task, `invalid_model`, and `unsupported_model` when it needs the `onnx` build.
     pub fn load(bytes: &[u8]) -> Result<Self> {
         let table = Table::parse(bytes)?;
         if table.find("scorer").is_ok() {
             bail!(BundleSection, "the bundle scores members; load it as a scorer");
         }
         let manifest: ModelManifest = table.value("model")?;
+        if manifest.task != TASK {
+            bail!(
+                BundleVersion,
+                "the bundle's task is {}; this build knows {TASK}; update tiercast",
+                Quoted(&manifest.task)
+            );
+        }
         let len = |shape: &[u32]| shape.iter().fold(1_usize, |n, d| n.saturating_mul(*d as usize));
         let (inputs, outputs) = (len(&manifest.input_shape), len(&manifest.output_shape));
         let engine = Engine::load(manifest.engine, table.find(manifest.engine.section())?, inputs, outputs)?;

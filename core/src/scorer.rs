@@ -100,7 +100,7 @@ impl Bundle {
         if !state.knows(now) {
             bail!(TooLate, "the history at {now} is gone; raise `capacity`");
         }
-        let tier = self.manifest().decode.decode(&probabilities);
+        let tier = self.manifest().decode.decode(&probabilities, &self.manifest().cuts);
         Ok(Assessment {
             now,
             schema_hash: self.manifest().schema_hash.clone(),
@@ -256,7 +256,8 @@ impl Scorer {
     /// `model_failed` naming the first vector that differs, and where.
     pub fn prove(&self) -> Result<usize> {
         let vectors = self.bundle.vectors()?;
-        if !self.bundle.schema().is_true() {
+        let schema = self.bundle.schema();
+        if !schema.is_true() || schema.hash_hex() != self.bundle.manifest().schema_hash {
             bail!(ModelFailed, "the schema's hash is not that of its declaration");
         }
         let same = |a: f32, b: f32| match self.engine.kind() {

@@ -189,7 +189,7 @@ pub enum Period {
         /// Days in a period, at least 1.
         length: u16,
         /// The first day of one of the periods, milliseconds at 00:00 UTC.
-        #[serde(with = "date_or_ms")]
+        #[serde(with = "date")]
         anchor: Timestamp,
     },
 }
@@ -232,22 +232,18 @@ impl Period {
     }
 }
 
-/// Reads an anchor as a date or as milliseconds; binary formats carry milliseconds.
-mod date_or_ms {
+/// Writes and reads an anchor as a date.
+mod date {
     use super::{Timestamp, de};
     use alloc::borrow::Cow;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.serialize_str(&t.date()) } else { t.serialize(s) }
+        s.serialize_str(&t.date())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
-        if d.is_human_readable() {
-            Timestamp::parse(&Cow::<'de, str>::deserialize(d)?).map_err(de::Error::custom)
-        } else {
-            Timestamp::deserialize(d)
-        }
+        Timestamp::parse(&Cow::<'de, str>::deserialize(d)?).map_err(de::Error::custom)
     }
 }
 

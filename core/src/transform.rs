@@ -5,7 +5,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     error::{Quoted, Result, bail},
@@ -16,9 +16,11 @@ use crate::{
 /// The most inputs that a model can have.
 const MAX_INPUTS: usize = 65_536;
 
+/// The feature that a column reads, and which inputs it gives.
+pub(crate) type Span = (u32, core::ops::Range<usize>);
+
 /// All columns of a model's input, in order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Transform {
     /// The columns.
     pub columns: Vec<Column>,
@@ -27,8 +29,7 @@ pub struct Transform {
 crate::wire::fields!(Transform { columns });
 
 /// One feature and what is done to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Column {
     /// Its name in the model's input.
     pub name: String,
@@ -41,8 +42,8 @@ pub struct Column {
 crate::wire::fields!(Column { name, source, steps });
 
 /// A fitted step. A missing value (NaN) passes every step but `Impute` and the expanding ones.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Step {
     /// Puts this number in place of a missing value.
@@ -130,8 +131,8 @@ impl Transform {
         self.columns.iter().flat_map(Column::names).collect()
     }
 
-    /// For each column the feature it reads, and which inputs it gives.
-    pub(crate) fn spans(&self) -> Vec<(u32, core::ops::Range<usize>)> {
+    /// Of each column.
+    pub(crate) fn spans(&self) -> Vec<Span> {
         let mut from = 0;
         let span = |column: &Column| {
             let start = from;

@@ -1,6 +1,6 @@
 //! Values as bytes: varints of seven bits a byte, low bits first, little-endian words, lists and texts with their length
-//! before them, and the fields of a value one after the other. The layout is postcard's, without its generics, which
-//! would be a quarter of the browser's download.
+//! before them, and the fields of a value one after the other. The layout is postcard's, without its generics, of which
+//! every type compiles a copy into the browser's download.
 
 use alloc::{string::String, vec::Vec};
 
@@ -96,11 +96,12 @@ macro_rules! fields {
 
 /// Implements [`Wire`] for an enum: the number of the variant in this list as one byte, then what it holds.
 macro_rules! variants {
-    ($name:ident { $($variant:ident $(($item:ident))? $({ $($field:ident),* })?),* $(,)? }) => {
+    ($name:ident { $($(#[$set:meta])* $variant:ident $(($item:ident))? $({ $($field:ident),* })?),* $(,)? }) => {
         impl $crate::wire::Wire for $name {
             fn write(&self, writer: &mut $crate::wire::Writer) {
                 let mut number = 0_u8;
                 $(
+                    $(#[$set])*
                     if let Self::$variant $(($item))? $({ $($field),* })? = self {
                         writer.bytes(&[number]);
                         $($crate::wire::Wire::write($item, writer);)?
@@ -115,6 +116,7 @@ macro_rules! variants {
                 let number = reader.byte()?;
                 let mut at = 0_u8;
                 $(
+                    $(#[$set])*
                     if number == at {
                         return Some(Self::$variant
                             $(({ let $item = $crate::wire::Wire::read(reader)?; $item }))?
@@ -280,11 +282,11 @@ impl<T: Wire> Wire for Vec<T> {
         self.iter().for_each(|item| item.write(writer));
     }
 
-    // Every item has at least one byte, so what is reserved is bounded by what was sent.
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let length = reader.length(1)?;
-        let mut items = Self::with_capacity(length);
+        // An item may take more room than the one byte it has at least: what is reserved is bounded by what was sent.
+        let mut items = Self::with_capacity(length.min(reader.0.len() / size_of::<T>().max(1)));
         for _ in 0..length {
             items.push(T::read(reader)?);
         }

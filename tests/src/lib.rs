@@ -150,30 +150,39 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Writes the check sum at the end of a snapshot that was changed on purpose.
-pub fn sign_snapshot(bytes: &mut [u8]) {
-    let Some((body, check)) = bytes.split_last_chunk_mut::<4>() else { return };
+/// The check sum of a bundle's section, to put where one was changed on purpose.
+pub fn checksum(bytes: &[u8]) -> u64 {
     let mix = |sum: u64, chunk: &[u8]| {
         let word = chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
         let product = (sum ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
         product ^ (product >> 32)
     };
-    let mut sum = body.chunks(8).fold(body.len() as u64, mix);
-    if body.len().is_multiple_of(8) {
+    let mut sum = bytes.chunks(8).fold(bytes.len() as u64, mix);
+    if bytes.len().is_multiple_of(8) {
         sum = mix(sum, &[]);
     }
-    *check = (mix(sum, &[]) as u32).to_le_bytes();
+    mix(sum, &[])
 }
 
-/// The content of a bundle's section.
+/// Writes the check sum at the end of a snapshot that was changed on purpose.
+pub fn sign_snapshot(bytes: &mut [u8]) {
+    if let Some((body, check)) = bytes.split_last_chunk_mut::<4>() {
+        *check = (checksum(body) as u32).to_le_bytes();
+    }
+}
+
+/// The content of a section of any bundle, of members or of a model alone.
 ///
 /// # Panics
 /// When there is no such bundle or section.
 pub fn section(bundle: &str, name: &str) -> Vec<u8> {
     let bytes = read(bundle).unwrap_or_else(|e| panic!("{e:#}"));
-    let sections = Bundle::parse(&bytes).map(|bundle| bundle.sections().to_vec()).unwrap_or_default();
-    let at = sections.iter().position(|section| section.name == name).unwrap_or_else(|| panic!("no {name}"));
-    let number = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte));
-    let offset = number(16 + at * 64 + 16);
-    bytes[offset..offset + sections[at].length].to_vec()
+    let number = |at: usize, len: usize| {
+        bytes[at..at + len].iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte))
+    };
+    let named = |entry: &usize| bytes[*entry..].starts_with(&[name.as_bytes(), &[0]].concat());
+    let entry = (0..number(12, 4)).map(|i| 16 + i * 40).find(named);
+    let entry = entry.unwrap_or_else(|| panic!("{bundle} has no section {name}"));
+    let (offset, length) = (number(entry + 16, 8), number(entry + 24, 8));
+    bytes[offset..offset + length].to_vec()
 }

@@ -1,19 +1,20 @@
-//! Bundles whose hashes are right and whose content is not.
+//! Bundles whose check sums are right and whose content is not.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
 
 use std::panic::catch_unwind;
 
-use sha2::{Digest, Sha256};
+use prost::Message;
 use tiercast_core::{Bundle, LowerOptions, MemberState, Model, Scorer, lower};
-use tiercast_tests::{read, section, sign_snapshot};
+use tiercast_tests::{checksum, read, section, sign_snapshot};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 const FIXTURE: &str = "tests/fixtures/fixture.tcb";
 
 /// The same model, kept as ONNX.
 const ONNX_FIXTURE: &str = "tests/fixtures/fixture-onnx.tcb";
 
-/// The fixture with one section's content changed in place, and its hash made right.
+/// The fixture with one section's content changed in place, and its check sum made right.
 fn with_section(name: &str, change: impl Fn(&mut [u8])) -> Vec<u8> {
     with_section_of(FIXTURE, name, change)
 }
@@ -22,13 +23,41 @@ fn with_section_of(fixture: &str, name: &str, change: impl Fn(&mut [u8])) -> Vec
     let mut bytes = read(fixture).unwrap();
     let sections = Bundle::parse(&bytes).unwrap().sections().to_vec();
     let at = sections.iter().position(|section| section.name == name).unwrap();
-    let entry = 16 + at * 64;
+    let entry = 16 + at * 40;
     let offset = u64::from_le_bytes(bytes[entry + 16..entry + 24].try_into().unwrap()) as usize;
     let content = &mut bytes[offset..offset + sections[at].length];
     change(content);
-    let hash = Sha256::digest(&*content);
-    bytes[entry + 32..entry + 64].copy_from_slice(&hash);
+    let sum = checksum(content);
+    bytes[entry + 32..entry + 40].copy_from_slice(&sum.to_le_bytes());
     bytes
+}
+
+/// A fixture with another content in one section, of whatever length.
+fn with_content(fixture: &str, name: &str, content: &[u8]) -> Vec<u8> {
+    let bytes = read(fixture).unwrap();
+    let sections = Bundle::parse(&bytes).unwrap().sections().to_vec();
+    let mut out = bytes[..16 + sections.len() * 40].to_vec();
+    for (i, known) in sections.iter().enumerate() {
+        let content = if known.name == name { content.to_vec() } else { section(fixture, &known.name) };
+        out.resize(out.len().next_multiple_of(16), 0);
+        let place = [out.len() as u64, content.len() as u64, checksum(&content)];
+        let entry = 16 + i * 40 + 16;
+        out[entry..entry + 24].copy_from_slice(&place.map(u64::to_le_bytes).concat());
+        out.extend(content);
+    }
+    out
+}
+
+/// The fixture's ONNX model with a change to its graph.
+fn changed(change: impl Fn(&mut GraphProto)) -> Vec<u8> {
+    let mut model = ModelProto::decode(&*section(ONNX_FIXTURE, "model.onnx")).unwrap();
+    change(model.graph.as_mut().unwrap());
+    model.encode_to_vec()
+}
+
+fn node(op: &str, inputs: [&str; 2], output: &str) -> NodeProto {
+    let input = inputs.map(String::from).to_vec();
+    NodeProto { op_type: op.into(), input, output: vec![output.into()], ..NodeProto::default() }
 }
 
 fn replace(content: &mut [u8], from: &str, to: &str) {
@@ -65,6 +94,40 @@ fn a_model_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_model_of_another_contract_is_refused() {
+    let two_inputs = changed(|graph| {
+        let fed = graph.input[0].clone();
+        for name in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+            *name = if *name == fed.name { "both".into() } else { name.clone() };
+        }
+        graph.node.insert(0, node("Add", [&fed.name, "more"], "both"));
+        graph.input.push(ValueInfoProto { name: "more".into(), ..fed });
+    });
+    let wide_output = changed(|graph| {
+        let output = graph.output[0].name.clone();
+        let axis = AttributeProto { name: "axis".into(), r#type: 2, i: 1, ..AttributeProto::default() };
+        graph.node.push(NodeProto { attribute: vec![axis], ..node("Concat", [&output, &output], "wide") });
+        graph.output = vec![ValueInfoProto { name: "wide".into(), ..ValueInfoProto::default() }];
+    });
+    let other_input = read("tests/conformance/torch/torch-mlp.onnx").unwrap();
+    let code = |model: &[u8]| {
+        let plan = lower(model, &LowerOptions::default()).unwrap().write();
+        let code = |bytes: &[u8]| Scorer::load(bytes).map_or_else(|e| e.code(), |_| "loaded");
+        [code(&with_content(FIXTURE, "plan", &plan)), code(&with_content(ONNX_FIXTURE, "model.onnx", model))]
+    };
+    assert_eq!(code(&changed(|_| ())), ["loaded"; 2]);
+    for (name, model) in [("inputs", two_inputs), ("output", wide_output), ("width", other_input)] {
+        assert_eq!(code(&model), ["invalid_model"; 2], "{name}");
+    }
+}
+
+#[test]
+fn vectors_that_are_not_json_prove_nothing() {
+    let bytes = with_section("vectors", |vectors| vectors[0] = b'x');
+    assert_eq!(Scorer::load(&bytes).unwrap().prove().unwrap_err().code(), "bundle_section");
+}
+
+#[test]
 fn a_damaged_model_never_panics() {
     for (fixture, name) in [(FIXTURE, "plan"), (ONNX_FIXTURE, "model.onnx")] {
         let length = section(fixture, name).len();
@@ -74,7 +137,10 @@ fn a_damaged_model_never_panics() {
                 let bytes = with_section_of(fixture, name, |model| model[at] ^= mask);
                 let outcome = catch_unwind(|| {
                     let Ok(scorer) = Scorer::load(&bytes) else { return };
-                    let _ = scorer.score_batch(&vec![1.0; scorer.bundle().schema().len()]);
+                    match scorer.score_batch(&vec![1.0; scorer.bundle().schema().len()]) {
+                        Ok(scored) => assert_eq!(scored.len(), scorer.bundle().rules().len()),
+                        Err(error) => assert_eq!(error.code(), "model_failed"),
+                    }
                 });
                 assert!(outcome.is_ok(), "{name}, byte {at}, mask {mask:#x}");
             }

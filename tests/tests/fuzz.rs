@@ -5,16 +5,18 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
 
 use std::{
-    env,
+    env, fs,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tiercast_core::{Bundle, EventInput, LowerOptions, MemberState, Plan, Scorer, lower};
-use tiercast_tests::{members, read, section, sign_snapshot};
+use tiercast_core::{Bundle, EventInput, LowerOptions, MemberState, Model, Plan, Port, Scorer, lower};
+use tiercast_tests::{at_root, checksum, members, read, section, sign_snapshot};
 
 const FIXTURE: &str = "tests/fixtures/fixture.tcb";
+/// Models alone: of the smallest build's kernels, and of others.
+const MODELS: [&str; 2] = ["tests/fixtures/model-dense.tcb", "tests/fixtures/model-conv.tcb"];
 
 /// Feeds mutations of `seeds` to `parse` until the time is up.
 fn fuzz(name: &str, seeds: &[Vec<u8>], parse: impl Fn(&[u8])) {
@@ -91,9 +93,11 @@ fn events_are_read_or_refused() {
 #[test]
 fn bundles_are_read_or_refused() {
     let whole = read(FIXTURE).unwrap();
+    Scorer::load(&whole).unwrap();
     fuzz("bundles", &[whole], |input| {
+        // What loads has its check sums, so its content is whole.
         if let Ok(scorer) = Scorer::load(input) {
-            let _ = scorer.score_batch(&vec![0.0; scorer.bundle().schema().len()]);
+            scorer.score_batch(&vec![0.0; scorer.bundle().schema().len()]).unwrap();
         }
     });
 }
@@ -102,6 +106,7 @@ fn bundles_are_read_or_refused() {
 #[test]
 fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
     let whole = read(FIXTURE).unwrap();
+    Scorer::load(&whole).unwrap();
     fuzz("sections", &[whole], |input| {
         let Some(bytes) = rehashed(input) else { return };
         if let Ok(scorer) = Scorer::load(&bytes) {
@@ -109,8 +114,11 @@ fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
             let state = bundle.new_member();
             let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
             let features = bundle.schema().features_at(&state, now).unwrap();
-            let _ = scorer.score_batch(&features);
             let k = bundle.rules().len();
+            match scorer.score_batch(&features) {
+                Ok(scores) => assert!(scores.len() == k && scores.iter().all(|p| (0.0..=1.0).contains(p))),
+                Err(error) => assert_eq!(error.code(), "model_failed"),
+            }
             bundle.decide(&state, now, features, vec![1.0 / k as f32; k]).unwrap();
         }
     });
@@ -119,42 +127,75 @@ fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
 /// The largest plan that is run here: what a plan may cost is bounded, but not to the time of a test.
 const SMALL: usize = 1 << 16;
 
+/// Runs a plan on as many rows as fit, and by its first input's rows in blocks.
+fn run_plan(plan: &Plan) {
+    if plan.row_floats() > SMALL {
+        return;
+    }
+    let mut workspace = plan.workspace(3);
+    let rows = workspace.rows();
+    plan.run(&mut workspace, rows).unwrap();
+    let len = |ports: &[Port]| ports.first().map_or(0, Port::len);
+    let (width, mut out) = (len(plan.inputs()), Vec::new());
+    let outcome = plan.run_rows(&mut workspace, &vec![0.5; width * 4], &mut out);
+    if plan.inputs().len() == 1 && width > 0 {
+        outcome.unwrap();
+        assert_eq!(out.len(), len(plan.outputs()) * 4);
+    } else {
+        assert_eq!(outcome.unwrap_err().code(), "invalid_input");
+    }
+}
+
 #[test]
 fn plans_are_read_or_refused() {
-    let seeds = [section("tests/fixtures/fixture.tcb", "plan")];
+    let seeds = [FIXTURE, MODELS[0], MODELS[1]].map(|bundle| section(bundle, "plan"));
+    seeds.iter().for_each(|seed| run_plan(&Plan::read(seed).unwrap()));
     fuzz("plans", &seeds, |input| {
-        let Ok(plan) = Plan::read(input) else { return };
-        if plan.row_floats() > SMALL {
-            return;
+        if let Ok(plan) = Plan::read(input) {
+            run_plan(&plan);
         }
-        let mut workspace = plan.workspace(3);
-        let rows = workspace.rows();
-        plan.run(&mut workspace, rows).unwrap();
+    });
+}
+
+#[test]
+fn models_alone_with_right_check_sums_are_read_or_refused() {
+    let seeds = MODELS.map(|bundle| read(bundle).unwrap());
+    assert!(seeds.iter().all(|seed| Model::load(seed).is_ok()));
+    fuzz("models", &seeds, |input| {
+        let model = rehashed(input).and_then(|bytes| Model::load(&bytes).ok());
+        if let Some(plan) = model.as_ref().and_then(Model::plan) {
+            assert_eq!((plan.inputs().len(), plan.outputs().len()), (1, 1));
+            run_plan(plan);
+        }
     });
 }
 
 #[test]
 fn onnx_files_are_lowered_or_refused() {
-    let seeds = [section("tests/fixtures/fixture-onnx.tcb", "model.onnx")];
+    let torch = fs::read_dir(at_root("tests/conformance/torch")).unwrap();
+    let mut paths: Vec<_> = torch.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let torch = paths.iter().map(|path| fs::read(path).unwrap());
+    let seeds: Vec<_> = torch.chain([section("tests/fixtures/fixture-onnx.tcb", "model.onnx")]).collect();
+    assert!(seeds.len() > 10);
+    let lowered = |input: &[u8]| lower(input, &LowerOptions::default());
+    seeds.iter().for_each(|seed| run_plan(&lowered(seed).unwrap()));
     fuzz("ONNX", &seeds, |input| {
-        if let Ok(plan) = lower(input, &LowerOptions::default()) {
-            let read = Plan::read(&plan.write()).unwrap();
-            let mut workspace = read.workspace(1);
-            read.run(&mut workspace, 1).unwrap();
+        if let Ok(plan) = lowered(input) {
+            run_plan(&Plan::read(&plan.write()).unwrap());
         }
     });
 }
 
 fn rehashed(bytes: &[u8]) -> Option<Vec<u8>> {
-    use sha2::{Digest, Sha256};
     let mut out = bytes.to_vec();
     let count = u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?).min(64) as usize;
-    for entry in (0..count).map(|i| 16 + i * 64) {
+    for entry in (0..count).map(|i| 16 + i * 40) {
         let number =
             |at: usize| usize::try_from(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?)).ok();
         let (offset, length) = (number(entry + 16)?, number(entry + 24)?);
-        let hash = Sha256::digest(bytes.get(offset..offset.checked_add(length)?)?);
-        out.get_mut(entry + 32..entry + 64)?.copy_from_slice(&hash);
+        let sum = checksum(bytes.get(offset..offset.checked_add(length)?)?);
+        out.get_mut(entry + 32..entry + 40)?.copy_from_slice(&sum.to_le_bytes());
     }
     Some(out)
 }
@@ -184,7 +225,9 @@ fn snapshots_are_read_or_refused() {
         }
         if let Ok(state) = MemberState::restore(&input, schema) {
             let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
-            let _ = schema.features_at(&state, now);
+            if let Err(error) = schema.features_at(&state, now) {
+                assert_eq!(error.code(), "too_late");
+            }
             assert!(state.len() <= schema.spec().capacity as usize);
         }
     });

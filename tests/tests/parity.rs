@@ -68,6 +68,7 @@ fn the_fixture_has_every_formula() {
         "tenure",
         "count",
         "sum",
+        "net_spend",
         "mean",
         "max",
         "distinct",

@@ -207,6 +207,7 @@ fn overlapping() -> Vec<serde_json::Value> {
     let formulas = [
         json!({"op": "count"}),
         json!({"op": "sum", "of": "amount"}),
+        json!({"op": "net_spend"}),
         json!({"op": "mean", "of": "quantity"}),
         json!({"op": "max", "of": "discount"}),
         json!({"op": "distinct", "of": "item"}),

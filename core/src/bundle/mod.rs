@@ -1,7 +1,7 @@
 //! The bundle: the one file that training hands over and every runtime loads.
 //!
-//! Layout, little-endian: `TIERCAST`, format version (u32), number of sections (u32), then a table of 64 bytes a
-//! section (name padded with zeros to 16, offset u64, length u64, SHA-256), then the sections, each at a multiple of
+//! Layout, little-endian: `TIERCAST`, format version (u32), number of sections (u32), then a table of 40 bytes a
+//! section (name padded with zeros to 16, offset u64, length u64, check sum u64), then the sections, each at a multiple of
 //! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
@@ -31,7 +31,7 @@ use crate::{
 pub(crate) const TASK: &str = "tier";
 
 /// What a bundle says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// The job: `tier`.
@@ -45,16 +45,17 @@ pub struct Manifest {
     /// Kind of model, for example `dnn`.
     pub model: String,
     /// Which engine it is for.
-    #[serde(default)]
     pub engine: EngineKind,
     /// How a tier is chosen from probabilities.
     pub decode: Decode,
+    /// For [`Decode::Ranks`], the expected tiers above which tiers 2…K begin; otherwise empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<f32>,
     /// Hash of the feature schema that the transform and the model were fitted to; filled in by [`Bundle::write`].
-    #[serde(default)]
     pub schema_hash: String,
 }
 
-crate::wire::fields!(Manifest { task, name, version, producer, model, engine, decode, schema_hash });
+crate::wire::fields!(Manifest { task, name, version, producer, model, engine, decode, cuts, schema_hash });
 
 /// A member, and what every runtime must compute for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,8 +103,8 @@ pub struct Section {
     pub name: String,
     /// Bytes.
     pub length: usize,
-    /// SHA-256 in hexadecimal.
-    pub sha256: String,
+    /// Its check sum, 16 hexadecimal digits: it notices damage, and does not stop a forger.
+    pub checksum: String,
 }
 
 /// What scoring needs besides the model.
@@ -145,6 +146,7 @@ impl Bundle {
             bail!(InvalidSpec, "the task is {:?}; this build writes {TASK:?}", parts.manifest.task);
         }
         parts.rules.check()?;
+        parts.manifest.decode.check(&parts.manifest.cuts, parts.rules.len())?;
         if parts.typical.len() != schema.len() {
             bail!(InvalidSpec, "{} typical values for {} features", parts.typical.len(), schema.len());
         }
@@ -178,6 +180,15 @@ impl Bundle {
         Ok(Self::open(bytes)?.0)
     }
 
+    /// Which engine the model of a bundle is for, also of one that holds a model alone.
+    ///
+    /// # Errors
+    /// Those of a damaged bundle.
+    pub fn engine_of(bytes: &[u8]) -> Result<EngineKind> {
+        let keeps_onnx = Table::parse(bytes)?.find(EngineKind::Onnx.section()).is_ok();
+        Ok(if keeps_onnx { EngineKind::Onnx } else { EngineKind::Plan })
+    }
+
     /// As [`Bundle::parse`], with the section that holds the model.
     pub(crate) fn open(bytes: &[u8]) -> Result<(Self, &[u8])> {
         let table = Table::parse(bytes)?;
@@ -199,6 +210,7 @@ impl Bundle {
         let schema = FeatureSchema::unpack(core.schema)?;
         core.transform.check(schema.len())?;
         core.rules.check()?;
+        manifest.decode.check(&manifest.cuts, core.rules.len())?;
         if core.typical.len() != schema.len() {
             bail!(InvalidSpec, "{} typical values for {} features", core.typical.len(), schema.len());
         }

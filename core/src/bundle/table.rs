@@ -6,27 +6,26 @@ use alloc::{
 };
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::Section;
 use crate::{
+    checksum::checksum,
     error::{Error, ErrorKind, Quoted, Result, bail},
-    features::hex,
     wire::{self, Wire},
 };
 
 const MAGIC: &[u8; 8] = b"TIERCAST";
 /// The version of the layout that this build writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 const HEAD: usize = 16;
-const ENTRY: usize = 64;
+const ENTRY: usize = 40;
 const NAME: usize = 16;
 const ALIGN: usize = 16;
 const MAX_SECTIONS: usize = 64;
 
-/// The sections of a file whose hashes were checked.
+/// The sections of a file whose check sums fit.
 pub(crate) struct Table<'b> {
-    entries: Vec<(&'b str, &'b [u8], &'b [u8])>,
+    entries: Vec<(&'b str, &'b [u8])>,
 }
 
 impl<'b> Table<'b> {
@@ -58,8 +57,8 @@ impl<'b> Table<'b> {
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<&'b [u8]> {
-        match self.entries.iter().find(|(known, ..)| *known == name) {
-            Some((_, content, _)) => Ok(content),
+        match self.entries.iter().find(|(known, _)| *known == name) {
+            Some((_, content)) => Ok(content),
             None => bail!(BundleSection, "the bundle has no section {name}; train again"),
         }
     }
@@ -73,21 +72,21 @@ impl<'b> Table<'b> {
     }
 
     pub(crate) fn sections(&self) -> Vec<Section> {
-        let section = |(name, content, hash): &(&str, &[u8], &[u8])| Section {
+        let section = |(name, content): &(&str, &[u8])| Section {
             name: (*name).to_string(),
             length: content.len(),
-            sha256: hex(hash),
+            checksum: alloc::format!("{:016x}", checksum(content)),
         };
         self.entries.iter().map(section).collect()
     }
 }
 
 /// Reads one line of the table and checks the section it names.
-fn entry(bytes: &[u8], at: usize) -> Result<(&str, &[u8], &[u8])> {
+fn entry(bytes: &[u8], at: usize) -> Result<(&str, &[u8])> {
     let truncated = || Error::new(ErrorKind::BundleTruncated, "the bundle ends early; fetch it again");
     let line = bytes.get(at..at + ENTRY).ok_or_else(truncated)?;
     let (name, rest) = line.split_at(NAME);
-    let (place, hash) = rest.split_at(16);
+    let (place, sum) = rest.split_at(16);
     let padding = name.iter().position(|b| *b == 0).unwrap_or(NAME);
     let Some(name) = name.get(..padding).and_then(|name| core::str::from_utf8(name).ok()) else {
         bail!(NotABundle, "the bundle's table has a section without a readable name");
@@ -95,14 +94,14 @@ fn entry(bytes: &[u8], at: usize) -> Result<(&str, &[u8], &[u8])> {
     let (offset, length) = place.split_at(8);
     let range = usize_of(offset).and_then(|from| Some(from..from.checked_add(usize_of(length)?)?));
     let content = range.and_then(|range| bytes.get(range)).ok_or_else(truncated)?;
-    if Sha256::digest(content).as_slice() != hash {
+    if checksum(content).to_le_bytes() != sum {
         bail!(
             BundleHash,
-            "section {} does not have the hash that the bundle states; fetch it again",
+            "section {} does not have the check sum that the bundle states; fetch it again",
             Quoted(name)
         );
     }
-    Ok((name, content, hash))
+    Ok((name, content))
 }
 
 /// Writes sections as one file.
@@ -117,7 +116,7 @@ pub(crate) fn assemble(sections: &[(&str, Vec<u8>)]) -> Vec<u8> {
         bytes.extend(padded);
         bytes.extend((offset as u64).to_le_bytes());
         bytes.extend((content.len() as u64).to_le_bytes());
-        bytes.extend(Sha256::digest(content));
+        bytes.extend(checksum(content).to_le_bytes());
         offset = (offset + content.len()).next_multiple_of(ALIGN);
     }
     for (_, content) in sections {

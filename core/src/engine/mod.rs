@@ -1,6 +1,6 @@
 //! The compact engine: runs a [`Plan`], a model lowered ahead of time to a flat list of kernels.
 //!
-//! Everything is 32-bit floats in row-major order. Each sum has one fixed order, nothing is fused, and exponentials
+//! Between kernels everything is 32-bit floats in row-major order; a kernel may be more exact inside. Each sum has one fixed order, nothing is fused, and exponentials
 //! are our own polynomials, so a row's scores have the same bits on every target, alone or in a batch of any size.
 //! Integers and truth values of a model are held as floats, exact to ±2²⁴.
 //!

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 #[cfg(feature = "onnx")]
 use super::OnnxModel;
@@ -12,7 +12,7 @@ use super::{Plan, Workspace};
 use crate::error::{Result, bail};
 
 /// Which engine a bundle's model is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineKind {
     /// A lowered [`Plan`]: every build runs it, with the same bits.

@@ -18,10 +18,14 @@ impl OnnxModel {
     /// Parses and optimises an ONNX model whose input is `[N, inputs]` and whose output is `[N, outputs]`.
     ///
     /// # Errors
-    /// `invalid_model` when the bytes are not ONNX, use an operator that tract lacks, or have other shapes.
+    /// `invalid_model` when the bytes are not ONNX, use an operator that tract lacks, or have other shapes;
+    /// `unsupported_model` for a recurrent layer without its first state.
     pub fn load(onnx: &[u8], inputs: usize, outputs: usize) -> Result<Self> {
-        let plan = optimise(onnx, inputs).map_err(|e| {
-            Error::new(ErrorKind::InvalidModel, alloc::format!("the ONNX model cannot be loaded: {e:#}"))
+        let plan = optimise(onnx, inputs).map_err(|e| match e.downcast::<Error>() {
+            Ok(ours) => ours,
+            Err(e) => {
+                Error::new(ErrorKind::InvalidModel, alloc::format!("the ONNX model cannot be loaded: {e:#}"))
+            }
         })?;
         let model = Self { plan, inputs, outputs };
         // Two rows show whether the shapes keep the contract, and whether the batch is free.
@@ -67,7 +71,8 @@ impl OnnxModel {
 }
 
 fn optimise(onnx: &[u8], inputs: usize) -> TractResult<Arc<TypedRunnableModel>> {
-    let tract = tract_onnx::onnx();
+    // Exporters write the lengths of inner values in letters, which are not ours.
+    let tract = tract_onnx::onnx().with_ignore_value_info(true);
     let proto = tract.proto_model_for_read(&mut &*onnx)?;
     let output = check_graph(&proto)?;
     let model = tract.model_for_proto_model(&proto)?;

@@ -30,8 +30,6 @@ pub struct Plan {
     pub(crate) floats: Floats,
     /// Constants that are not numbers: the nodes of trees.
     pub(crate) words: Vec<u32>,
-    /// While lowering: offset, length and panel length of weights that may be stored in fewer bits.
-    pub(crate) weights: Vec<[u32; 3]>,
 }
 
 /// What a plan does, without its constants.
@@ -86,7 +84,8 @@ pub(crate) struct Segment {
 
 crate::wire::fields!(Segment { count, storage, scale });
 
-/// How weights are stored in the bundle; they always run as 32-bit floats.
+/// How the weights of dense layers are stored in the bundle; they always run as 32-bit floats, and other weights are
+/// always stored so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
     /// 32-bit floats: exactly what was trained.
@@ -130,7 +129,7 @@ impl Plan {
         };
         let program: Program = wire::from_bytes(program).ok_or_else(unreadable)?;
         let (floats, words) = super::run::constants(&program, constants)?;
-        let plan = Self { program, floats, words, weights: Vec::new() };
+        let plan = Self { program, floats, words };
         plan.check()?;
         Ok(plan)
     }
@@ -150,7 +149,8 @@ impl Plan {
         self.program.slots.iter().map(|n| *n as usize).sum()
     }
 
-    /// Makes sure that running cannot index out of range, read what was not written, or take unbounded time.
+    /// Makes sure that running cannot index out of range, mix rows, or take unbounded time. A kernel that fills a part
+    /// of a buffer only makes all of it readable: what no kernel fills is zero, or what an earlier run left there.
     pub(crate) fn check(&self) -> Result<()> {
         let p = &self.program;
         let total = p.slots.iter().fold(0_u64, |sum, n| sum + u64::from(*n));
@@ -159,7 +159,7 @@ impl Plan {
         }
         let mut check = Check {
             slots: &p.slots,
-            written: alloc::vec![false; p.slots.len()],
+            written: alloc::vec![None; p.slots.len()],
             floats: self.floats.len(),
             words: &self.words,
             words_used: 0,
@@ -210,7 +210,8 @@ pub(crate) fn product(shape: &[u32]) -> Result<usize> {
 #[derive(Debug)]
 pub(crate) struct Check<'p> {
     slots: &'p [u32],
-    written: Vec<bool>,
+    /// How far apart the rows are that a buffer was last given.
+    written: Vec<Option<usize>>,
     floats: usize,
     pub(crate) words: &'p [u32],
     /// Words before this one are some kernel's trees: no other kernel may have them checked again.
@@ -218,17 +219,13 @@ pub(crate) struct Check<'p> {
 }
 
 impl Check<'_> {
-    /// The operand has at least `len` values, and a buffer was written before.
+    /// Constants are there, or a buffer was given rows of just `len` values before.
     pub(crate) fn reads(&self, operand: Operand, len: usize) -> Result<()> {
         match operand {
             Operand::Const(at) => self.constants(at, len),
             Operand::Slot(slot) => {
-                let written = self.written.get(slot as usize).copied().unwrap_or_default();
-                if !written || self.slot(slot)? < len {
-                    bail!(
-                        InvalidModel,
-                        "a kernel of the plan reads buffer {slot} before or beyond its content"
-                    );
+                if self.written.get(slot as usize) != Some(&Some(len)) {
+                    bail!(InvalidModel, "a kernel of the plan reads buffer {slot} otherwise than it was written");
                 }
                 Ok(())
             }
@@ -241,7 +238,7 @@ impl Check<'_> {
             bail!(InvalidModel, "a kernel of the plan writes beyond buffer {slot}");
         }
         if let Some(written) = self.written.get_mut(slot as usize) {
-            *written = true;
+            *written = Some(len);
         }
         Ok(())
     }

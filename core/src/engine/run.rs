@@ -78,7 +78,7 @@ impl Plan {
     pub fn input<'w>(&self, workspace: &'w mut Workspace, input: usize, rows: usize) -> &'w mut [f32] {
         let port = self.program.inputs.get(input);
         let buffer = port.and_then(|port| workspace.buffers.get_mut(port.slot as usize));
-        let len = port.map_or(0, |port| port.len() * rows);
+        let len = port.map_or(0, |port| port.len().saturating_mul(rows));
         buffer.and_then(|buffer| buffer.get_mut(..len)).unwrap_or_default()
     }
 
@@ -86,7 +86,7 @@ impl Plan {
     pub fn output<'w>(&self, workspace: &'w Workspace, output: usize, rows: usize) -> &'w [f32] {
         let port = self.program.outputs.get(output);
         let buffer = port.and_then(|port| workspace.buffers.get(port.slot as usize));
-        let len = port.map_or(0, |port| port.len() * rows);
+        let len = port.map_or(0, |port| port.len().saturating_mul(rows));
         buffer.and_then(|buffer| buffer.get(..len)).unwrap_or_default()
     }
 
@@ -95,11 +95,7 @@ impl Plan {
     /// # Errors
     /// `invalid_input` when there are more rows than the workspace has, or it was made for another plan.
     pub fn run(&self, workspace: &mut Workspace, rows: usize) -> Result<()> {
-        let fits = workspace.buffers.len() == self.program.slots.len()
-            && workspace.buffers.iter().zip(&self.program.slots).all(|(b, n)| b.len() >= *n as usize * rows);
-        if rows > workspace.rows || !fits {
-            bail!(InvalidInput, "{rows} rows do not fit into a workspace of {}", workspace.rows);
-        }
+        self.fits(workspace, rows)?;
         let mut run = Run { rows, words: &self.words, floats: &self.floats, buffers: &mut workspace.buffers };
         for kernel in &self.program.kernels {
             kernel.run(&mut run);
@@ -114,6 +110,16 @@ impl Plan {
         Ok(())
     }
 
+    fn fits(&self, workspace: &Workspace, rows: usize) -> Result<()> {
+        let buffers = workspace.buffers.iter().zip(&self.program.slots);
+        let fits = workspace.buffers.len() == self.program.slots.len()
+            && buffers.fold(true, |fits, (buffer, len)| fits && buffer.len() == *len as usize * workspace.rows);
+        if rows > workspace.rows || !fits {
+            bail!(InvalidInput, "{rows} rows do not fit into a workspace of {}", workspace.rows);
+        }
+        Ok(())
+    }
+
     /// Runs any number of rows of the first input, in blocks, and appends the first output's rows to `out`.
     ///
     /// # Errors
@@ -122,10 +128,11 @@ impl Plan {
         let [input] = self.inputs() else {
             bail!(InvalidInput, "the model has {} inputs; set each", self.inputs().len());
         };
-        let width = input.len().max(1);
-        if !values.len().is_multiple_of(width) {
+        let width = input.len();
+        if width == 0 || !values.len().is_multiple_of(width) {
             bail!(InvalidInput, "{} values are not rows of {width}", values.len());
         }
+        self.fits(workspace, 1)?;
         for block in values.chunks(width * workspace.rows) {
             let rows = block.len() / width;
             self.input(workspace, 0, rows).copy_from_slice(block);

@@ -3,6 +3,7 @@
 //! Wider registers hold more lanes of the same sums; multiplication and addition stay separate, so no bit changes.
 //! Every x86-64 build may use SSE2 only; measured on products and exponentials, AVX2 takes half its time and AVX-512
 //! a third. This is the one module with `unsafe`: such code may only be entered once the processor was asked.
+//! `cargo xtask miri` runs its test in Miri.
 
 /// A loop that can be compiled for several kinds of processor.
 pub(crate) trait Loop {

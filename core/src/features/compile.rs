@@ -76,6 +76,7 @@ fn formula(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> 
         Op::Tenure => Compute::Tenure,
         Op::Count => Compute::Sum(Value { of: Of::Count, scale: 1.0 }),
         Op::Sum => Compute::Sum(value(decl, rules)?),
+        Op::NetSpend => Compute::NetSpend(rules.currency.scale() as f64),
         Op::Mean => Compute::Mean(value(decl, rules)?),
         Op::Max => Compute::Max(value(decl, rules)?),
         Op::Distinct => return Ok((Shared::Repeats(name(decl)?), Compute::Distinct)),
@@ -107,6 +108,9 @@ fn formula(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> 
 }
 
 fn kinds(decl: &FeatureDecl, rules: &EventRules) -> Result<Vec<EventKind>> {
+    if decl.op == Op::NetSpend {
+        return Ok(alloc::vec![EventKind::Purchase, EventKind::Return]);
+    }
     if decl.events.is_empty() {
         return Ok(alloc::vec![EventKind::Purchase]);
     }
@@ -178,7 +182,7 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
         }
         Ok(())
     };
-    needs(!matches!(op, Recency | Tenure | Count | Gap | DiscountShare | Calendar), decl.of.is_some(), "of")?;
+    needs(!matches!(op, Recency | Tenure | Count | NetSpend | Gap | DiscountShare | Calendar), decl.of.is_some(), "of")?;
     needs(matches!(op, Gap | Calendar), decl.stat.is_some(), "stat")?;
     needs(matches!(op, Decayed), decl.half_life.is_some(), "half_life")?;
     needs(matches!(op, Share), decl.value.is_some(), "value")?;
@@ -189,7 +193,7 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
         needs(false, decl.window.is_some(), "window")?;
         needs(false, decl.skip.is_some(), "skip")?;
     }
-    if matches!(op, Calendar) {
+    if matches!(op, Calendar | NetSpend) {
         needs(false, !decl.events.is_empty(), "events")?;
     }
     Ok(())

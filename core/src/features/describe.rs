@@ -41,7 +41,7 @@ fn unit(decl: &FeatureDecl, currency: &str) -> String {
         (Op::Trend | Op::Share | Op::DiscountShare, _) => "ratio",
         (Op::Calendar, _) => "number",
         (Op::Mode, _) => "code",
-        (_, Some(Of::Amount | Of::Discount)) => currency,
+        (Op::NetSpend, _) | (_, Some(Of::Amount | Of::Discount)) => currency,
         (_, Some(Of::Quantity)) => "units",
         _ => "count",
     };
@@ -63,6 +63,7 @@ fn phrase(decl: &FeatureDecl) -> String {
         Op::Calendar => return stat.to_string(),
         Op::Count => format!("number of {kinds} events"),
         Op::Sum => format!("sum of {of} over {kinds} events"),
+        Op::NetSpend => "purchases less returns".to_string(),
         Op::Mean => format!("mean {of} of {kinds} events"),
         Op::Max => format!("largest {of} of {kinds} events"),
         Op::Distinct => format!("number of different {of}s of {kinds} events"),

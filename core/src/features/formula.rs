@@ -74,6 +74,8 @@ pub(super) enum Compute {
     Recency,
     Tenure,
     Sum(Value),
+    /// With the minor units of one unit of money.
+    NetSpend(f64),
     Mean(Value),
     Max(Value),
     Distinct,
@@ -171,6 +173,7 @@ impl Formula {
             Compute::Recency => self.recency(selection),
             Compute::Tenure => self.tenure(selection),
             Compute::Sum(value) => self.total(selection, value).1,
+            Compute::NetSpend(scale) => self.net_spend(selection) as f64 / scale,
             Compute::Mean(value) => {
                 let (count, total) = self.total(selection, value);
                 if count == 0 { f64::NAN } else { total / count as f64 }
@@ -216,6 +219,15 @@ impl Formula {
         let forgotten = self.forgotten(selection).map(|totals| totals.first).min();
         let kept = selection.events(self.from, self.to).first().map(|event| event.time);
         forgotten.or(kept).map_or(f64::NAN, |first| days(selection.now().ms() - first.ms()))
+    }
+
+    /// What was paid less what was paid back, minor units.
+    fn net_spend(&self, selection: &Selection<'_>) -> i64 {
+        let net = |kind, amount: i64| if kind == EventKind::Return { amount.wrapping_neg() } else { amount };
+        let kept = selection.events(self.from, self.to).iter().map(|event| net(event.kind, event.amount));
+        let forgotten = self.forgotten(selection).map(|totals| net(totals.kind, totals.amount));
+        // Exact, unless forgotten totals are at their limit.
+        kept.chain(forgotten).fold(0, i64::saturating_add)
     }
 
     /// How many events match, and the sum of their values.

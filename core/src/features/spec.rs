@@ -65,6 +65,8 @@ pub enum Op {
     Count,
     /// Σ v.
     Sum,
+    /// Σ amount of purchases − Σ amount of returns: what the shop's tiers look at.
+    NetSpend,
     /// Σ v / number of events; missing if there is none.
     Mean,
     /// Largest v; missing if there is no event.
@@ -101,7 +103,8 @@ crate::wire::variants!(Op {
     Share,
     DiscountShare,
     Calendar,
-    Mode
+    Mode,
+    NetSpend,
 });
 
 /// What a formula is applied to.

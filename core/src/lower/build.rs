@@ -2,7 +2,7 @@
 
 use alloc::{string::ToString, vec::Vec};
 
-use super::value::{Data, Kind, Value, strides};
+use super::value::{Data, Kind, Value, numbers, strides};
 use crate::{
     engine::{Copy, Kernel, MAX_FLOATS, Operand, Plan, Port, Program, pack},
     error::{Result, bail},
@@ -122,7 +122,8 @@ impl Lowering {
         shape: Vec<usize>,
         batch: Option<usize>,
     ) -> Result<(u32, Value)> {
-        let slot = self.slot(shape.iter().fold(1, |len, n| len.saturating_mul(*n)))?;
+        // Too large a shape is refused by what a row may need.
+        let slot = self.slot(numbers(&shape).unwrap_or(usize::MAX))?;
         Ok((slot, Value { kind, shape, batch, data: Data::Slot(slot) }))
     }
 
@@ -182,14 +183,10 @@ impl Lowering {
     }
 
     /// The finished plan, unchecked, each value in a buffer of its own, constants as 32-bit floats.
-    pub(crate) fn finish(mut self) -> Result<Plan> {
+    /// With it, which weights may be stored in fewer bits.
+    pub(crate) fn finish(mut self) -> (Plan, Vec<[u32; 3]>) {
         self.program.words = self.words.len() as u32;
-        Ok(Plan {
-            program: self.program,
-            floats: self.floats.as_slice().into(),
-            words: self.words,
-            weights: self.weights,
-        })
+        (Plan { program: self.program, floats: self.floats.as_slice().into(), words: self.words }, self.weights)
     }
 
     /// Runs what was built, which depends on constants only; the values become constants.
@@ -197,7 +194,7 @@ impl Lowering {
         for value in values.iter().filter(|value| matches!(value.data, Data::Slot(_))) {
             self.output("", value)?;
         }
-        let plan = self.finish()?;
+        let (plan, _) = self.finish();
         plan.check()?;
         let mut workspace = plan.workspace(1);
         plan.run(&mut workspace, 1)?;

@@ -7,22 +7,21 @@ use crate::engine::{Function, Kernel, Program};
 
 /// Joins every activation to the matrix product or convolution that alone feeds it.
 pub(super) fn activations(program: &mut Program) {
-    let mut at = 1;
-    while at < program.kernels.len() {
-        let uses = uses(program);
-        let (before, rest) = program.kernels.split_at_mut(at);
-        let joined = match (before.last_mut(), rest.first()) {
-            (Some(producer), Some(Kernel::Unary(unary))) if uses.get(unary.x as usize) == Some(&1) => {
+    // Joining removes one writer and one reader of the value between them, and changes no other count.
+    let uses = uses(program);
+    let mut kernels: Vec<Kernel> = Vec::with_capacity(program.kernels.len());
+    for kernel in core::mem::take(&mut program.kernels) {
+        let joined = match (kernels.last_mut(), &kernel) {
+            (Some(producer), Kernel::Unary(unary)) if uses.get(unary.x as usize) == Some(&1) => {
                 join(producer, unary.x, unary.out, unary.function)
             }
             _ => false,
         };
-        if joined {
-            program.kernels.remove(at);
-        } else {
-            at += 1;
+        if !joined {
+            kernels.push(kernel);
         }
     }
+    program.kernels = kernels;
 }
 
 fn join(producer: &mut Kernel, x: u32, out: u32, function: Function) -> bool {

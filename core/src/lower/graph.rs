@@ -16,7 +16,7 @@ use tract_onnx::{
 
 use super::{
     node::Node,
-    value::{Data, Kind, Value},
+    value::{Data, Kind, MAX_RANK, Value, numbers},
 };
 use crate::{
     engine::MAX_FLOATS,
@@ -25,8 +25,6 @@ use crate::{
 
 /// The most nodes that a graph may have.
 const MAX_NODES: usize = 1 << 16;
-/// The most axes that a tensor may have.
-const MAX_RANK: usize = 8;
 
 /// Reads the bytes of an ONNX file.
 pub(crate) fn decode(onnx: &[u8]) -> Result<ModelProto> {
@@ -145,9 +143,8 @@ fn input_value(input: &ValueInfoProto) -> Result<Value> {
 }
 
 fn checked_len(shape: &[usize], name: &str) -> Result<usize> {
-    let len = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d).filter(|n| *n <= MAX_FLOATS));
-    match len {
-        Some(len) if shape.len() <= MAX_RANK => Ok(len),
+    match numbers(shape) {
+        Some(len) => Ok(len),
         _ => bail!(
             UnsupportedModel,
             "{name:?} has shape {shape:?}; at most {MAX_RANK} axes and {MAX_FLOATS} numbers"

@@ -34,7 +34,7 @@ pub(super) fn evaluate(node: &Node<'_>, inputs: &[Option<Value>]) -> Result<Opti
             }
         }
         ("Concat", _) if values.iter().all(|v| v.rank() == 1) => list(lists.concat()),
-        ("Slice", [x, starts, ends, rest @ ..]) if starts.len() == 1 && values[0].rank() == 1 => {
+        ("Slice", [x, starts, ends, rest @ ..]) if starts.len() == 1 && ends.first() != Some(&BATCH) && values[0].rank() == 1 => {
             let step = rest.get(1).and_then(|steps| steps.first()).copied().unwrap_or(1);
             match (starts.first(), ends.first(), step) {
                 (Some(start), Some(end), 1) => {
@@ -49,7 +49,7 @@ pub(super) fn evaluate(node: &Node<'_>, inputs: &[Option<Value>]) -> Result<Opti
         ("Unsqueeze", [x] | [x, _]) if values[0].rank() == 0 => list(x.to_vec()),
         ("Squeeze", [x] | [x, _]) if x.len() == 1 => Value::ints(Vec::new(), x.to_vec()),
         ("Reshape", [x, [1 | -1]]) if x.len() == 1 => list(x.to_vec()),
-        ("Neg", [x]) => like(values[0], x.iter().map(|x| x.wrapping_neg()).collect()),
+        ("Neg", [x]) if !x.contains(&BATCH) => like(values[0], x.iter().map(|x| -x).collect()),
         ("Range", [[start], [limit], [step]]) if *step != 0 => return range(node, *start, *limit, *step),
         ("Where", [condition, a, b]) => {
             let chosen = zipped(a, b).and_then(|pairs| {
@@ -138,7 +138,10 @@ fn arithmetic(
         _ => return Ok(None),
     };
     let Some(pairs) = zipped(a, b) else { return Ok(None) };
-    let Some(data) = pairs.iter().map(|(a, b)| combine(*a, *b)).collect::<Option<Vec<_>>>() else {
+    // A number that comes out as the mark of the batch without one going in is out of range.
+    let sound = |a: i64, b: i64, x: i64| x != BATCH || a == BATCH || b == BATCH;
+    let combined = |(a, b): &(i64, i64)| combine(*a, *b).filter(|x| sound(*a, *b, *x));
+    let Some(data) = pairs.iter().map(combined).collect::<Option<Vec<_>>>() else {
         return Err(node.refuse("it computes with the length of the batch, or out of the range of integers"));
     };
     let shape = if values[0].rank() >= values[1].rank() && values[0].len() >= values[1].len() {

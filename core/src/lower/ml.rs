@@ -155,7 +155,8 @@ fn label_encoder(low: &mut Lowering, node: &Node<'_>, inputs: &[Option<Value>]) 
         return Err(node.refuse("one of its keys is NaN"));
     }
     let default = match (node.tensor("default_tensor")?, values.kind) {
-        (Some(default), _) => default,
+        (Some(default), _) if default.len() == 1 => default,
+        (Some(_), _) => return Err(node.invalid("its default is not one number")),
         (None, Kind::Float) => single(node.float("default_float", -0.0)),
         (None, _) => Value::ints(Vec::new(), vec![node.int("default_int64", -1)]),
     };

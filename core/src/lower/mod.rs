@@ -8,7 +8,8 @@
 //! An operator, type or shape that a plan cannot hold is refused by name, node and operator set. It deliberately lacks
 //! double precision, text, shapes that depend on data, and control flow.
 
-// It runs natively, ahead of time, on shapes and places that it has made itself; the fuzz tests drive all of it.
+// It runs natively, ahead of time, on shapes and places that it has made itself. What comes out of range of that is a
+// defect: `tests.rs` and the fuzz tests look for it.
 #![allow(clippy::indexing_slicing)]
 
 mod build;
@@ -59,7 +60,7 @@ const MAX_FOLDED: usize = 1 << 28;
 pub struct LowerOptions<'o> {
     /// The outputs wanted, in this order; empty for all. What only the others need is left out.
     pub outputs: &'o [&'o str],
-    /// How weights are stored.
+    /// How the weights of dense layers are stored.
     pub storage: Storage,
 }
 
@@ -104,11 +105,11 @@ fn lower_model(proto: &ModelProto, options: &LowerOptions<'_>) -> Result<Plan> {
         };
         lowering.output(name, value)?;
     }
-    let mut plan = lowering.finish()?;
+    let (mut plan, weights) = lowering.finish();
     fold::constants(&mut plan);
     fuse::activations(&mut plan.program);
     slots::share(&mut plan.program);
-    store::store(&mut plan, options.storage);
+    store::store(&mut plan, &weights, options.storage);
     plan.check()?;
     Ok(plan)
 }

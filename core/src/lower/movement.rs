@@ -7,7 +7,7 @@ use super::{
     elementwise::small,
     node::Node,
     shape::{Dims, axes, from_dims, places, repeated, to_dims},
-    value::{Axis, BATCH, Data, Value, strides},
+    value::{Axis, BATCH, Data, Value, numbers, strides},
 };
 use crate::{
     engine::{Copy, Gather, Kernel, MAX_FLOATS},
@@ -19,10 +19,7 @@ pub(super) fn filled(node: &Node<'_>, inputs: &[Option<Value>]) -> Result<Value>
     let fill = node.tensor("value")?.unwrap_or_else(|| Value::floats(Vec::new(), alloc::vec![0.0]));
     let dims = lengths(node, node.integers(inputs, 0)?)?;
     let (shape, batch) = from_dims(&dims);
-    let len = shape.iter().fold(1_usize, |len, n| len.saturating_mul(*n));
-    if len > MAX_FLOATS {
-        return Err(node.refuse("its shape is too large"));
-    }
+    let Some(len) = numbers(&shape) else { return Err(node.refuse("its shape is too large")) };
     // All rows of the batch are alike, so the content may be a constant although there is a batch axis.
     let value = match &fill.data {
         Data::Ints(data) => Value::ints(shape, alloc::vec![data.first().copied().unwrap_or_default(); len]),

@@ -218,12 +218,15 @@ impl Layer {
         value: Option<&Option<Value>>,
     ) -> Result<Option<Operand>> {
         let Some(Some(value)) = value else { return Ok(None) };
+        let misshapen = || node.invalid("its first state has another shape than [directions, batch, hidden]");
+        if value.rank() != 3 {
+            return Err(misshapen());
+        }
         let value = if self.batch_first { permuted(low, value, &[1, 0, 2])? } else { value.clone() };
         if value.len() != self.backwards.len() * self.batch * self.hidden
-            || value.rank() != 3
             || (value.batch.is_some() && (value.batch != Some(1) || !self.free))
         {
-            return Err(node.invalid("its first state has another shape than [directions, batch, hidden]"));
+            return Err(misshapen());
         }
         Ok(Some(low.operand(&value)?))
     }

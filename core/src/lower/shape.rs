@@ -7,7 +7,7 @@ use super::{
     elementwise::small,
     movement,
     node::Node,
-    value::{BATCH, Kind, Value},
+    value::{BATCH, Kind, Value, numbers},
 };
 use crate::error::Result;
 
@@ -140,7 +140,8 @@ fn resolved(node: &Node<'_>, value: &Value, mut wanted: Vec<Wanted>) -> Result<D
         })
         .collect();
     let Some(dims) = dims else { return Err(node.invalid("its new shape has several -1")) };
-    let len = dims.iter().flatten().fold(1_usize, |len, n| len.saturating_mul(*n));
+    let fixed: Vec<usize> = dims.iter().flatten().copied().collect();
+    let Some(len) = numbers(&fixed) else { return Err(node.refuse("its new shape is too large")) };
     match dims.iter().filter(|n| n.is_none()).count() {
         batches if batches != usize::from(value.batch.is_some()) => {
             Err(node.refuse("it merges the batch with another axis, or fixes its length"))

@@ -50,27 +50,26 @@ pub(super) fn share(program: &mut Program) {
 
 /// Where an elementwise kernel is the last to read its input, lets it write there.
 fn in_place(program: &mut Program) {
-    for at in 0..program.kernels.len() {
-        let lives = lives(program);
-        let (x, out) = match &program.kernels[at] {
-            Kernel::Unary(unary) => (unary.x, unary.out),
-            Kernel::Softmax(softmax) => (softmax.x, softmax.out),
+    let mut lives = lives(program);
+    let mut merged: Vec<u32> = (0..program.slots.len() as u32).collect();
+    for (at, kernel) in program.kernels.iter().enumerate() {
+        let (x, out) = match kernel {
+            Kernel::Unary(unary) => (merged[unary.x as usize], unary.out),
+            Kernel::Softmax(softmax) => (merged[softmax.x as usize], softmax.out),
             _ => continue,
         };
         let dies = lives[x as usize].is_some_and(|life| life.to == at);
         let input = program.inputs.iter().any(|port| port.slot == x);
-        if x == out || !dies || input || program.slots[x as usize] != program.slots[out as usize] {
-            continue;
+        if dies && x != out && !input && program.slots[x as usize] == program.slots[out as usize] {
+            merged[out as usize] = x;
+            let to = lives[out as usize].map_or(at, |life| life.to);
+            lives[x as usize].iter_mut().for_each(|life| life.to = to);
         }
-        for kernel in &mut program.kernels {
-            visit(kernel, &mut |slot, _| {
-                if *slot == out {
-                    *slot = x;
-                }
-            });
-        }
-        program.outputs.iter_mut().filter(|port| port.slot == out).for_each(|port| port.slot = x);
     }
+    for kernel in &mut program.kernels {
+        visit(kernel, &mut |slot, _| *slot = merged[*slot as usize]);
+    }
+    program.outputs.iter_mut().for_each(|port| port.slot = merged[port.slot as usize]);
 }
 
 fn lives(program: &mut Program) -> Vec<Option<Life>> {

@@ -8,17 +8,19 @@ use crate::{
 };
 
 /// Chooses the storage of the weights and rounds them to what it holds, so that the plan in hand is the plan that a
-/// reader gets. Biases, thresholds and everything else stay 32-bit floats.
-pub(super) fn store(plan: &mut Plan, storage: Storage) {
+/// reader gets. `weights` are offset, length and panel length of those that may be stored in fewer bits; biases,
+/// thresholds and everything else stay 32-bit floats.
+pub(super) fn store(plan: &mut Plan, weights: &[[u32; 3]], storage: Storage) {
     let mut segments = Vec::new();
     let mut at = 0;
     let exact = |count: u32| Segment { count, storage: Storage::F32, scale: 1.0 };
-    let weights = core::mem::take(&mut plan.weights);
-    for [from, len, panel] in weights.into_iter().filter(|[_, len, _]| storage != Storage::F32 && *len > 0) {
+    for &[from, len, panel] in weights.iter().filter(|[_, len, _]| storage != Storage::F32 && *len > 0) {
         segments.extend((from > at).then(|| exact(from - at)));
         for start in (from..from + len).step_by(panel.max(1) as usize) {
             let count = panel.min(from + len - start);
             let values = &mut plan.floats[start as usize..(start + count) as usize];
+            // Neither half precision nor integers hold what is not finite.
+            let storage = if values.iter().all(|x| x.is_finite()) { storage } else { Storage::F32 };
             segments.push(Segment { count, storage, scale: round(values, storage) });
         }
         at = from + len;
@@ -108,11 +110,10 @@ mod tests {
                 program: Default::default(),
                 floats: floats.as_slice().into(),
                 words: alloc::vec![7],
-                weights: alloc::vec![[4, 32, 16]],
             };
             plan.program.words = 1;
             let before = plan.floats.clone();
-            store(&mut plan, storage);
+            store(&mut plan, &[[4, 32, 16]], storage);
             let read = Plan::read(&plan.write()).unwrap();
             assert_eq!(read.floats, plan.floats);
             assert_eq!(read.words, [7]);

@@ -90,7 +90,8 @@ impl Build {
             .collect();
         self.graph.node.push(NodeProto {
             op_type: words[0].clone(),
-            input: words[1..arrow].to_vec(),
+            // An underscore is an input left out.
+            input: words[1..arrow].iter().map(|name| name.replace('_', "")).collect(),
             output: words[arrow + 1..].to_vec(),
             attribute,
             ..Default::default()
@@ -383,9 +384,19 @@ fn constants_go_into_the_weights_before_them() {
 fn hostile_sizes_are_errors() {
     let x = |dims: &[i64]| Build::new(13, &[dims]);
     let huge = [1 << 26; 8];
+    // Batch first, which turns the first state round, if it has the axes for it.
+    let rnn = |state: &[i64]| {
+        let weights = Build::new(14, &[&[N, 5, 3]]).floats("w", &[1, 2, 3]).floats("r", &[1, 2, 2]);
+        let attributes = [("hidden_size", &[2][..]), ("layout", &[1])];
+        weights.floats("h", state).node("RNN x0 w r _ _ h -> y", &attributes)
+    };
     let builds = [
         x(&[N, 1]).ints("s", &huge).node("Expand x0 s -> y", &[]),
         x(&[N, 1]).ints("s", &huge).node("ConstantOfShape s -> y", &[]),
+        x(&[N, 0]).ints("s", &[1 << 26, 1 << 26, 1 << 26, 0]).node("Reshape x0 s -> y", &[]),
+        x(&[1, 0]).ints("s", &[1 << 26, 1 << 26, 1 << 26, 0]).node("Reshape x0 s -> y", &[]),
+        x(&[N, 1]).ints("s", &[1 << 26, 1 << 26, 1 << 26, 0]).node("ConstantOfShape s -> y", &[]),
+        x(&[1, 1]).ints("s", &[1 << 26, 1 << 26, 1 << 26, 0]).node("Expand x0 s -> y", &[]),
         x(&[N, 1]).ints("s", &[i64::MIN; 3]).node("Reshape x0 s -> y", &[]),
         x(&[N, 1]).ints("s", &[i64::MAX; 3]).node("Reshape x0 s -> y", &[]),
         x(&[N, 1]).ints("s", &[0, i64::MIN, 0, i64::MAX]).node("Pad x0 s -> y", &[]),
@@ -396,6 +407,9 @@ fn hostile_sizes_are_errors() {
         x(&[N, 1]).node("TopK x0 -> y z", &[("k", &[i64::MAX])]),
         Build::new(6, &[&[N, 1], &[N, 1]])
             .node("Add x0 x1 -> y", &[("axis", &[i64::MAX]), ("broadcast", &[1])]),
+        rnn(&[2]),
+        rnn(&[1, 2]),
+        rnn(&[]),
     ];
     for (i, build) in builds.iter().enumerate() {
         assert!(build.plan("y").is_err(), "{i}");

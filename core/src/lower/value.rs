@@ -3,7 +3,10 @@
 use alloc::{rc::Rc, vec::Vec};
 
 use super::node::Node;
-use crate::error::Result;
+use crate::{engine::MAX_FLOATS, error::Result};
+
+/// The most axes that a value may have.
+pub(crate) const MAX_RANK: usize = 8;
 
 /// The length of the batch axis where a shape is itself a value.
 pub(crate) const BATCH: i64 = i64::MIN;
@@ -117,6 +120,14 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// How many numbers a shape has; none where a plan cannot hold it, or where its other axes alone would be too many
+/// beside an axis of 0.
+pub(crate) fn numbers(shape: &[usize]) -> Option<usize> {
+    let others = |n: usize, axis: &usize| n.checked_mul((*axis).max(1)).filter(|n| *n <= MAX_FLOATS);
+    let others = shape.iter().try_fold(1_usize, others)?;
+    (shape.len() <= MAX_RANK).then_some(if shape.contains(&0) { 0 } else { others })
 }
 
 /// Distances between neighbours of a contiguous shape.

@@ -87,9 +87,12 @@ pub enum Decode {
     Median,
     /// The expected tier, rounded half down: best for squared error.
     Expected,
+    /// The expected tier, cut where training found that as many members fall into each tier as truly do: best for
+    /// agreement that counts near misses (kappa).
+    Ranks,
 }
 
-crate::wire::variants!(Decode { Argmax, Median, Expected });
+crate::wire::variants!(Decode { Argmax, Median, Expected, Ranks });
 
 impl TierRules {
     /// Checks the rules.
@@ -182,11 +185,12 @@ pub fn net_spend<'e>(events: impl IntoIterator<Item = &'e Event>, from: Timestam
 }
 
 impl Decode {
-    /// Chooses a tier, 1…K, from K probabilities.
+    /// Chooses a tier, 1…K, from K probabilities. `cuts` are for [`Decode::Ranks`]: the expected tiers above which tiers
+    /// 2…K begin, rising; the others do not look at them.
     ///
     /// Probabilities within 1e-5 of a tie count as tied, and the lower tier wins: engines that order their sums
     /// differently must not decide differently.
-    pub fn decode(self, probabilities: &[f32]) -> u8 {
+    pub fn decode(self, probabilities: &[f32], cuts: &[f32]) -> u8 {
         const TIE: f64 = 1e-5;
         let tier = match self {
             Self::Argmax => {
@@ -209,8 +213,25 @@ impl Decode {
                     .count()
             }
             Self::Expected => crate::math::floor(expected_tier(probabilities) + 0.5 - TIE) as usize,
+            Self::Ranks => {
+                let expected = expected_tier(probabilities) - TIE;
+                1 + cuts.iter().take_while(|cut| expected > f64::from(**cut)).count()
+            }
         };
         tier.clamp(1, probabilities.len().clamp(1, MAX_TIERS)) as u8
+    }
+
+    /// Checks that there are cuts for `tiers` tiers where they are needed, and none elsewhere.
+    pub(crate) fn check(self, cuts: &[f32], tiers: usize) -> Result<()> {
+        let needed = if self == Self::Ranks { tiers.saturating_sub(1) } else { 0 };
+        if cuts.len() != needed || !cuts.iter().all(|cut| cut.is_finite()) || !cuts.is_sorted() {
+            bail!(
+                InvalidSpec,
+                "{} cuts for {tiers} tiers; decoding by ranks has one fewer than tiers, finite and rising, the others none",
+                cuts.len()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -254,19 +275,44 @@ mod tests {
     #[test]
     fn decoders_choose_by_their_own_goal() {
         let p = [0.4, 0.05, 0.05, 0.2, 0.3];
-        assert_eq!(Decode::Argmax.decode(&p), 1);
-        assert_eq!(Decode::Median.decode(&p), 3);
-        assert_eq!(Decode::Expected.decode(&p), 3);
-        assert_eq!(Decode::Argmax.decode(&[0.5, 0.5]), 1);
-        assert_eq!(Decode::Median.decode(&[0.5, 0.5]), 1);
-        assert_eq!(Decode::Median.decode(&[0.2, 0.2]), 2);
-        for decode in [Decode::Argmax, Decode::Median, Decode::Expected] {
-            let (under, over) =
-                (decode.decode(&[0.5 - 1e-6, 0.5 + 1e-6]), decode.decode(&[0.5 + 1e-6, 0.5 - 1e-6]));
-            assert_eq!((under, over), (1, 1), "{decode:?}");
-            assert!((1..=32).contains(&decode.decode(&[1.0 / 300.0; 300])));
+        assert_eq!(Decode::Argmax.decode(&p, &[]), 1);
+        assert_eq!(Decode::Median.decode(&p, &[]), 3);
+        assert_eq!(Decode::Expected.decode(&p, &[]), 3);
+        assert_eq!(Decode::Argmax.decode(&[0.5, 0.5], &[]), 1);
+        assert_eq!(Decode::Median.decode(&[0.5, 0.5], &[]), 1);
+        assert_eq!(Decode::Median.decode(&[0.2, 0.2], &[]), 2);
+        for decode in [Decode::Argmax, Decode::Median, Decode::Expected, Decode::Ranks] {
+            let decode = |p: &[f32]| decode.decode(p, &[1.5]);
+            let (under, over) = (decode(&[0.5 - 1e-6, 0.5 + 1e-6]), decode(&[0.5 + 1e-6, 0.5 - 1e-6]));
+            assert_eq!((under, over), (1, 1));
+            assert!((1..=32).contains(&decode(&[1.0 / 300.0; 300])));
         }
         assert_eq!(expected_tier(&[0.0, 1.0]), 2.0);
+    }
+
+    #[test]
+    fn ranks_are_cut_in_the_expected_tier() {
+        let decode = |p: &[f32]| Decode::Ranks.decode(p, &[1.2, 1.2, 2.5, 4.0]);
+        assert_eq!(decode(&[0.8, 0.2, 0.0, 0.0, 0.0]), 1, "on a cut, the lower tier");
+        assert_eq!(decode(&[0.7, 0.3, 0.0, 0.0, 0.0]), 3, "equal cuts leave a tier empty");
+        assert_eq!(decode(&[0.0, 0.0, 1.0, 0.0, 0.0]), 4);
+        assert_eq!(decode(&[0.0, 0.0, 0.0, 0.0, 1.0]), 5);
+    }
+
+    #[test]
+    fn cuts_are_there_where_they_are_needed() {
+        Decode::Ranks.check(&[1.5, 1.5], 3).unwrap();
+        Decode::Median.check(&[], 3).unwrap();
+        let bad: [(Decode, &[f32]); 5] = [
+            (Decode::Ranks, &[]),
+            (Decode::Ranks, &[1.5]),
+            (Decode::Ranks, &[2.0, 1.0]),
+            (Decode::Ranks, &[1.0, f32::NAN]),
+            (Decode::Median, &[1.0, 2.0]),
+        ];
+        for (decode, cuts) in bad {
+            assert_eq!(decode.check(cuts, 3).unwrap_err().code(), "invalid_spec", "{decode:?} {cuts:?}");
+        }
     }
 
     #[test]

@@ -39,10 +39,7 @@ pub(crate) use self::{
     window::Window,
 };
 use super::{plan::Check, run::Run};
-use crate::{
-    error::Result,
-    wire::{Reader, Wire, Writer},
-};
+use crate::error::Result;
 
 macro_rules! kernels {
     ($($(#[$set:meta])* $kernel:ident)*) => {
@@ -52,34 +49,7 @@ macro_rules! kernels {
             $($(#[$set])* $kernel($kernel),)*
         }
 
-        impl Wire for Kernel {
-            fn write(&self, writer: &mut Writer) {
-                let mut number = 0_u8;
-                $(
-                    $(#[$set])*
-                    if let Self::$kernel(kernel) = self {
-                        writer.bytes(&[number]);
-                        kernel.write(writer);
-                    }
-                    number += 1;
-                )*
-                let _ = number;
-            }
-
-            fn read(reader: &mut Reader<'_>) -> Option<Self> {
-                let number = reader.byte()?;
-                let mut at = 0_u8;
-                $(
-                    $(#[$set])*
-                    if number == at {
-                        return Wire::read(reader).map(Self::$kernel);
-                    }
-                    at += 1;
-                )*
-                let _ = at;
-                None
-            }
-        }
+        crate::wire::variants!(Kernel { $($(#[$set])* $kernel(kernel)),* });
 
         impl Kernel {
             /// Makes sure of every length and offset; returns about how many operations a row takes.

@@ -5,6 +5,7 @@
 
 use super::{
     dense::volume,
+    elementwise::max,
     window::{Axis, Window},
 };
 use crate::{
@@ -64,7 +65,7 @@ impl Pool {
         let x = run.slot(self.x, channels * input);
         let out = &mut buffer[..run.rows * channels * output];
         match self.kind {
-            PoolKind::Max => self.fold(x, out, f32::NEG_INFINITY, larger),
+            PoolKind::Max => self.fold(x, out, f32::NEG_INFINITY, max),
             _ => {
                 self.fold(x, out, 0.0, |a, b| a + b);
                 out.chunks_exact_mut(output).for_each(|out| self.divide(out));
@@ -114,12 +115,6 @@ impl Pool {
             }
         }
     }
-}
-
-/// The larger; NaN where either is. Without a branch, so that it is vectorised.
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// Combines `out` with every `stride`th of `x`; the usual strides by themselves, so that they are vectorised.

@@ -142,7 +142,9 @@ impl Trees {
                 );
             }
             rest = after;
-            work += u64::from(depth) + u64::from(width);
+            // Every tree is walked again for each part of the targets.
+            let walks = targets.div_ceil(SUMS / LANES) as u64;
+            work += u64::from(depth + 1) * walks + u64::from(width);
         }
         check.words_used = start + words.len() - 2 * rest.len();
         Ok((work + targets as u64).saturating_mul(u64::from(self.repeat)))

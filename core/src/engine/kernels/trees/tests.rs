@@ -121,7 +121,6 @@ impl Ensemble {
             },
             floats: noise((targets + leaf_count * if wide { targets } else { 1 }) as usize).as_slice().into(),
             words,
-            weights: Vec::new(),
         };
         Self { plan, plants }
     }
