@@ -1,5 +1,5 @@
 // What is measured inside a runtime. The same code runs in Node and in a page; `assets` says where things are.
-import { scoring } from "./measure.js";
+import { near, scoring } from "./measure.js";
 
 /** All contestants on one model, interleaved. */
 export async function score(assets, { contestants, model, ...options }) {
@@ -9,15 +9,16 @@ export async function score(assets, { contestants, model, ...options }) {
 
 /** Milliseconds of a first start in this process or page: the script alone, then engine, model and first score. */
 export async function cold(assets, { contestant, model }) {
-  const { inputs } = await assets.json(`${model}.json`);
+  const { inputs, outputs } = await assets.json(`${model}.json`);
   const row = new Float32Array((await assets.bytes(`${model}.rows`)).slice(0, inputs * 4).buffer);
   const before = performance.now();
   const { load } = await assets.module(contestant);
   const imported = performance.now();
   const { one } = await load(assets, model);
-  const first = (await one(row))[0];
+  const first = await one(row);
   const after = performance.now();
-  if (!Number.isFinite(first)) throw new Error("the first score is not a number");
+  const expected = new Float32Array((await assets.bytes(`${model}.expected`)).slice(0, outputs * 4).buffer);
+  near(`the first score of ${contestant} on ${model}`)(first, expected);
   return { import: imported - before, start: after - imported };
 }
 
@@ -66,16 +67,10 @@ function assessed(member, now) {
   if (!probabilities || !standing || !reasons.length) throw new Error("the assessment is not whole");
 }
 
-/** Bytes of WebAssembly memory: with a tier bundle in use, after a million scores, and a peer's with one model. */
-export async function memory(assets, { contestant, scores }) {
+/** Bytes of WebAssembly memory: with a tier bundle in use, and after so many scores. */
+export async function memory(assets, { scores }) {
   const memories = watchMemories();
   const bytes = () => [...memories].reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
-  if (contestant !== "tier") {
-    const { load } = await assets.module(contestant);
-    const { one } = await load(assets, "mlp");
-    await one(new Float32Array(32));
-    return { used: bytes() };
-  }
   const { Scorer } = await assets.module("tier");
   const scorer = await Scorer.load(await assets.bytes("tier.tcb"));
   const { history, now } = await assets.json("events.json");

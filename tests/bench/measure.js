@@ -59,7 +59,7 @@ export async function interleave(contestants, { rounds, warm = WARM_UP }) {
 /**
  * Loads every contestant, checks that all give the reference's scores, and times 1 row and all rows.
  *
- * @returns `{ "1": { name: times }, "1024": { name: times } }`, microseconds a call, and the largest difference seen.
+ * @returns `{ "1": { name: times }, "1024": { name: times } }`, microseconds a call.
  */
 export async function scoring(modules, assets, model, options) {
   const { inputs, outputs } = await assets.json(`${model}.json`);
@@ -67,34 +67,37 @@ export async function scoring(modules, assets, model, options) {
   const expected = new Float32Array((await assets.bytes(`${model}.expected`)).slice().buffer);
   const count = rows.length / inputs;
   const views = Array.from({ length: count }, (_, i) => rows.subarray(i * inputs, (i + 1) * inputs));
-  const [ones, manys, differences] = [[], [], {}];
+  const [ones, manys] = [[], []];
   for (const { name, load } of modules) {
     const loaded = await load(assets, model);
     if (!loaded) continue;
     const { one, many, sync } = loaded;
-    differences[name] = await difference(loaded, views, rows, expected, outputs);
-    if (!(differences[name] < 1e-4)) throw new Error(`${name} on ${model} is off by ${differences[name]}`);
+    const check = near(`${name} on ${model}`);
+    check(await many(rows, count), expected);
+    for (let i = 0; i < 32; i++) check(await one(views[i]), expected.subarray(i * outputs, (i + 1) * outputs));
     ones.push({ name, sync, run: (i) => one(views[i % count]) });
     manys.push({ name, sync, run: () => many(rows, count) });
   }
   return {
     1: await interleave(ones, options),
     [count]: await interleave(manys, options),
-    differences,
   };
 }
 
-/** The largest absolute difference from the reference, over the batch and over single rows. */
-async function difference({ one, many }, views, rows, expected, outputs) {
-  let largest = 0;
-  const compare = (scores, at, length) => {
-    if (scores.length !== length) throw new Error(`${scores.length} scores instead of ${length}`);
-    for (let i = 0; i < length; i++) largest = Math.max(largest, Math.abs(scores[i] - expected[at + i]));
-  };
-  compare(await many(rows, views.length), 0, expected.length);
-  for (let i = 0; i < 32; i++) compare(await one(views[i]), i * outputs, outputs);
-  return largest;
+/** How far a score may be from the reference's. */
+const NEAR = 1e-4;
+
+/** Makes sure of a difference that was found elsewhere; NaN is too far. */
+export function nearEnough(who, difference) {
+  if (!(difference < NEAR)) throw new Error(`${who} is off by ${difference}`);
 }
+
+/** Makes sure that someone's scores are those of the reference. */
+export const near = (who) => (scores, expected) => {
+  if (scores.length !== expected.length)
+    throw new Error(`${who} gives ${scores.length} scores instead of ${expected.length}`);
+  expected.forEach((score, i) => nearEnough(who, Math.abs(scores[i] - score)));
+};
 
 const sorted = (times) => times.filter((time) => time !== null).sort((a, b) => a - b);
 

@@ -20,8 +20,11 @@ def main(folder, model):
     names = [session.get_outputs()[0].name]
     single = [{"features": rows[i : i + 1]} for i in range(COUNT)]
     batch = {"features": rows}
-    largest = float(np.abs(session.run(names, batch)[0] - expected).max())
-    print(largest, flush=True)
+    scores = [session.run(names, batch)[0], *(session.run(names, feed)[0] for feed in single[:32])]
+    wanted = [expected, *(expected[i : i + 1] for i in range(32))]
+    assert all(a.shape == b.shape for a, b in zip(scores, wanted, strict=True))
+    # numpy's maximum of NaN is NaN, which the driver refuses; Python's own would pass over it.
+    print(float(np.max([np.abs(a - b).max() for a, b in zip(scores, wanted)])), flush=True)
     for line in sys.stdin:
         count, repeats, start = map(int, line.split())
         feeds = [single[i % COUNT] if count == 1 else batch for i in range(start, start + repeats)]

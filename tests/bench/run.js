@@ -12,7 +12,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { household } from "../../web/test/support/fixtures.js";
 import { bundle } from "./build.js";
-import { entries, OURS, ORT, regressions, UNEXPLAINED, withBounds } from "./ledger.js";
+import { merged, ofRun, placed } from "./keep.js";
+import { ALL, entries, OURS, ORT, regressions, UNEXPLAINED, withBounds } from "./ledger.js";
 import { median } from "./measure.js";
 import { inChromium, inNode, native } from "./runtimes.js";
 import { download } from "./sizes.js";
@@ -33,14 +34,16 @@ const ROUNDS = flags.quick ? 11 : 61;
 const STARTS = flags.quick ? 5 : 25;
 const SCORES = flags.quick ? 100_000 : 1_000_000;
 
-const wasm = (name) => ({ [basename(name)]: join(root, name) });
-const MODULES = {
-  tier: wasm("web/pkg/tiercast_wasm_bg.wasm"),
-  ort: wasm("tests/bench/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
-  tract: wasm("web/pkg/onnx/tiercast_wasm_bg.wasm"),
-  tfjs: wasm("tests/bench/node_modules/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm"),
+const CALLED = { ours: OURS, tier: OURS, ort: ORT, tract: "tract in wasm", tfjs: "tfjs" };
+/** What is downloaded to score: whose scripts, and which module. */
+const DOWNLOADS = {
+  [OURS]: ["tier", "web/pkg/tiercast_wasm_bg.wasm"],
+  // As when a page names that module itself: `wasm: …tiercast-all.wasm`.
+  [ALL]: ["ours", "web/pkg/all/tiercast_wasm_bg.wasm"],
+  [ORT]: ["ort", "tests/bench/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"],
+  [CALLED.tract]: ["tract", "web/pkg/onnx/tiercast_wasm_bg.wasm"],
+  [CALLED.tfjs]: ["tfjs", "tests/bench/node_modules/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm"],
 };
-const CALLED = { tier: OURS, ort: ORT, tract: "tract in wasm", tfjs: "tfjs" };
 
 const GROUPS = {
   size: measureSizes,
@@ -63,9 +66,9 @@ async function eachRuntime(measure, name, to) {
 
 async function measureSizes(to) {
   to.sizes = {};
-  for (const [name, modules] of Object.entries(MODULES)) {
-    const files = scripts[name].map((path, i) => [i === 0 ? "script" : basename(path), path]);
-    to.sizes[CALLED[name]] = await download({ ...Object.fromEntries(files), ...modules });
+  for (const [name, [contestant, module]] of Object.entries(DOWNLOADS)) {
+    const files = scripts[contestant].map((path, i) => [i === 0 ? "script" : basename(path), path]);
+    to.sizes[name] = await download({ ...Object.fromEntries(files), [basename(module)]: join(root, module) });
   }
 }
 
@@ -73,14 +76,14 @@ async function measureSizes(to) {
 async function measureCold(run) {
   const names = ["ours", "ort", "tract", "tfjs"];
   const empty = () => ({ import: [], start: [] });
-  const mlp = Object.fromEntries(names.map((name) => [CALLED[name] ?? name, empty()]));
+  const mlp = Object.fromEntries(names.map((name) => [CALLED[name], empty()]));
   const tier = empty();
   const note = (list, once) => {
     list.import.push(once.import);
     list.start.push(once.start);
   };
   for (let round = 0; round < STARTS; round++) {
-    for (const name of names) note(mlp[CALLED[name] ?? name], await run("cold", { contestant: name, model: "mlp" }));
+    for (const name of names) note(mlp[CALLED[name]], await run("cold", { contestant: name, model: "mlp" }));
     note(tier, await run("coldTier"));
   }
   return { mlp, tier };
@@ -110,7 +113,7 @@ async function measureEdge(to) {
 }
 
 async function measureMemory(to) {
-  to.memory = await node("memory", { contestant: "tier", scores: SCORES });
+  to.memory = await node("memory", { scores: SCORES });
 }
 
 function matrix(measures) {
@@ -118,7 +121,8 @@ function matrix(measures) {
   const add = (where, model, times) => {
     for (const rows of [1, 1024]) {
       const medians = Object.entries(times[rows]).map(([name, each]) => [name, Number(median(each).toPrecision(4))]);
-      list.push({ where, model, rows, times: Object.fromEntries(medians) });
+      const measure = where === "native" ? "native" : "score";
+      list.push({ measure, where, model, rows, times: Object.fromEntries(medians) });
     }
   };
   for (const where of ["Node", "Chromium"])
@@ -129,11 +133,12 @@ function matrix(measures) {
 
 function starts(measures) {
   const list = [];
-  for (const where of ["Node", "Chromium"]) {
-    const { mlp, tier } = measures[`cold ${where}`] ?? {};
-    for (const [name, { import: script, start }] of Object.entries(mlp ?? {}))
-      list.push({ where, name: `${name}, mlp`, script: median(script), start: median(start) });
-    if (tier) list.push({ where, name: "ours, tier bundle", script: median(tier.import), start: median(tier.start) });
+  for (const where of ["Node", "Chromium"].filter((where) => measures[`cold ${where}`])) {
+    const { mlp, tier } = measures[`cold ${where}`];
+    const add = (name, { import: script, start }) =>
+      list.push({ measure: "cold", where, name, script: median(script), start: median(start) });
+    for (const [name, times] of Object.entries(mlp)) add(`${name}, mlp`, times);
+    add("ours, tier bundle", tier);
   }
   return list;
 }
@@ -155,13 +160,15 @@ async function versions() {
   };
 }
 
-/** Replaces in `old` what `now` has under the same key, and keeps the order of `now` first seen. */
-function merged(old = [], now, key) {
-  const fresh = new Map(now.map((one) => [key(one), one]));
-  const kept = old.map((one) => fresh.get(key(one)) ?? one);
-  const known = new Set(old.map(key));
-  return [...kept, ...now.filter((one) => !known.has(key(one)))];
-}
+/** The commit that is measured, with `-dirty` where the tree differs from it. */
+const commit = () =>
+  execFileSync("git", ["describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"], {
+    cwd: root,
+    encoding: "utf8",
+  }).trim();
+
+const machine = () =>
+  `${cpus().length} × ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform}`;
 
 async function measureAll(groups) {
   const measures = {};
@@ -178,44 +185,37 @@ async function main() {
   const unknown = groups.find((name) => !GROUPS[name]);
   if (unknown) throw new Error(`no measure is called ${unknown}; there are ${Object.keys(GROUPS).join(", ")}`);
   await writeFile(join(models, "events.json"), JSON.stringify(events()));
+  // Before anything is measured: others may commit meanwhile.
+  const run = { date: new Date().toISOString().slice(0, 10), commit: commit(), machine: machine(), versions: await versions() };
   const measures = await measureAll(groups);
 
   const reasons = JSON.parse(await readFile(here("bounds.json"), "utf8"));
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
-  const measured = { date: new Date().toISOString().slice(0, 10), commit };
-  const found = withBounds(entries(measures), reasons).map((entry) => ({ ...entry, ...measured }));
-  const ledger = JSON.parse(await readFile(here("ledger.json"), "utf8").catch(() => "{}"));
-  const now = {
-    machine: `${cpus().length} × ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB, ${process.platform}`,
-    versions: await versions(),
-    entries: found,
-    matrix: matrix(measures),
-    sizes: measures.sizes ?? {},
-    cold: starts(measures),
-  };
+  const explained = (ledger) => ({ ...ledger, entries: withBounds(ledger.entries, reasons) });
+  const now = explained(
+    ofRun(run, {
+      entries: entries(measures),
+      matrix: matrix(measures),
+      sizes: Object.entries(measures.sizes ?? {}).map(([name, size]) => ({ measure: "size", name, ...size })),
+      cold: starts(measures),
+    }),
+  );
   console.log(markdown(now));
-  if (flags.check) return check(found, ledger.entries ?? []);
-  if (flags.quick) return;
-  const whole = {
-    ...now,
-    entries: withBounds(flags.only ? merged(ledger.entries, found, ({ name }) => name) : found, reasons),
-    matrix: merged(flags.only && ledger.matrix, now.matrix, ({ where, model, rows }) => `${where} ${model} ${rows}`),
-    sizes: { ...(flags.only && ledger.sizes), ...now.sizes },
-    cold: merged(flags.only && ledger.cold, now.cold, ({ where, name }) => `${where} ${name}`),
-  };
+  if (flags.quick && !flags.check) return;
+  const kept = async () => JSON.parse(await readFile(here("ledger.json"), "utf8"));
+  if (flags.check) return check(now, await kept(), groups);
+  const whole = explained(flags.only ? merged(await kept(), now, groups) : now);
   await writeFile(here("ledger.json"), `${JSON.stringify(whole, null, 1)}\n`);
   for (const file of [here("README.md"), join(root, "README.md")]) await place(file, markdown(whole));
 }
 
-function check(found, committed) {
-  if (!committed.length) throw new Error("there is no ledger.json to compare with; run `cargo xtask bench` once");
-  const worse = regressions(found, committed);
-  const unexplained = found
+function check(now, committed, groups) {
+  const worse = regressions(placed(now), placed(committed), groups);
+  const unexplained = now.entries
     .filter(({ bound }) => bound?.includes(UNEXPLAINED))
     .map(({ name, bound }) => `${name}: ${bound}`);
   for (const text of [...worse, ...unexplained]) console.error(`  bench: ${text}`);
   if (worse.length + unexplained.length) process.exitCode = 1;
-  else console.error(`  bench: ${found.length} entries, none worse than the ledger allows`);
+  else console.error(`  bench: ${now.entries.length} entries, none worse than the ledger allows`);
 }
 
 /** A member's history of 200 events, one new event, and the moment after it. */

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { launch } from "../../web/test/support/chromium.js";
-import { interleave } from "./measure.js";
+import { interleave, nearEnough } from "./measure.js";
 import { serve } from "./serve.js";
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -65,13 +65,17 @@ export async function inChromium(files, built) {
 export async function native(programs, rows, options) {
   const running = [];
   try {
-    for (const [name, [command, ...args]] of Object.entries(programs)) running.push(await start(name, command, args));
+    for (const [name, [command, ...args]] of Object.entries(programs)) {
+      const program = await start(name, command, args);
+      running.push(program);
+      nearEnough(`${name} (${args.join(" ")})`, program.difference);
+    }
     const times = {};
     for (const count of rows) {
       const contestants = running.map(({ name, ask }) => ({ name, slice: (n, from) => ask(`${count} ${n} ${from}`) }));
       times[count] = await interleave(contestants, options);
     }
-    return { ...times, differences: Object.fromEntries(running.map(({ name, difference }) => [name, difference])) };
+    return times;
   } finally {
     for (const { child } of running) child.stdin.end();
   }

@@ -12,6 +12,7 @@ function amount(value, unit) {
 }
 
 function wanted({ bar, unit }) {
+  if (!bar) return "";
   if (bar.ratio !== undefined) return `≥ ${bar.ratio}×`;
   return bar.ofRatio ? `≤ ${bar.most}×` : `≤ ${amount(bar.most, unit)}`;
 }
@@ -20,7 +21,8 @@ function line(entry) {
   const { group, name, unit, ours, peer, of, ratio, spread, met } = entry;
   const other = peer === undefined ? "" : `${amount(peer, unit)} (${of})`;
   const times = ratio === undefined ? "" : `${number(ratio)}${spread ? ` (${spread.map(number).join("–")})` : ""}`;
-  const cells = [group, name, amount(ours, unit), other, times, wanted(entry), met ? "met" : "**missed**"];
+  const verdict = met === undefined ? "" : met ? "met" : "**missed**";
+  const cells = [group, name, amount(ours, unit), other, times, wanted(entry), verdict];
   return `| ${cells.join(" | ")} |`;
 }
 
@@ -51,7 +53,7 @@ function downloads(sizes) {
   return [
     "| download, gzip −9 | in all | of it |",
     "|---|---|---|",
-    ...Object.entries(sizes).map(([name, { bytes, files }]) => {
+    ...sizes.map(({ name, bytes, files }) => {
       const parts = Object.entries(files).map(([file, size]) => `${file} ${amount(size, "bytes")}`);
       return `| ${name} | ${amount(bytes, "bytes")} | ${parts.join(", ")} |`;
     }),
@@ -66,12 +68,20 @@ function starts(cold) {
   ];
 }
 
+/** A sentence for each run: what it measured, if there are several, and on what. */
+function measured(runs, entries) {
+  return runs.map(({ date, commit, machine, versions }, i) => {
+    const measures = new Set(entries.filter(({ run }) => run === i).map(({ measure }) => measure));
+    const what = runs.length > 1 ? `Measured (${[...measures].join(", ")})` : "Measured";
+    const words = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+    return `${what} on ${machine}, ${date}, at commit ${commit}, with ${words.join(", ")}.`;
+  });
+}
+
 /** The whole text between the marks. */
-export function markdown({ machine, versions, entries, matrix, sizes, cold }) {
-  const words = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+export function markdown({ runs, entries, matrix, sizes, cold }) {
   return [
-    `Measured on ${machine}, with ${words.join(", ")}.`,
-    "",
+    ...measured(runs, entries).flatMap((sentence) => [sentence, ""]),
     ...bars(entries),
     "",
     ...everyone(matrix),
@@ -82,11 +92,10 @@ export function markdown({ machine, versions, entries, matrix, sizes, cold }) {
   ].join("\n");
 }
 
-/** Puts a text between the marks of a file; a file without marks is left as it is. */
+/** Puts a text between the marks of a file. */
 export async function place(path, text) {
   const old = await readFile(path, "utf8");
   const [from, to] = [old.indexOf(BEGIN), old.indexOf(END)];
-  if (from < 0 || to < from) return false;
+  if (from < 0 || to < from) throw new Error(`${path} has no ${BEGIN} and ${END} to put the tables between`);
   await writeFile(path, `${old.slice(0, from + BEGIN.length)}\n${text}\n${old.slice(to)}`);
-  return true;
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -24,6 +24,8 @@ pub(crate) enum Answer {
     Outputs(Vec<Output>),
     /// It says that it does not do this.
     Refused(String),
+    /// It says that the model contradicts itself.
+    Contradicts(String),
     /// It failed in a way that it should not.
     Broken(String),
 }
@@ -47,28 +49,25 @@ pub(crate) fn ours(model: &ModelProto, inputs: &[TensorProto], rows: usize, outp
     guarded(|| {
         // Through its bytes, as a bundle holds it.
         let lowered = lower(&model.encode_to_vec(), &LowerOptions { outputs, ..LowerOptions::default() });
-        let plan = match lowered.and_then(|plan| Plan::read(&plan.write())) {
-            Ok(plan) => plan,
+        let plan = match lowered.map(|plan| Plan::read(&plan.write())) {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(error)) => return Answer::Broken(format!("its own plan is refused: {error}")),
             Err(error) if error.kind() == ErrorKind::UnsupportedModel => {
                 return Answer::Refused(error.message().to_owned());
+            }
+            Err(error) if error.kind() == ErrorKind::InvalidModel => {
+                return Answer::Contradicts(error.message().to_owned());
             }
             Err(error) => return Answer::Broken(error.to_string()),
         };
         let mut fed = Vec::new();
         for port in plan.inputs() {
-            let tensor = inputs.iter().find(|tensor| tensor.name == port.name).map(Tensor::decode);
-            match tensor {
-                Some(Ok(tensor)) if tensor.values.len() == port.len() * rows => match tensor.floats() {
-                    Some(values) => fed.push(values),
-                    None => {
-                        return Answer::Refused(
-                            "its inputs hold integers that are not exact in 32-bit floats".into(),
-                        );
-                    }
+            match inputs.iter().find(|tensor| tensor.name == port.name).map(Tensor::decode) {
+                Some(Ok(tensor)) => match in_rows(&tensor, port, rows) {
+                    Ok(values) => fed.push(values),
+                    Err(answer) => return answer,
                 },
-                other => {
-                    return Answer::Broken(format!("input {:?} {:?} for {other:?}", port.name, port.shape));
-                }
+                other => return Answer::Broken(format!("input {:?} is {other:?}", port.name)),
             }
         }
         match run(&plan, &fed, rows, rows)
@@ -81,6 +80,21 @@ pub(crate) fn ours(model: &ModelProto, inputs: &[TensorProto], rows: usize, outp
             Err(error) => Answer::Broken(error.to_string()),
         }
     })
+}
+
+/// The values of an input for that many rows: a row each, or all of them in every row where it has no axis of rows.
+fn in_rows(tensor: &Tensor, port: &Port, rows: usize) -> Result<Vec<f32>, Answer> {
+    let inexact = || Answer::Refused("its inputs hold integers that are not exact in 32-bit floats".into());
+    let values = tensor.floats().ok_or_else(inexact)?;
+    let whole: Vec<usize> = port.shape.iter().map(|n| *n as usize).collect();
+    if tensor.shape == whole {
+        Ok(values.repeat(rows))
+    } else if values.len() == port.len() * rows {
+        Ok(values)
+    } else {
+        let (name, shape) = (&port.name, &tensor.shape);
+        Err(Answer::Broken(format!("input {name:?} of shape {shape:?} is no {rows} rows of {whole:?}")))
+    }
 }
 
 /// How many rows are also run alone.
@@ -155,9 +169,13 @@ pub(crate) fn onnxruntime(folder: &Path) -> Answer {
     }
 }
 
-/// A panic is an answer too: a broken one.
+/// A panic is an answer too: a broken one, of which nothing is printed.
 fn guarded(ask: impl FnOnce() -> Answer) -> Answer {
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|panic| {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let answer = catch_unwind(AssertUnwindSafe(ask));
+    panic::set_hook(hook);
+    answer.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
         Answer::Broken(format!("panic: {text}"))

@@ -51,8 +51,6 @@ const KINDS: [&str; 4] = ["node", "pytorch-converted", "pytorch-operator", "simp
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    // A panic of an engine is its answer, not ours.
-    std::panic::set_hook(Box::new(|_| {}));
     let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let mut cases = Vec::new();
     for kind in KINDS {
@@ -69,6 +67,9 @@ fn main() -> Result<ExitCode> {
     for name in folders(&args.models)?.into_iter().filter(|name| wanted(name)) {
         compared.push(models::compare(&args.models.join(&name), name)?);
     }
+    if cases.is_empty() && compared.is_empty() {
+        bail!("no case and no model has {:?} in its name", args.only.unwrap_or_default());
+    }
     if args.only.is_some() {
         cases.iter().for_each(|case| println!("{case:?}"));
         compared.iter().for_each(|model| println!("{model:?}"));
@@ -76,7 +77,8 @@ fn main() -> Result<ExitCode> {
     let failures = failures(&cases, &compared);
     failures.iter().for_each(|line| eprintln!("{line}"));
     let table = report::render(&cases, &compared);
-    let kept = args.only.is_some() || keep(&table, args.write)?;
+    // A table of failures is not written: it would be the one to keep to.
+    let kept = args.only.is_some() || keep(&table, args.write && failures.is_empty())?;
     let refused = report::refused(&cases, &compared);
     let passed = cases.len() + compared.len() - failures.len() - refused;
     println!("{} cases and {} models, {refused} refused with a reason", cases.len(), compared.len());

@@ -65,7 +65,7 @@ fn over_data(case: &Case, judge: impl Fn(&DataSet) -> Verdict) -> Verdict {
 fn answer(case: &Case, data: &DataSet, model: &ModelProto, inputs: &[TensorProto]) -> Verdict {
     match engines::ours(model, inputs, 1, &[]) {
         Answer::Refused(why) => Verdict::Refused(why),
-        Answer::Broken(why) => Verdict::Fail(why),
+        Answer::Contradicts(why) | Answer::Broken(why) => Verdict::Fail(why),
         Answer::Outputs(outputs) => match agree(case, data, &outputs, Rules::Strict) {
             Ok(()) => Verdict::Pass { constants: false, batch: false },
             Err(why) => Verdict::Fail(why),
@@ -78,9 +78,9 @@ fn batched(case: &Case, data: &DataSet, constants: bool) -> Verdict {
     let mut model = if constants { with_constants(&case.model, data) } else { case.model.clone() };
     let Some(rows) = free_first_axis(&mut model) else { return Verdict::Refused("no axis to free".into()) };
     match engines::ours(&model, &data.inputs, rows, &[]) {
-        // A constant shape inside of the model may contradict a free axis.
-        Answer::Refused(why) | Answer::Broken(why) if !why.starts_with("panic") => Verdict::Refused(why),
-        Answer::Refused(why) | Answer::Broken(why) => Verdict::Fail(why),
+        // A constant shape inside of the model may contradict a free axis; the lowering, and nothing later, says so.
+        Answer::Refused(why) | Answer::Contradicts(why) => Verdict::Refused(why),
+        Answer::Broken(why) => Verdict::Fail(why),
         Answer::Outputs(outputs) => match agree(case, data, &outputs, Rules::Batch(rows)) {
             Ok(()) => Verdict::Pass { constants: false, batch: false },
             Err(why) => Verdict::Fail(why),
@@ -143,7 +143,7 @@ fn opinion(case: &Case, ask: impl Fn(&DataSet) -> Answer) -> Opinion {
     for data in &case.data {
         match ask(data) {
             Answer::Refused(why) => return Opinion::Refuses(why),
-            Answer::Broken(why) => return Opinion::Differs(why),
+            Answer::Contradicts(why) | Answer::Broken(why) => return Opinion::Differs(why),
             Answer::Outputs(_) if data.expected.iter().any(|tensor| Tensor::decode(tensor).is_err()) => {
                 return Opinion::Refuses("not compared: a type that is read here by no one".into());
             }

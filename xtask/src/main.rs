@@ -8,6 +8,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod edge;
+mod miri;
 mod native;
 mod setup;
 mod shell;
@@ -55,6 +56,8 @@ enum Command {
     Bench(bench::Args),
     /// Runs ONNX's own test cases, and models as people export them, in the compact engine
     Conformance(conformance::Args),
+    /// Runs core's unsafe code in Miri, with a nightly compiler
+    Miri,
     /// Regenerates the parity vectors and shows what changed
     Vectors(vectors::Args),
     /// Prints this help
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Conformance(args) => conformance::run(&args),
+        Command::Miri => miri::run(),
         Command::Vectors(args) => vectors::run(&args),
         Command::Help => Cli::command().print_help().map_err(Into::into),
     };

@@ -1,7 +1,6 @@
 //! The WebAssembly modules: compiled, bound to JavaScript, optimised.
 //!
-//! Binding and optimising are done again only when the compiled module changed:
-//! optimising tract takes half a minute, the compact ones a second.
+//! Binding and optimising are done again only when the compiled module changed.
 
 use std::{
     fs,
@@ -47,8 +46,12 @@ struct Module {
     profile: &'static str,
     /// Where it goes in the npm package; a worker's goes into the cache.
     folder: Option<&'static str>,
-    optimise: &'static str,
+    optimise: &'static [&'static str],
 }
+
+/// For the compact ones. V8 compiles a function when it is first called, so what is called rarely stays apart from its
+/// one caller: measured, half a millisecond of a cold start, and smaller after gzip.
+const SMALL: &[&str] = &["-Oz", "--one-caller-inline-max-function-size=15"];
 
 /// What each is compiled for, size or speed, is in the workspace's `Cargo.toml`.
 const MODULES: [Module; 5] = [
@@ -59,7 +62,7 @@ const MODULES: [Module; 5] = [
         simd: true,
         profile: "wasm",
         folder: Some(""),
-        optimise: "-Oz",
+        optimise: SMALL,
     },
     Module {
         name: "all kernels",
@@ -68,7 +71,7 @@ const MODULES: [Module; 5] = [
         simd: true,
         profile: "wasm",
         folder: Some("all"),
-        optimise: "-Oz",
+        optimise: SMALL,
     },
     Module {
         name: "without SIMD",
@@ -77,10 +80,9 @@ const MODULES: [Module; 5] = [
         simd: false,
         profile: "wasm",
         folder: Some("scalar"),
-        optimise: "-Oz",
+        optimise: SMALL,
     },
-    // `-O1` because on tract it is the quickest and downloads smallest: 30 s and
-    // 2.60 MB after gzip, where `-O2` takes 52 s for 2.69 and `-Oz` 73 s for 2.67.
+    // `-O1`: on tract, higher levels took longer and gave larger downloads.
     Module {
         name: "ONNX",
         package: "tiercast-wasm",
@@ -88,7 +90,7 @@ const MODULES: [Module; 5] = [
         simd: true,
         profile: "onnx",
         folder: Some("onnx"),
-        optimise: "-O1",
+        optimise: &["-O1"],
     },
     Module {
         name: "worker",
@@ -97,7 +99,7 @@ const MODULES: [Module; 5] = [
         simd: true,
         profile: "edge",
         folder: None,
-        optimise: "-O2",
+        optimise: &["-O2"],
     },
 ];
 
@@ -109,11 +111,11 @@ const HELLO: Module = Module {
     simd: true,
     profile: "edge",
     folder: None,
-    optimise: "-O2",
+    optimise: &["-O2"],
 };
 
 /// The manifest of [`HELLO`].
-const HELLO_MANIFEST: &str = "tests/bench/hello-worker/Cargo.toml";
+pub(crate) const HELLO_MANIFEST: &str = "tests/bench/hello-worker/Cargo.toml";
 
 /// Where the npm package's modules and bindings are.
 pub(crate) fn package_dir() -> PathBuf {
@@ -202,7 +204,7 @@ impl Module {
     fn finish(&self) -> Result<()> {
         let (input, dir) = (self.compiled()?, self.dir()?);
         let name = if self.folder.is_some() { "tiercast_wasm" } else { "index" };
-        let key = Key::default().word(self.optimise).word(&FEATURES.join(" ")).file(&input)?.hex();
+        let key = Key::default().word(&self.optimise.join(" ")).word(&FEATURES.join(" ")).file(&input)?.hex();
         let module = dir.join(format!("{name}_bg.wasm"));
         let script = dir.join(format!("{name}.js"));
         unless_done(&dir.join(".stamp"), &key, &[&module, &script], || {
@@ -226,12 +228,12 @@ impl Module {
     /// Optimises in place, or takes the result of an earlier run on the same bytes.
     fn optimise(&self, module: &Path) -> Result<()> {
         let cache = cache_dir("wasm-opt")?;
-        let key = Key::default().word(self.optimise).word(&FEATURES.join(" "));
+        let key = Key::default().word(&self.optimise.join(" ")).word(&FEATURES.join(" "));
         let key = key.file(&root().join("package-lock.json"))?.file(module)?;
         let kept = cache.join(format!("{}.wasm", key.hex()));
         if !kept.is_file() {
             let partial = kept.with_extension("partial");
-            let run = Run::npm_bin("wasm-opt").arg(self.optimise).args(FEATURES);
+            let run = Run::npm_bin("wasm-opt").args(self.optimise).args(FEATURES);
             run.arg(module).arg("-o").arg(&partial).run()?;
             fs::rename(&partial, &kept)?;
             forget_oldest(&cache)?;

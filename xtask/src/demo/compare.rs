@@ -1,6 +1,10 @@
 //! The same members in four runtimes: features and probabilities by bits, tiers and standing exactly.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -58,7 +62,11 @@ impl Agreement {
         if other.len() != members {
             agreement.tell(format!("{} members were scored, not {members}", other.len()));
         }
+        let mut seen = BTreeSet::new();
         for theirs in other {
+            if !seen.insert(&theirs.member) {
+                agreement.tell(format!("{}: scored more than once", theirs.member));
+            }
             match native.rows.get(&theirs.member) {
                 Some(ours) => agreement.add(ours, theirs),
                 None => agreement.tell(format!("{}: not scored natively", theirs.member)),
@@ -135,7 +143,7 @@ fn parse(row: &Value) -> Result<Row> {
     Ok(Row {
         member: row["member"].as_str().context("no member")?.to_owned(),
         bits: bits(row)?,
-        probabilities: float_bits(&row["probabilities"]).context("no probabilities")?,
+        probabilities: probabilities(&row["probabilities"])?,
         tier: row["tier"].as_u64().context("no tier")?,
         tier_name: row["tierName"].as_str().unwrap_or_default().to_owned(),
         standing: plain(row["standing"].clone()),
@@ -150,10 +158,21 @@ fn bits(row: &Value) -> Result<Vec<u32>> {
     float_bits(&row["features"]).context("no features")
 }
 
+/// The bits of probabilities, of which none may be missing: two that are not numbers would agree.
+fn probabilities(numbers: &Value) -> Result<Vec<u32>> {
+    let bits = float_bits(numbers).context("no probabilities")?;
+    let sound = bits.iter().all(|bits| f32::from_bits(*bits).is_finite());
+    ensure!(sound && !bits.is_empty(), "not probabilities: {numbers}");
+    Ok(bits)
+}
+
 /// The bits of 32-bit floats; null is NaN. The shortest decimal of one gives it again when read as f64 and rounded.
 fn float_bits(numbers: &Value) -> Option<Vec<u32>> {
-    let bits = |x: &Value| x.as_f64().map_or(f32::NAN, |x| x as f32).to_bits();
-    Some(numbers.as_array()?.iter().map(bits).collect())
+    let bits = |x: &Value| match x {
+        Value::Null => Some(f32::NAN.to_bits()),
+        x => Some((x.as_f64()? as f32).to_bits()),
+    };
+    numbers.as_array()?.iter().map(bits).collect()
 }
 
 /// Without absent values, and with one form for whole numbers.
@@ -208,6 +227,22 @@ mod tests {
         assert_eq!(differences(row(json!([1.5]), 1, 0.250_000_03)), 1);
         assert_eq!(differences(Row { standing: json!({"tier": 3}), ..ours.clone() }), 1);
         assert_eq!(differences(Row { member: "n".to_owned(), ..ours.clone() }), 1);
-        assert!(!Agreement::of(&native(ours), &[], 1).is_whole());
+        assert!(!Agreement::of(&native(ours.clone()), &[], 1).is_whole());
+        assert!(!Agreement::of(&native(ours.clone()), &[ours.clone(), ours], 2).is_whole());
+    }
+
+    #[test]
+    fn a_row_without_its_numbers_is_refused() {
+        let row = |features: Value, probabilities: Value| {
+            parse(&json!({"member": "m", "features": features, "probabilities": probabilities, "tier": 1}))
+        };
+        assert!(row(json!([1.5, null]), json!([0.25, 0.75])).is_ok());
+        for probabilities in
+            [json!(null), json!([]), json!([0.25, null]), json!([0.25, "NaN"]), json!([0.25, 1e39])]
+        {
+            assert!(row(json!([1.5]), probabilities.clone()).is_err(), "{probabilities}");
+        }
+        assert!(row(json!(["1.5"]), json!([0.25, 0.75])).is_err());
+        assert!(row(json!(null), json!([0.25, 0.75])).is_err());
     }
 }
