@@ -6,26 +6,31 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::HumanBytes;
 use prost::Message;
 use tiercast_core::{
-    Bundle, BundleParts, Column, EngineKind, LowerOptions, Model, ModelManifest, Plan, Scorer, Transform,
-    lower,
+    Bundle, BundleParts, Column, Decode, EngineKind, ErrorKind, LowerOptions, Model, ModelManifest, Plan,
+    Scorer, Storage, Transform, lower,
 };
 use tract_onnx::pb::{ModelProto, type_proto::Value};
 
 use crate::{
     bundle,
     weights::{Engine, Weights},
+    whole,
 };
 
+mod tract;
 mod verify;
+
+use verify::Verdict;
 
 /// Turn an ONNX model from scikit-learn, LightGBM, XGBoost, PyTorch or any other trainer into a bundle.
 ///
-/// The model is lowered to the compact engine's kernels and compared with tract on random and on extreme rows; where
-/// they differ nothing is written. An operator that the compact engine lacks is named, with its node and operator set.
+/// The model is lowered to the compact engine's kernels and compared with tract on random, huge and missing inputs;
+/// where they differ nothing is written. A model that tract cannot run is written uncompared, and the command says so:
+/// compare a few rows yourself. An operator that the compact engine lacks is named, with its node and operator set.
 ///
 /// Without --into the bundle holds the model alone: numbers in, numbers out (in JavaScript, Model.load). With --into
 /// it takes the model's place in a membership-tier bundle: same events, features and tiers, your model's probabilities.
@@ -55,7 +60,7 @@ pub struct Args {
     /// How weights are stored; f16 and i8 are rounded, and by how much that moves the outputs is printed.
     #[arg(long, value_enum, default_value = "f32")]
     pub weights: Weights,
-    /// Which engine is to run it. `onnx` keeps the file as it is, for what the compact engine refuses.
+    /// Which engine is to run it. `onnx` keeps the ONNX file, less its other outputs, for what the compact engine refuses.
     #[arg(long, value_enum, default_value = "plan")]
     pub engine: Engine,
 }
@@ -71,44 +76,59 @@ pub enum Takes {
 
 /// A model on its way into a bundle.
 struct Imported {
-    onnx: Vec<u8>,
     name: String,
     output: String,
-    /// Absent where the ONNX file itself is to run.
-    plan: Option<Plan>,
+    kept: Kept,
+}
+
+/// What of it goes into the bundle.
+enum Kept {
+    Plan(Plan),
+    Onnx(Vec<u8>),
+}
+
+impl Kept {
+    fn engine(&self) -> EngineKind {
+        match self {
+            Self::Plan(_) => EngineKind::Plan,
+            Self::Onnx(_) => EngineKind::Onnx,
+        }
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the model cannot be read or lowered, differs from what tract computes, or does not fit the tier bundle.
+/// When the model cannot be read or lowered, differs from what tract computes, or does not fit the tier bundle, and when
+/// the output is one of the inputs.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    args.weights.check(args.engine)?;
+    let out = args.out.clone().unwrap_or_else(|| args.model.with_extension("tcb"));
+    whole::refuse_inputs(&out, args.into.iter().chain([&args.model]))?;
     let onnx = fs::read(&args.model).with_context(|| format!("cannot read {}", args.model.display()))?;
     let name = args.name.clone().unwrap_or_else(|| stem(&args.model));
     let output = match &args.output {
         Some(output) => output.clone(),
         None => chosen_output(&onnx)?,
     };
-    let plan = match args.engine {
-        Engine::Plan => Some(lowered(&onnx, &output, args.weights)?),
-        Engine::Onnx => None,
+    let kept = match args.engine {
+        Engine::Plan => {
+            let lowered = lowered(&onnx, &output, args.weights)?;
+            say!("{}", lowered.verdict);
+            if let Some(moved) = lowered.moved {
+                say!("weights as {}: outputs move by at most {moved:.1e} on random rows", args.weights);
+            }
+            Kept::Plan(lowered.plan)
+        }
+        Engine::Onnx => Kept::Onnx(with_one_output(&onnx, &output)?),
     };
-    let imported = Imported { onnx, name, output, plan };
+    let imported = Imported { name, output, kept };
     let bytes = match &args.into {
         Some(path) => into_tiers(&imported, path, args.takes)?,
         None => alone(&imported)?,
     };
-    let out = args.out.clone().unwrap_or_else(|| args.model.with_extension("tcb"));
-    if args.into.as_ref() == Some(&out) {
-        bail!("{} is the bundle to take from; give another file with --out", out.display());
-    }
-    fs::write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
-    say!(
-        "{}: {} from {}",
-        out.display(),
-        HumanBytes(bytes.len() as u64),
-        HumanBytes(imported.onnx.len() as u64)
-    );
+    whole::write(&out, &bytes)?;
+    say!("{}: {} from {}", out.display(), HumanBytes(bytes.len() as u64), HumanBytes(onnx.len() as u64));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -118,8 +138,7 @@ fn stem(path: &Path) -> String {
 
 /// The output that a scorer most likely wants.
 fn chosen_output(onnx: &[u8]) -> anyhow::Result<String> {
-    let model = ModelProto::decode(onnx).context("the file is not an ONNX model")?;
-    let outputs = model.graph.map(|graph| graph.output).unwrap_or_default();
+    let outputs = decoded(onnx)?.graph.map(|graph| graph.output).unwrap_or_default();
     let of_numbers = |kind: Option<&Value>| match kind {
         Some(Value::TensorType(tensor)) => matches!(tensor.elem_type, 0 | 1 | 10 | 11),
         // A sequence of maps, which scikit-learn's converters put around the probabilities.
@@ -137,26 +156,68 @@ fn chosen_output(onnx: &[u8]) -> anyhow::Result<String> {
     }
 }
 
-/// Lowers the model, compares it with tract, and says what storing its weights in fewer bits costs.
-fn lowered(onnx: &[u8], output: &str, weights: Weights) -> anyhow::Result<Plan> {
-    let outputs = [output];
-    let exact = lower(onnx, &LowerOptions { outputs: &outputs, ..LowerOptions::default() })?;
-    verify::against_tract(&exact, onnx)?;
-    if weights == Weights::F32 {
-        return Ok(exact);
+fn decoded(onnx: &[u8]) -> anyhow::Result<ModelProto> {
+    ModelProto::decode(onnx).context("the file is not an ONNX model")
+}
+
+/// The ONNX file with the wanted output alone, because whoever runs it would choose by its own rule.
+fn with_one_output(onnx: &[u8], output: &str) -> anyhow::Result<Vec<u8>> {
+    let mut model = decoded(onnx)?;
+    let outputs = model.graph.as_mut().map(|graph| &mut graph.output).context("the file has no graph")?;
+    let all: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
+    if !all.iter().any(|name| name == output) {
+        bail!("the model has no output {output:?}; it has {all:?}");
     }
-    let stored = lower(onnx, &LowerOptions { outputs: &outputs, storage: weights.storage() })?;
-    let difference = verify::largest_difference(&exact, &stored)?;
-    say!("weights as {weights:?}: outputs move by at most {difference:.2e} on random rows");
-    Ok(stored)
+    if all.len() == 1 {
+        return Ok(onnx.to_vec());
+    }
+    outputs.retain(|other| other.name == output);
+    Ok(model.encode_to_vec())
+}
+
+/// A plan, and what is to be said of it.
+struct Lowered {
+    plan: Plan,
+    verdict: Verdict,
+    /// How far the outputs move because the weights were rounded, where they were.
+    moved: Option<f32>,
+}
+
+/// Lowers the model, compares it with tract, and measures what storing its weights in fewer bits costs.
+fn lowered(onnx: &[u8], output: &str, weights: Weights) -> anyhow::Result<Lowered> {
+    let outputs = [output];
+    let lower_as = |storage| lower(onnx, &LowerOptions { outputs: &outputs, storage });
+    let plan = lower_as(Storage::F32).map_err(|refused| explain(refused, onnx, output))?;
+    let verdict = verify::against_tract(&plan, onnx)?;
+    if weights == Weights::F32 {
+        return Ok(Lowered { plan, verdict, moved: None });
+    }
+    let stored = lower_as(weights.storage())?;
+    let moved = Some(verify::largest_difference(&plan, &stored)?);
+    Ok(Lowered { plan: stored, verdict, moved })
+}
+
+/// The compact engine's refusal, with whether keeping the ONNX file is a way out.
+fn explain(refused: tiercast_core::Error, onnx: &[u8], output: &str) -> anyhow::Error {
+    if refused.kind() != ErrorKind::UnsupportedModel {
+        return refused.into();
+    }
+    let kept = || {
+        let kept = Kept::Onnx(with_one_output(onnx, output)?);
+        alone(&Imported { name: String::new(), output: output.into(), kept })
+    };
+    match kept() {
+        Ok(_) => refused.into(),
+        Err(error) => anyhow!("{refused}; but tract cannot load the model either: {}", error.root_cause()),
+    }
 }
 
 fn alone(imported: &Imported) -> anyhow::Result<Vec<u8>> {
     let producer = concat!("tiercast ", env!("CARGO_PKG_VERSION"));
-    let bytes = match &imported.plan {
-        Some(plan) => Model::write(&imported.name, producer, plan)?,
-        None => {
-            let (input, output) = verify::flat_shapes(&imported.onnx, &imported.output)?;
+    let bytes = match &imported.kept {
+        Kept::Plan(plan) => Model::write(&imported.name, producer, plan)?,
+        Kept::Onnx(onnx) => {
+            let (input, output) = tract::flat_shapes(&decoded(onnx)?, &imported.output)?;
             let manifest = ModelManifest {
                 task: String::new(),
                 name: imported.name.clone(),
@@ -167,7 +228,7 @@ fn alone(imported: &Imported) -> anyhow::Result<Vec<u8>> {
                 output: imported.output.clone(),
                 output_shape: vec![output],
             };
-            Model::write_onnx(manifest, &imported.onnx)?
+            Model::write_onnx(manifest, onnx)?
         }
     };
     Model::load(&bytes)?;
@@ -184,7 +245,12 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
             .into();
     let mut manifest = old.manifest().clone();
     manifest.model = imported.name.clone();
-    manifest.engine = if imported.plan.is_some() { EngineKind::Plan } else { EngineKind::Onnx };
+    manifest.engine = imported.kept.engine();
+    if manifest.decode == Decode::Ranks {
+        // Cuts that training has fitted to one model's answers say nothing of another's.
+        (manifest.decode, manifest.cuts) = (Decode::Expected, Vec::new());
+        say!("decided by the expected tier; the bundle's cuts are those of its own model");
+    }
     let mut parts = BundleParts {
         manifest,
         spec: old.schema().spec().clone(),
@@ -193,17 +259,26 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
             Takes::Features => as_they_are(&old),
         },
         rules: old.rules().clone(),
-        model: match &imported.plan {
-            Some(plan) => plan.write(),
-            None => imported.onnx.clone(),
+        model: match &imported.kept {
+            Kept::Plan(plan) => plan.write(),
+            Kept::Onnx(onnx) => onnx.clone(),
         },
         typical: old.typical().to_vec(),
         card,
         vectors: Vec::new(),
     };
     let scorer = Scorer::load(&Bundle::write(parts.clone())?).context("the model does not fit the bundle")?;
-    let now = old.vectors()?.first().map(|vector| vector.now).unwrap_or_default();
-    parts.vectors = bundle::vectors(&scorer, now, 1)?;
+    let Some(now) = old.vectors()?.first().map(|vector| vector.now) else {
+        bail!(
+            "{} has no made-up members, which say at what moment to try the model; write it again with `tiercast train`",
+            path.display()
+        );
+    };
+    parts.vectors = bundle::vectors(&scorer, now, 1).with_context(|| match takes {
+        Takes::Features => "the model fails on made-up members, whose raw features may be missing (NaN); \
+                            let the model impute them, or train it on the bundle's inputs and say --takes inputs",
+        Takes::Inputs => "the model fails on made-up members",
+    })?;
     let bytes = Bundle::write(parts)?;
     Scorer::load(&bytes)?.prove().context("the new bundle does not prove itself")?;
     Ok(bytes)

@@ -5,11 +5,13 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
-use tiercast_core::{Bundle, FORMAT, Scorer, Step};
+use tiercast_core::{Bundle, FORMAT, Model, Scorer, Step};
 
 /// Say what is inside a bundle: versions, hashes, sections, features, tiers and figures.
 ///
-/// The bundle is checked on the way: every section's hash, the schema's hash, and its own test members through the
+/// A bundle from `tiercast import` that holds a model alone shows its input, output and engine.
+///
+/// The bundle is checked on the way: every section's check sum, the schema's hash, and its own test members through the
 /// model. A damaged bundle gives its error code and a non-zero exit status.
 ///
 /// Example: tiercast inspect run/bundle.tcb
@@ -29,17 +31,58 @@ pub struct Args {
 /// When the file cannot be read, is not a whole bundle, or does not prove itself.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let bytes = fs::read(&args.bundle).with_context(|| format!("cannot read {}", args.bundle.display()))?;
-    let scorer = Scorer::load(&bytes).with_context(|| args.bundle.display().to_string())?;
-    let proven = scorer.prove().with_context(|| args.bundle.display().to_string())?;
-    let found = describe(scorer.bundle(), bytes.len(), proven);
+    let (json, branches) = read(&bytes).with_context(|| args.bundle.display().to_string())?;
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&found)?);
+        say!("{}", serde_json::to_string_pretty(&json)?);
     } else {
         let name =
             args.bundle.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        print!("{}", tree(&name, &branches(scorer.bundle(), bytes.len(), proven)));
+        print!("{}", tree(&name, &branches));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Both descriptions of a bundle of either kind.
+fn read(bytes: &[u8]) -> tiercast_core::Result<(Value, Vec<Branch>)> {
+    if Model::is_in(bytes)? {
+        let model = Model::load(bytes)?;
+        return Ok((describe_model(&model, bytes.len()), model_branches(&model, bytes.len())));
+    }
+    let scorer = Scorer::load(bytes)?;
+    let proven = scorer.prove()?;
+    let bundle = scorer.bundle();
+    Ok((describe(bundle, bytes.len(), proven), branches(bundle, bytes.len(), proven)))
+}
+
+fn describe_model(model: &Model, bytes: usize) -> Value {
+    json!({"format": FORMAT, "bytes": bytes, "manifest": model.manifest()})
+}
+
+fn model_branches(model: &Model, bytes: usize) -> Vec<Branch> {
+    let manifest = model.manifest();
+    let port = |name: &str, shape: &[u32]| {
+        let shape: Vec<String> = shape.iter().map(u32::to_string).collect();
+        format!("{name:?}, {} numbers a row", shape.join(" × "))
+    };
+    let engine = match model.plan() {
+        Some(_) => "the compact engine",
+        None => "tract (in JavaScript, tiercast/onnx)",
+    };
+    vec![
+        leaf("bundle", &written(bytes, &manifest.producer)),
+        leaf("model", &format!("{}, alone: numbers in, numbers out", manifest.name)),
+        leaf("engine", engine),
+        leaf("input", &port(&manifest.input, &manifest.input_shape)),
+        leaf("output", &port(&manifest.output, &manifest.output_shape)),
+    ]
+}
+
+fn leaf(name: &str, value: &str) -> Branch {
+    Branch::leaf(format!("{name:<10} {value}"))
+}
+
+fn written(bytes: usize, producer: &str) -> String {
+    format!("format {FORMAT}, {}, written by {producer}", HumanBytes(bytes as u64))
 }
 
 fn card(bundle: &Bundle) -> Value {
@@ -84,14 +127,10 @@ impl Branch {
 
 fn branches(bundle: &Bundle, bytes: usize, proven: usize) -> Vec<Branch> {
     let manifest = bundle.manifest();
-    let leaf = |name: &str, value: &str| Branch::leaf(format!("{name:<10} {value}"));
     let card = card(bundle);
     let summary = card["summary"].as_str().unwrap_or("none");
     vec![
-        leaf(
-            "bundle",
-            &format!("format {FORMAT}, {}, written by {}", HumanBytes(bytes as u64), manifest.producer),
-        ),
+        leaf("bundle", &written(bytes, &manifest.producer)),
         leaf("project", &format!("{} {}", manifest.name, manifest.version)),
         leaf("task", &format!("{}, {} model, {} decoder", manifest.task, manifest.model, decoder(bundle))),
         leaf("schema", &manifest.schema_hash),
@@ -124,7 +163,7 @@ fn decoder(bundle: &Bundle) -> &'static str {
 fn sections(bundle: &Bundle) -> Vec<Branch> {
     let line = |section: &tiercast_core::Section| {
         let size = HumanBytes(section.length as u64).to_string();
-        Branch::leaf(format!("{:<12} {size:>11}  sha256 {}", section.name, section.sha256))
+        Branch::leaf(format!("{:<12} {size:>11}  check sum {}", section.name, section.checksum))
     };
     bundle.sections().iter().map(line).collect()
 }
@@ -143,8 +182,10 @@ fn tiers(bundle: &Bundle) -> Vec<Branch> {
 fn features(bundle: &Bundle) -> Vec<Branch> {
     let inputs = |source: usize| -> String {
         let of = bundle.transform().columns.iter().filter(|column| column.source as usize == source);
-        let steps: Vec<String> =
-            of.map(|column| column.steps.iter().map(step).collect::<Vec<_>>().join(" → ")).collect();
+        let steps: Vec<String> = of
+            .map(|column| column.steps.iter().map(step).collect::<Vec<_>>().join(" → "))
+            .map(|steps| if steps.is_empty() { "as it is".into() } else { steps })
+            .collect();
         if steps.is_empty() { "no input: never varied".into() } else { steps.join("; ") }
     };
     let line = |(at, info): (usize, tiercast_core::FeatureInfo)| {
@@ -205,6 +246,38 @@ fn grow(branches: &[Branch], indent: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MODEL: &[u8] = include_bytes!("../../tests/fixtures/model-dense.tcb");
+    const TIERS: &[u8] = include_bytes!("../../tests/fixtures/fixture.tcb");
+
+    /// A bundle that calls one of its sections something else.
+    fn without(bundle: &[u8], section: &str) -> Vec<u8> {
+        let mut bytes = bundle.to_vec();
+        let name = format!("{section}\0");
+        let at = bytes.windows(name.len()).position(|here| here == name.as_bytes()).unwrap();
+        bytes[at] = b'X';
+        bytes
+    }
+
+    #[test]
+    fn a_bundle_is_shown_as_what_it_holds() {
+        let (model, branches) = read(MODEL).unwrap();
+        assert_eq!(model["manifest"]["task"], "model");
+        assert!(tree("", &branches).contains("alone: numbers in, numbers out"));
+        let (tiers, branches) = read(TIERS).unwrap();
+        assert_eq!(tiers["manifest"]["task"], "tier");
+        assert!(tree("", &branches).contains("made-up members"));
+    }
+
+    /// Not what another kind of bundle would need.
+    #[test]
+    fn a_section_that_is_missing_is_named() {
+        for (bundle, section) in [(MODEL, "plan"), (TIERS, "plan"), (TIERS, "scorer"), (TIERS, "card")] {
+            let Err(error) = read(&without(bundle, section)) else { panic!("{section} is gone") };
+            assert_eq!(error.code(), "bundle_section", "{error}");
+            assert!(error.message().contains(&format!("no section {section}")), "{error}");
+        }
+    }
 
     #[test]
     fn a_tree_closes_its_last_branch() {

@@ -22,6 +22,7 @@ use crate::{
         columns::{EventColumns, RowError},
         diagnose,
     },
+    whole,
 };
 
 mod output;
@@ -84,11 +85,15 @@ pub struct Scored {
 /// Runs the command.
 ///
 /// # Errors
-/// When the bundle or the table cannot be read, a row is not a valid event, or the output cannot be written.
+/// When the bundle or the table cannot be read, the bundle does not prove itself, a row is not a valid event, or the output cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let bytes = fs::read(&args.bundle).with_context(|| format!("cannot read {}", args.bundle.display()))?;
     let scorer = Scorer::load(&bytes).with_context(|| format!("{} cannot be used", args.bundle.display()))?;
+    let proven = scorer.prove();
+    proven.with_context(|| {
+        format!("{} does not give here what it gave where it was made", args.bundle.display())
+    })?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
     let bar = progress::spinner("members scored");
     let skipped = Skipped::default();
@@ -115,7 +120,7 @@ async fn score(
         Some(text) => Timestamp::parse(text)?,
         None => events.span().await.context("name the moment with --as-of")?.1,
     };
-    refuse_inputs(args, &events)?;
+    whole::refuse_inputs(&args.output, events.files.iter().chain([&args.bundle]))?;
     let mut output = Output::create(&args.output, scorer.bundle(), args.features)?;
     let mut workers = Workers { scorer: Arc::clone(&scorer), as_of, running: VecDeque::new() };
     let mut members = Members {
@@ -157,16 +162,6 @@ async fn score(
     }
     output.close()?;
     Ok((scored, as_of))
-}
-
-/// The output must not be what is read.
-fn refuse_inputs(args: &Args, events: &Events) -> anyhow::Result<()> {
-    let Ok(output) = fs::canonicalize(&args.output) else { return Ok(()) };
-    let mut inputs = events.files.iter().chain([&args.bundle]);
-    if inputs.any(|input| fs::canonicalize(input).is_ok_and(|input| input == output)) {
-        bail!("{} is read, so it cannot be the output; name another file", args.output.display());
-    }
-    Ok(())
 }
 
 async fn open(args: &Args, scorer: &Scorer) -> anyhow::Result<Events> {

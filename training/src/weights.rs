@@ -1,8 +1,11 @@
 //! How the weights of a bundle's model are stored, as people choose it.
 
+use std::fmt;
+
+use anyhow::bail;
 use tiercast_core::Storage;
 
-/// How a model's weights are stored in the bundle. They run as 32-bit floats in any case.
+/// How the compact engine's weights are stored in the bundle. They run as 32-bit floats in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Weights {
     /// 32-bit floats: what was trained.
@@ -22,6 +25,31 @@ impl Weights {
             Self::F16 => Storage::F16,
             Self::I8 => Storage::I8,
         }
+    }
+
+    /// Refuses what an engine does not do: the weights of an ONNX file stay as they are.
+    ///
+    /// # Errors
+    /// When that engine keeps the file and the weights are to be rounded.
+    pub fn check(self, engine: Engine) -> anyhow::Result<()> {
+        if engine == Engine::Onnx && self != Self::F32 {
+            bail!(
+                "--weights {self} is for the compact engine, and --engine onnx keeps the weights as they are; \
+                 leave out one of the two"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+        })
     }
 }
 

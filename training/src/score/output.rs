@@ -1,13 +1,13 @@
 //! Assessments as Parquet, CSV, JSON lines or a JSON array.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use datafusion::{
     arrow::{
         array::{
@@ -22,6 +22,7 @@ use serde::Serialize;
 use tiercast_core::{Bundle, Standing};
 
 use super::Scored;
+use crate::whole::Whole;
 
 /// What the names of feature columns begin with, so that they meet no other column.
 const FEATURE: &str = "feature_";
@@ -29,9 +30,8 @@ const FEATURE: &str = "feature_";
 /// A file of scores being written, beside the place where it appears when it is whole.
 pub(super) struct Output {
     layout: Layout,
-    sink: Option<Sink>,
-    path: PathBuf,
-    part: PathBuf,
+    sink: Sink,
+    whole: Whole,
 }
 
 enum Sink {
@@ -75,13 +75,8 @@ impl Output {
         if !matches!(ending, "parquet" | "csv" | "json" | "ndjson" | "jsonl") {
             bail!("{} should end in .parquet, .csv, .ndjson or .json", path.display());
         }
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file = File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
-        let mut output = Self { layout, sink: None, path: path.to_owned(), part };
-        let layout = &output.layout;
-        output.sink = Some(match ending {
+        let (whole, file) = Whole::create(path)?;
+        let sink = match ending {
             "parquet" => {
                 let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
                 Sink::Parquet(Box::new(ArrowWriter::try_new(file, layout.schema(), Some(properties))?))
@@ -92,12 +87,12 @@ impl Output {
                 Sink::Csv(file)
             }
             _ => Sink::Json { file: BufWriter::new(file), array: ending == "json", rows: 0 },
-        });
-        Ok(output)
+        };
+        Ok(Self { layout, sink, whole })
     }
 
     pub(super) fn write(&mut self, rows: &[Scored]) -> anyhow::Result<()> {
-        match self.sink.as_mut().context("the output is closed")? {
+        match &mut self.sink {
             Sink::Parquet(writer) => writer.write(&self.layout.batch(rows)?)?,
             Sink::Csv(file) => {
                 for row in rows {
@@ -123,8 +118,8 @@ impl Output {
         Ok(())
     }
 
-    pub(super) fn close(mut self) -> anyhow::Result<()> {
-        match self.sink.take().context("the output is closed")? {
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        match self.sink {
             Sink::Parquet(writer) => drop(writer.close()?),
             Sink::Csv(mut file) => file.flush()?,
             Sink::Json { mut file, array, rows } => {
@@ -134,14 +129,7 @@ impl Output {
                 file.flush()?;
             }
         }
-        fs::rename(&self.part, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        // After a rename there is nothing; after an error, what is half written must not be taken for scores.
-        let _ = fs::remove_file(&self.part);
+        self.whole.appear()
     }
 }
 

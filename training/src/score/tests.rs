@@ -4,7 +4,7 @@ use datafusion::{
 };
 use tiercast_core::{
     Bundle, BundleParts, Column, Currency, Decode, EngineKind, EventInput, LowerOptions, Manifest, Period,
-    Step, Tier, TierRules, Transform, lower,
+    Step, Tier, TierRules, Transform, Vector, lower,
 };
 
 use super::*;
@@ -16,6 +16,10 @@ use crate::{
 
 /// A bundle for a project whose model looks at every feature.
 fn bundle(project: &Project) -> Vec<u8> {
+    bundle_with(project, Vec::new())
+}
+
+fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
     let schema = project.schema().unwrap();
     let weight = (0..schema.len() * 2).map(|at| (at % 7) as f32 / 10.0 - 0.3).collect();
     let layer = Layer {
@@ -45,6 +49,7 @@ fn bundle(project: &Project) -> Vec<u8> {
             model: "logistic".into(),
             engine: EngineKind::Plan,
             decode: Decode::Median,
+            cuts: Vec::new(),
             schema_hash: String::new(),
         },
         spec: schema.spec().clone(),
@@ -56,7 +61,7 @@ fn bundle(project: &Project) -> Vec<u8> {
         model: lower(&onnx, &LowerOptions::default()).unwrap().write(),
         typical: vec![0.0; schema.len()],
         card: serde_json::Value::Null,
-        vectors: Vec::new(),
+        vectors,
     })
     .unwrap()
 }
@@ -197,6 +202,20 @@ fn a_failure_leaves_what_was_there_and_an_input_is_no_output() {
     let error = run(args(folder.path(), &project, "events.csv")).unwrap_err().to_string();
     assert!(error.contains("cannot be the output"), "{error}");
     assert_eq!(fs::read_to_string(folder.path().join("events.csv")).unwrap(), bad);
+}
+
+#[test]
+fn a_bundle_that_does_not_prove_itself_scores_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = small(folder.path(), ROWS, ("", ""));
+    let args = args(folder.path(), &project, "out.csv");
+    let now = Timestamp::parse("2024-03-01").unwrap();
+    let mut vectors = crate::bundle::vectors(&Scorer::load(&bundle(&project)).unwrap(), now, 1).unwrap();
+    vectors[0].probabilities.reverse();
+    fs::write(&args.bundle, bundle_with(&project, vectors)).unwrap();
+    let error = format!("{:#}", run(args).unwrap_err());
+    assert!(error.contains("bundle.tcb does not give here") && error.contains("model_failed"), "{error}");
+    assert!(!folder.path().join("out.csv").exists());
 }
 
 #[test]
