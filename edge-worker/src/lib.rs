@@ -4,7 +4,7 @@
 //! deployed; `GET /healthz` says whether it works. The routes are described in `openapi.json`.
 //!
 //! A request passes, in this order: [`config`], [`route`] (which asks [`auth`]), [`body`], [`request`] (which reads
-//! [`events`]), [`score`]. Each of these is pure and is tested natively; only `runtime`, with `shim.js` before it and
+//! [`events`] and, for what is wrong, [`strict`]), [`score`]. Each of these is pure and is tested natively; only `runtime`, with `shim.js` before it and
 //! `request.js` beside it, knows the Workers API, and it exists only on wasm32. The worker keeps nothing of a member and logs nothing of it.
 // The entry point exists only on wasm32; natively the tests are the callers.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
@@ -21,3 +21,4 @@ mod route;
 #[cfg(target_arch = "wasm32")]
 mod runtime;
 mod score;
+mod strict;

@@ -12,7 +12,13 @@ use serde::{
 use serde_json::{Value, error::Category};
 use tiercast_core::{EventInput, Scalar};
 
-use crate::{config::Limits, events::Event, problem::Problem, route::Options};
+use crate::{
+    config::Limits,
+    events::Event,
+    problem::Problem,
+    route::Options,
+    strict::{self, Strict},
+};
 
 /// The longest member identifier, in bytes.
 pub(crate) const MAX_MEMBER_ID: usize = 256;
@@ -53,6 +59,7 @@ struct Wire<'a, E> {
     now: Option<Scalar<'static>>,
     features: Option<bool>,
     return_state: Option<bool>,
+    #[serde(default, deserialize_with = "strict::list")]
     members: Option<Vec<Value>>,
     #[serde(borrow)]
     member: Option<Text<'a>>,
@@ -111,7 +118,7 @@ impl<'a> ScoreRequest<'a> {
         if let Ok(Fields(wire)) = serde_json::from_str::<Fields<Wire<'a, Read<'a>>>>(json) {
             return Self::of(wire, query, limits, all);
         }
-        match serde_json::from_str::<Fields<Wire<'a, Value>>>(json) {
+        match serde_json::from_str::<Fields<Wire<'a, Strict>>>(json) {
             Ok(Fields(wire)) => Self::of(wire, query, limits, one_by_one),
             Err(error) if error.classify() == Category::Data => Err(Problem::malformed(error.to_string())),
             Err(error) => Err(not_json(&error)),
@@ -160,7 +167,7 @@ impl<'a> MemberRequest<'a> {
         if let Ok(Fields(wire)) = Fields::<WireMember<'a, Read<'a>>>::deserialize(value) {
             return Self::of(wire, limits, all);
         }
-        match Fields::<WireMember<'a, Value>>::deserialize(value) {
+        match Fields::<WireMember<'a, Strict>>::deserialize(value) {
             Ok(Fields(wire)) => Self::of(wire, limits, one_by_one),
             Err(error) => Err(Problem::malformed(error.to_string())),
         }
@@ -200,8 +207,8 @@ fn all<'a>(events: Vec<Read<'a>>) -> Result<Vec<EventInput<'a>>, Problem> {
     Ok(events.into_iter().map(|Fields(Event(event))| event).collect())
 }
 
-fn one_by_one<'a>(events: Vec<Value>) -> Result<Vec<EventInput<'a>>, Problem> {
-    let event = |(index, event): (usize, Value)| match Fields::<EventInput<'a>>::deserialize(event) {
+fn one_by_one<'a>(events: Vec<Strict>) -> Result<Vec<EventInput<'a>>, Problem> {
+    let event = |(index, Strict(event)): (usize, Strict)| match Fields::<EventInput<'a>>::deserialize(event) {
         Ok(Fields(event)) => Ok(event),
         Err(error) => {
             Err(Problem::new(422, "invalid_event", error.to_string()).at(format_args!("event {index}")))
@@ -290,6 +297,10 @@ mod tests {
             r#"{"state":7}"#,
             r#"{"events":[],"event":[]}"#,
             r#"{"events":[],"events":[]}"#,
+            r#"{"events":[{"kind":"view","time":1,"time":1}]}"#,
+            r#"{"events":[{"kind":"view","time":1,"item":5,"item":5}]}"#,
+            r#"{"members":[{"events":[],"now":1,"now":1}]}"#,
+            r#"{"members":[{"events":[{"kind":"view","time":1,"time":1}]}]}"#,
             r#"{"events":[],"now":{}}"#,
             r#"{"events":[],"features":"yes"}"#,
             r#"{"events":[],"member":""}"#,

@@ -63,7 +63,8 @@ type Loaded<T> = std::result::Result<T, Problem>;
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
     let (method, url, headers) = (request.method(), request.url(), request.headers());
-    let header = |name| headers.get(name).ok().flatten();
+    // `shim.js` cannot tell an empty header from none, so nothing else does.
+    let header = |name| headers.get(name).ok().flatten().filter(|value| !value.is_empty());
     let [authorization, origin, content_type, content_encoding, content_length] =
         ["authorization", "origin", "content-type", "content-encoding", "content-length"].map(header);
     let head = Head {

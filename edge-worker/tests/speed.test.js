@@ -1,5 +1,5 @@
 // What a request costs: processor time of the workerd process, which does not depend on who else uses the machine
-// as much as latency does. The bounds are wide; the printed numbers are what the README reports.
+// as much as latency does. The bound is wide; what the README reports is measured by `tests/bench/edge.js`.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";

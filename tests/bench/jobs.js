@@ -22,14 +22,14 @@ export async function cold(assets, { contestant, model }) {
   return { import: imported - before, start: after - imported };
 }
 
-/** The same for a tier bundle: engine, bundle, a member's first assessment. */
-export async function coldTier(assets) {
+/** The same for a tier bundle: engine, bundle, the first assessment of a member with some of its latest events. */
+export async function coldTier(assets, { events }) {
   const { history, now } = await assets.json("events.json");
   const before = performance.now();
   const { Scorer } = await assets.module("tier");
   const imported = performance.now();
   const scorer = await Scorer.load(await assets.bytes("tier.tcb"));
-  const { tier } = scorer.member(history).assess(now);
+  const { tier } = scorer.member(history.slice(-events)).assess(now);
   const after = performance.now();
   if (!(tier >= 1)) throw new Error("the first assessment has no tier");
   return { import: imported - before, start: after - imported };

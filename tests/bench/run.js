@@ -78,15 +78,17 @@ async function measureCold(run) {
   const empty = () => ({ import: [], start: [] });
   const mlp = Object.fromEntries(names.map((name) => [CALLED[name], empty()]));
   const tier = empty();
+  const history = empty();
   const note = (list, once) => {
     list.import.push(once.import);
     list.start.push(once.start);
   };
   for (let round = 0; round < STARTS; round++) {
     for (const name of names) note(mlp[CALLED[name]], await run("cold", { contestant: name, model: "mlp" }));
-    note(tier, await run("coldTier"));
+    note(tier, await run("coldTier", { events: 3 }));
+    note(history, await run("coldTier", { events: 200 }));
   }
-  return { mlp, tier };
+  return { mlp, tier, history };
 }
 
 async function measureScores(run) {
@@ -134,11 +136,12 @@ function matrix(measures) {
 function starts(measures) {
   const list = [];
   for (const where of ["Node", "Chromium"].filter((where) => measures[`cold ${where}`])) {
-    const { mlp, tier } = measures[`cold ${where}`];
+    const { mlp, tier, history } = measures[`cold ${where}`];
     const add = (name, { import: script, start }) =>
       list.push({ measure: "cold", where, name, script: median(script), start: median(start) });
     for (const [name, times] of Object.entries(mlp)) add(`${name}, mlp`, times);
-    add("ours, tier bundle", tier);
+    add("ours, tier bundle, 3 events", tier);
+    add("ours, tier bundle, 200 events", history);
   }
   return list;
 }

@@ -3,12 +3,13 @@
 //! Building the object here would cross the boundary once for each of its fields; `web/src/assessment.ts` builds it
 //! from these in one go. The order of both is the contract between the two files.
 
-use tiercast_core::{Assessment, NextTier};
+use tiercast_core::{Assessment, NextTier, Observed};
 
-/// What is left of the last assessment.
+/// What is left of the last call.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// tier, expected tier, standing: tier, spend, exact (0 or 1), next tier (0 if there is none), its distance.
+    /// Of an assessment: tier, expected tier, standing: tier, spend, exact (0 or 1), next tier (0 if there is none), its
+    /// distance. Of events: how many were added, were duplicates, came too late.
     numbers: [f64; 7],
     /// The features, then the probabilities.
     values: Vec<f32>,
@@ -19,12 +20,19 @@ impl Answer {
         Self { numbers: [0.0; 7], values: vec![0.0; len] }
     }
 
-    pub(crate) fn numbers(&self) -> *const f64 {
-        self.numbers.as_ptr()
+    pub(crate) fn numbers(&self) -> &[f64] {
+        &self.numbers
     }
 
-    pub(crate) fn values(&self) -> *const f32 {
-        self.values.as_ptr()
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Counts what became of events.
+    pub(crate) fn count(&mut self, outcomes: &[Observed]) {
+        let count = |of| outcomes.iter().filter(|outcome| **outcome == of).count() as f64;
+        let counts = [Observed::Added, Observed::Duplicate, Observed::TooLate].map(count);
+        self.numbers.iter_mut().zip(counts).for_each(|(slot, count)| *slot = count);
     }
 
     /// Keeps the numbers and returns the texts: spend, first and last day of the period, the amount missing to the next

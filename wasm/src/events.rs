@@ -2,22 +2,22 @@
 //!
 //! An event is its fields in the order of [`NAMES`], each a tag and what the tag says: nothing, a number (64-bit float,
 //! little-endian), or a text (length in 16 bits, little-endian, then UTF-8). Reading objects property by property would
-//! cross the boundary a dozen times an event, and serde's reading of them is a tenth of the download.
+//! cross the boundary a dozen times an event, and serde's reading of them is much code to download.
 
 use std::borrow::Cow;
 
 use tiercast_core::{EventInput, Scalar};
 
-use crate::thrown::Thrown;
+use crate::left::Refused;
 
 const ABSENT: u8 = 0;
 const NUMBER: u8 = 1;
 const TEXT: u8 = 2;
 
 /// Reads all events.
-pub(crate) fn read(bytes: &[u8]) -> Result<Vec<EventInput<'_>>, Thrown> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<EventInput<'_>>, Refused> {
     all(bytes)
-        .ok_or_else(|| Thrown::new("internal", "the events were not written by this version's `events.ts`"))
+        .ok_or_else(|| Refused::new("internal", "the events were not written by this version's `events.ts`"))
 }
 
 /// `None` is damage.

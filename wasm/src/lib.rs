@@ -1,25 +1,32 @@
 //! The browser, Node and workerd binding of [`tiercast_core`].
 //!
 //! It translates and nothing else. Events come in as bytes; numbers go out through rooms in linear memory that
-//! JavaScript looks into, whose addresses do not change while their owner lives; what people read goes as text. A
-//! refusal is thrown with the core's code. The idiomatic interface is TypeScript, in `web/`.
+//! JavaScript looks into, whose addresses and lengths do not change while their owner lives; everything else is left for
+//! it to copy ([`left`]). What can be refused says whether it was done, and leaves the refusal. The idiomatic interface is
+//! TypeScript, in `web/`.
 //!
 //! There are no objects on the boundary, and no JSON or serde behind it: these would be most of the download.
 
 mod answer;
 mod events;
+mod left;
 mod model;
 #[cfg(all(target_arch = "wasm32", feature = "onnx"))]
 mod start;
-mod thrown;
 
 use std::{cell::RefCell, rc::Rc};
 
 use tiercast_core as core;
 use wasm_bindgen::prelude::*;
 
-use self::answer::Answer;
-pub use self::{model::Model, thrown::Thrown};
+use self::{
+    answer::Answer,
+    left::{Refused, done},
+};
+pub use self::{
+    left::{left, left_length},
+    model::Model,
+};
 
 /// Rows that are scored at a time: what an engine's buffers are made for.
 const BATCH_ROWS: usize = 128;
@@ -35,6 +42,8 @@ pub struct Scorer(Rc<Loaded>);
 pub struct Member {
     loaded: Rc<Loaded>,
     state: core::MemberState,
+    /// The features of the last assessment and its moment, for the explanation that usually follows.
+    assessed: RefCell<Option<(core::Timestamp, Vec<f32>)>>,
 }
 
 /// A scorer, and the room that it and its members score in.
@@ -55,12 +64,17 @@ struct Room {
     answer: Answer,
 }
 
+/// Whether a bundle keeps an ONNX file, which only the build with tract runs.
+#[wasm_bindgen(js_name = keepsOnnx)]
+pub fn keeps_onnx(bundle: &[u8]) -> bool {
+    core::Bundle::engine_of(bundle) == Ok(core::EngineKind::Onnx)
+}
+
 #[wasm_bindgen]
 impl Scorer {
     /// Loads a bundle's bytes.
-    #[wasm_bindgen(constructor)]
-    pub fn new(bundle: &[u8]) -> Result<Self, Thrown> {
-        let scorer = core::Scorer::load(bundle)?;
+    pub fn load(bundle: &[u8]) -> Option<Self> {
+        let scorer = done(core::Scorer::load(bundle))?;
         let (features, tiers) = (scorer.bundle().schema().len(), scorer.bundle().rules().len());
         let room = RefCell::new(Room {
             single: scorer.scratch(1),
@@ -69,23 +83,31 @@ impl Scorer {
             probabilities: vec![0.0; tiers],
             answer: Answer::new(features + tiers),
         });
-        Ok(Self(Rc::new(Loaded { scorer, room })))
+        Some(Self(Rc::new(Loaded { scorer, room })))
     }
 
-    /// The bundle's section `manifest`, `card` or `vectors`: JSON, for JavaScript to read.
-    pub fn json(&self, section: &str) -> String {
-        self.0.scorer.bundle().json(section).into()
+    /// Leaves a text of the bundle: 0 to 2 are the JSON sections `manifest`, `card` and `vectors`; what it scores by
+    /// follows: 3 is the hash of the features' schema, 4 the name of the lowest tier, and so on.
+    pub fn text(&self, which: usize) {
+        let bundle = self.0.scorer.bundle();
+        left::text(match which {
+            0 => bundle.json("manifest"),
+            1 => bundle.json("card"),
+            2 => bundle.json("vectors"),
+            3 => &bundle.manifest().schema_hash,
+            _ => bundle.rules().tiers.get(which - 4).map_or("", |tier| &tier.name),
+        });
     }
 
     /// A member without events.
     pub fn member(&self) -> Member {
-        Member { loaded: self.0.clone(), state: self.0.scorer.bundle().new_member() }
+        Member::of(&self.0, self.0.scorer.bundle().new_member())
     }
 
     /// A member from a snapshot.
-    pub fn restore(&self, snapshot: &[u8]) -> Result<Member, Thrown> {
-        let state = core::MemberState::restore(snapshot, self.0.scorer.bundle().schema())?;
-        Ok(Member { loaded: self.0.clone(), state })
+    pub fn restore(&self, snapshot: &[u8]) -> Option<Member> {
+        let state = core::MemberState::restore(snapshot, self.0.scorer.bundle().schema());
+        done(state).map(|state| Member::of(&self.0, state))
     }
 
     /// Where one row of raw features is written before [`Scorer::score_row`].
@@ -93,35 +115,59 @@ impl Scorer {
         self.0.room.borrow().row.as_ptr()
     }
 
+    /// How many features there are.
+    #[wasm_bindgen(js_name = rowLength)]
+    pub fn row_length(&self) -> usize {
+        self.0.room.borrow().row.len()
+    }
+
     /// Where the row's probabilities are after [`Scorer::score_row`].
     pub fn probabilities(&self) -> *const f32 {
         self.0.room.borrow().probabilities.as_ptr()
     }
 
+    /// How many tiers there are.
+    #[wasm_bindgen(js_name = probabilitiesLength)]
+    pub fn probabilities_length(&self) -> usize {
+        self.0.scorer.bundle().rules().len()
+    }
+
     /// Scores the row.
     #[wasm_bindgen(js_name = scoreRow)]
-    pub fn score_row(&self) -> Result<(), Thrown> {
+    pub fn score_row(&self) -> bool {
         let Room { single, row, probabilities, .. } = &mut *self.0.room.borrow_mut();
         probabilities.clear();
-        Ok(self.0.scorer.score_in(single, row, probabilities)?)
+        done(self.0.scorer.score_in(single, row, probabilities)).is_some()
     }
 
-    /// Probabilities for rows of raw features.
+    /// Leaves the probabilities for rows of raw features.
     #[wasm_bindgen(js_name = scoreBatch)]
-    pub fn score_batch(&self, rows: &[f32]) -> Result<Vec<f32>, Thrown> {
+    pub fn score_batch(&self, rows: &[f32]) -> bool {
         let mut out = Vec::new();
-        self.0.scorer.score_in(self.0.room.borrow_mut().batch(&self.0.scorer), rows, &mut out)?;
-        Ok(out)
+        let outcome = self.0.scorer.score_in(self.0.room.borrow_mut().batch(&self.0.scorer), rows, &mut out);
+        done(outcome).map(|()| left::numbers(out)).is_some()
     }
 
-    /// Where [`Member::assess`] leaves its numbers; see [`Answer`].
+    /// Where [`Member::assess`] and [`Member::observe`] leave their numbers; see [`Answer`].
     pub fn numbers(&self) -> *const f64 {
-        self.0.room.borrow().answer.numbers()
+        self.0.room.borrow().answer.numbers().as_ptr()
+    }
+
+    /// How many these are.
+    #[wasm_bindgen(js_name = numbersLength)]
+    pub fn numbers_length(&self) -> usize {
+        self.0.room.borrow().answer.numbers().len()
     }
 
     /// Where [`Member::assess`] leaves the features and, behind them, the probabilities.
     pub fn values(&self) -> *const f32 {
-        self.0.room.borrow().answer.values()
+        self.0.room.borrow().answer.values().as_ptr()
+    }
+
+    /// How many these are.
+    #[wasm_bindgen(js_name = valuesLength)]
+    pub fn values_length(&self) -> usize {
+        self.0.room.borrow().answer.values().len()
     }
 }
 
@@ -133,46 +179,35 @@ impl Room {
 
 #[wasm_bindgen]
 impl Member {
-    /// Takes in events as `events.ts` writes them, all or none; returns how many were added, were duplicates, came
-    /// too late.
-    pub fn observe(&mut self, events: &[u8]) -> Result<Vec<u32>, Thrown> {
-        self.take_in(&events::read(events)?)
+    /// Takes in events as `events.ts` writes them, all or none; how many were added, were duplicates and came too late
+    /// is then in the scorer's room.
+    pub fn observe(&mut self, events: &[u8]) -> bool {
+        done(events::read(events)).is_some_and(|events| self.take_in(&events))
     }
 
     /// As [`Member::observe`], from objects: what `events.ts` is compared with, where size does not matter.
     #[cfg(feature = "onnx")]
     #[wasm_bindgen(js_name = observeObjects)]
-    pub fn observe_objects(&mut self, events: JsValue) -> Result<Vec<u32>, Thrown> {
-        let events: Vec<core::EventInput<'_>> = serde_wasm_bindgen::from_value(events)
-            .map_err(|reason| Thrown::new("invalid_event", &reason.to_string()))?;
-        self.take_in(&events)
-    }
-
-    fn take_in(&mut self, events: &[core::EventInput<'_>]) -> Result<Vec<u32>, Thrown> {
-        let outcomes = self.loaded.scorer.bundle().observe(&mut self.state, events)?;
-        let count = |of: core::Observed| outcomes.iter().filter(|outcome| **outcome == of).count() as u32;
-        Ok([core::Observed::Added, core::Observed::Duplicate, core::Observed::TooLate].map(count).to_vec())
+    pub fn observe_objects(&mut self, events: js_sys::Array) -> bool {
+        let events = serde_wasm_bindgen::from_value::<Vec<core::EventInput<'_>>>(events.into())
+            .map_err(|reason| Refused::new("invalid_event", reason.to_string()));
+        done(events).is_some_and(|events| self.take_in(&events))
     }
 
     /// Scores the member as known at `now`, milliseconds since 1970. The numbers are then in the scorer's room; the
-    /// texts are returned, one a line.
-    pub fn assess(&self, now: f64) -> Result<String, Thrown> {
-        let now = moment(now)?;
-        let Room { single, answer, .. } = &mut *self.loaded.room.borrow_mut();
-        Ok(answer.keep(&self.loaded.scorer.assess_in(single, &self.state, now)?))
+    /// texts are left, one a line.
+    pub fn assess(&self, now: f64) -> bool {
+        done(self.assess_at(now)).map(|texts| left::bytes(texts.into())).is_some()
     }
 
-    /// Why the score is what it is: feature, value, typical value and effect of each, the strongest first.
-    pub fn explain(&self, now: f64) -> Result<Vec<f32>, Thrown> {
-        let features = self.features(now)?;
-        let mut room = self.loaded.room.borrow_mut();
-        let reasons = self.loaded.scorer.explain_in(room.batch(&self.loaded.scorer), &features)?;
-        Ok(reasons.iter().flat_map(|r| [r.feature as f32, r.value, r.typical, r.effect]).collect())
+    /// Leaves why the score is what it is: feature, value, typical value and effect of each, the strongest first.
+    pub fn explain(&self, now: f64) -> bool {
+        done(self.explain_at(now)).map(left::numbers).is_some()
     }
 
-    /// The features alone, as known at `now`: a row for [`Scorer::score_batch`].
-    pub fn features(&self, now: f64) -> Result<Vec<f32>, Thrown> {
-        Ok(self.loaded.scorer.bundle().schema().features_at(&self.state, moment(now)?)?)
+    /// Leaves the features alone, as known at `now`: a row for [`Scorer::score_batch`].
+    pub fn features(&self, now: f64) -> bool {
+        done(self.features_at(now)).map(left::numbers).is_some()
     }
 
     /// How many events the state keeps.
@@ -181,15 +216,51 @@ impl Member {
         self.state.len()
     }
 
-    /// The state as bytes.
-    pub fn save(&self) -> Vec<u8> {
-        self.state.snapshot()
+    /// Leaves the state as bytes.
+    pub fn save(&self) {
+        left::bytes(self.state.snapshot());
     }
 }
 
-fn moment(ms: f64) -> Result<core::Timestamp, Thrown> {
+impl Member {
+    fn of(loaded: &Rc<Loaded>, state: core::MemberState) -> Self {
+        Self { loaded: Rc::clone(loaded), state, assessed: RefCell::new(None) }
+    }
+
+    fn take_in(&mut self, events: &[core::EventInput<'_>]) -> bool {
+        *self.assessed.get_mut() = None;
+        let outcomes = self.loaded.scorer.bundle().observe(&mut self.state, events);
+        done(outcomes).map(|outcomes| self.loaded.room.borrow_mut().answer.count(&outcomes)).is_some()
+    }
+
+    fn assess_at(&self, now: f64) -> Result<String, Refused> {
+        let now = moment(now)?;
+        let Room { single, answer, .. } = &mut *self.loaded.room.borrow_mut();
+        let found = self.loaded.scorer.assess_in(single, &self.state, now)?;
+        let texts = answer.keep(&found);
+        self.assessed.replace(Some((now, found.features)));
+        Ok(texts)
+    }
+
+    fn explain_at(&self, now: f64) -> Result<Vec<f32>, Refused> {
+        let features = self.features_at(now)?;
+        let mut room = self.loaded.room.borrow_mut();
+        let reasons = self.loaded.scorer.explain_in(room.batch(&self.loaded.scorer), &features)?;
+        Ok(reasons.iter().flat_map(|r| [r.feature as f32, r.value, r.typical, r.effect]).collect())
+    }
+
+    fn features_at(&self, now: f64) -> Result<Vec<f32>, Refused> {
+        let now = moment(now)?;
+        match &*self.assessed.borrow() {
+            Some((moment, features)) if *moment == now => Ok(features.clone()),
+            _ => Ok(self.loaded.scorer.bundle().schema().features_at(&self.state, now)?),
+        }
+    }
+}
+
+fn moment(ms: f64) -> Result<core::Timestamp, Refused> {
     if ms.trunc() != ms {
-        return Err(Thrown::new(
+        return Err(Refused::new(
             "invalid_time",
             "the moment is not a whole number of milliseconds since 1970 in UTC",
         ));

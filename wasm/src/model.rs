@@ -3,7 +3,7 @@
 use tiercast_core as core;
 use wasm_bindgen::prelude::*;
 
-use crate::thrown::Thrown;
+use crate::left::{self, done};
 
 /// A loaded model, and the room that it runs in.
 #[wasm_bindgen]
@@ -21,23 +21,16 @@ pub struct Model {
 #[wasm_bindgen]
 impl Model {
     /// Loads a bundle's bytes.
-    #[wasm_bindgen(constructor)]
-    pub fn new(bundle: &[u8]) -> Result<Self, Thrown> {
-        let model = core::Model::load(bundle)?;
-        let len = |shape: &[u32]| shape.iter().map(|n| *n as usize).product();
-        let (inputs, outputs) = (len(&model.manifest().input_shape), len(&model.manifest().output_shape));
-        Ok(Self {
-            single: model.workspace(1),
-            batch: None,
-            input: vec![0.0; inputs],
-            output: vec![0.0; outputs],
-            model,
-        })
+    pub fn load(bundle: &[u8]) -> Option<Self> {
+        let model = done(core::Model::load(bundle))?;
+        let input = vec![0.0; len(&model.manifest().input_shape)];
+        let output = vec![0.0; len(&model.manifest().output_shape)];
+        Some(Self { single: model.workspace(1), batch: None, input, output, model })
     }
 
-    /// What the bundle says of itself: JSON, for JavaScript to read.
-    pub fn json(&self) -> String {
-        self.model.manifest_json().into()
+    /// Leaves what the bundle says of itself: JSON, for JavaScript to read.
+    pub fn json(&self) {
+        left::text(self.model.manifest_json());
     }
 
     /// Where one row is written before [`Model::run`].
@@ -45,23 +38,39 @@ impl Model {
         self.input.as_ptr()
     }
 
+    /// How many numbers it has.
+    #[wasm_bindgen(js_name = inputLength)]
+    pub fn input_length(&self) -> usize {
+        self.input.len()
+    }
+
     /// Where its answer is after [`Model::run`].
     pub fn output(&self) -> *const f32 {
         self.output.as_ptr()
     }
 
-    /// Runs the row.
-    pub fn run(&mut self) -> Result<(), Thrown> {
-        self.output.clear();
-        Ok(self.model.run(&mut self.single, &self.input, &mut self.output)?)
+    /// How many numbers it has.
+    #[wasm_bindgen(js_name = outputLength)]
+    pub fn output_length(&self) -> usize {
+        len(&self.model.manifest().output_shape)
     }
 
-    /// The answers for many rows.
+    /// Runs the row.
+    pub fn run(&mut self) -> bool {
+        self.output.clear();
+        done(self.model.run(&mut self.single, &self.input, &mut self.output)).is_some()
+    }
+
+    /// Leaves the answers for many rows.
     #[wasm_bindgen(js_name = runBatch)]
-    pub fn run_batch(&mut self, rows: &[f32]) -> Result<Vec<f32>, Thrown> {
+    pub fn run_batch(&mut self, rows: &[f32]) -> bool {
         let mut out = Vec::new();
         let workspace = self.batch.get_or_insert_with(|| self.model.workspace(crate::BATCH_ROWS));
-        self.model.run(workspace, rows, &mut out)?;
-        Ok(out)
+        done(self.model.run(workspace, rows, &mut out)).map(|()| left::numbers(out)).is_some()
     }
+}
+
+/// How many numbers a row of this shape has.
+fn len(shape: &[u32]) -> usize {
+    shape.iter().map(|n| *n as usize).product()
 }

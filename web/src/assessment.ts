@@ -1,11 +1,15 @@
-import type { Assessment, BundleInfo } from "./types.js";
+import type { Assessment } from "./types.js";
 
-/** How many numbers the engine leaves of an assessment. */
-export const NUMBERS = 7;
+/** What an assessment says in words: of the section that scores, not of the bundle's JSON. */
+export interface Names {
+  schemaHash: string;
+  /** Of the tiers, the lowest first. */
+  tiers: string[];
+}
 
 /** Builds an assessment from what `wasm/src/answer.rs` leaves of it: numbers, vectors, and texts, one a line. */
 export function assessment(
-  info: BundleInfo,
+  names: Names,
   now: number,
   numbers: Float64Array,
   values: Float32Array,
@@ -15,12 +19,13 @@ export function assessment(
   const number = (index: number) => numbers[index] as number;
   const [tier, standingTier, nextTier] = [number(0), number(2), number(5)];
   const [spend = "", periodStart = "", periodEnd = "", amount = "", by = "", ...warnings] = texts.split("\n");
-  const name = (tier: number) => info.tiers[tier - 1]?.name ?? "";
+  const name = (tier: number) => names.tiers[tier - 1] ?? "";
+  const features = values.length - names.tiers.length;
   return {
     now,
-    schemaHash: info.schemaHash,
-    features: values.slice(0, info.features.length),
-    probabilities: values.slice(info.features.length),
+    schemaHash: names.schemaHash,
+    features: values.slice(0, features),
+    probabilities: values.slice(features),
     tier,
     tierName: name(tier),
     expectedTier: number(1),

@@ -1,24 +1,7 @@
-import type { InitOutput } from "../pkg/tiercast_wasm.js";
 import { isInstance, open } from "./bytes.js";
 import { asTiercastError, TiercastError } from "./errors.js";
 import { type BytesSource, platform, type WasmSource } from "./platform.js";
-
-/**
- * The JavaScript that is generated with a WebAssembly module; that of every build has this shape.
- *
- * @internal
- */
-export type Binding = typeof import("../pkg/tiercast_wasm.js");
-
-/**
- * An engine that runs.
- *
- * @internal
- */
-export interface Running {
-  binding: Binding;
-  memory: InitOutput["memory"];
-}
+import { type Binding, Running } from "./running.js";
 
 /** A WebAssembly module of this package and its binding, fetched and started when a bundle first needs it. */
 export class Engine {
@@ -48,22 +31,22 @@ export class Engine {
   async #start(wasm: WasmSource | undefined): Promise<Running> {
     const [binding, module] = await settled([this.#binding(), compile(wasm ?? (await this.#wasm()))]);
     // The generated binding keeps the first module that links, so a foreign one must not get that far.
-    if (!WebAssembly.Module.exports(module).some(({ name }) => name === "scorer_new")) {
+    if (!WebAssembly.Module.exports(module).some(({ name }) => name === "scorer_load")) {
       throw wasmFailed("it is not the scoring engine");
     }
-    return { binding, memory: (await instantiate(binding, module)).memory };
+    return new Running(binding, await instantiate(binding, module));
   }
 }
 
 /** At once where that is allowed: the asynchronous way can take fifty times as long in V8. */
-async function instantiate(binding: Binding, module: WebAssembly.Module): Promise<InitOutput> {
+async function instantiate(binding: Binding, module: WebAssembly.Module): Promise<WebAssembly.Memory> {
   try {
-    return binding.initSync({ module });
+    return binding.initSync({ module }).memory;
   } catch {
     // Older Chromium refuses to do it on a page's main thread.
   }
   try {
-    return await binding.default({ module_or_path: module });
+    return (await binding.default({ module_or_path: module })).memory;
   } catch (cause) {
     throw wasmFailed(cause);
   }
@@ -71,7 +54,7 @@ async function instantiate(binding: Binding, module: WebAssembly.Module): Promis
 
 /** The engine for bundles that keep their ONNX model, as `import("tiercast/onnx")` gives it. */
 export interface OnnxEngine {
-  /** Runs any ONNX model, at a hundred times the size. */
+  /** Runs any ONNX model. */
   engine: Engine;
 }
 
@@ -101,16 +84,27 @@ export async function load<T>(
 ): Promise<T> {
   const [smallest, ...larger] = platform().engines as [Engine, ...Engine[]];
   const [bytes, running] = await settled([bundle, smallest.start(options.wasm)]);
-  let refusal = attempt(() => make(running, bytes));
-  const others = options.wasm === undefined ? larger.map((engine) => async () => engine) : [];
-  if (options.onnx) others.push(() => onnxEngine(options.onnx as NonNullable<LoadOptions["onnx"]>));
-  for (const other of others) {
-    if (!(refusal.error?.code === "unsupported_model")) break;
+  let outcome = attempt(() => make(running, bytes));
+  const unsupported = () => outcome.error?.code === "unsupported_model";
+  for (const other of unsupported() ? others(running, bytes, larger, options) : []) {
     const next = await (await other()).start();
-    refusal = attempt(() => make(next, bytes));
+    outcome = attempt(() => make(next, bytes));
+    if (!unsupported()) break;
   }
-  if (refusal.error) throw refusal.error;
-  return refusal.value as T;
+  if (outcome.error) throw outcome.error;
+  return outcome.value as T;
+}
+
+/** Which engines to try when the smallest refused the model. */
+function others(
+  { binding }: Running,
+  bytes: Uint8Array,
+  larger: Engine[],
+  { wasm, onnx }: LoadOptions,
+): (() => Promise<Engine>)[] {
+  // More kernels do not help a bundle that keeps its ONNX file.
+  const more = wasm === undefined && !binding.keepsOnnx(bytes) ? larger.map((engine) => async () => engine) : [];
+  return onnx ? [...more, () => onnxEngine(onnx)] : more;
 }
 
 async function onnxEngine(given: NonNullable<LoadOptions["onnx"]>): Promise<Engine> {

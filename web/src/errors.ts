@@ -45,16 +45,7 @@ export class TiercastError extends Error {
   }
 }
 
-/** Runs a call into the WebAssembly and turns whatever it throws into a {@link TiercastError}. */
-export function guarded<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (cause) {
-    throw asTiercastError(cause);
-  }
-}
-
-/** What the engine throws is its code, a line end, and the message. */
+/** The engine's refusals are a code, a line end, and the message; everything else that is thrown is a defect. */
 export function asTiercastError(cause: unknown): TiercastError {
   if (cause instanceof TiercastError) return cause;
   if (typeof cause === "string" && cause.includes("\n")) {

@@ -6,21 +6,23 @@ import type { MemberEvent } from "./types.js";
 type Shape = "text" | "name" | "number" | "amount" | "time";
 
 /** An event's fields, in the order in which the engine reads them (`wasm/src/events.rs`). */
-const FIELDS: readonly (readonly [keyof MemberEvent, Shape])[] = [
-  ["kind", "text"],
-  ["time", "time"],
-  ["id", "name"],
-  ["amount", "amount"],
-  ["amountMinor", "amount"],
-  ["discount", "amount"],
-  ["discountMinor", "amount"],
-  ["quantity", "number"],
-  ["item", "name"],
-  ["category", "name"],
-  ["channel", "name"],
-  ["order", "name"],
+const FIELDS: readonly { name: keyof MemberEvent; shape: Shape; alias?: string }[] = [
+  { name: "kind", shape: "text" },
+  { name: "time", shape: "time" },
+  { name: "id", shape: "name" },
+  { name: "amount", shape: "amount" },
+  { name: "amountMinor", shape: "amount", alias: "amount_minor" },
+  { name: "discount", shape: "amount" },
+  { name: "discountMinor", shape: "amount", alias: "discount_minor" },
+  { name: "quantity", shape: "number" },
+  { name: "item", shape: "name" },
+  { name: "category", shape: "name" },
+  { name: "channel", shape: "name" },
+  { name: "order", shape: "name" },
 ];
-const NAMES = new Set<string>(FIELDS.map(([name]) => name));
+const NAMES = new Set<string>(FIELDS.map(({ name }) => name));
+/** As tables name the columns. */
+const ALIASES = new Set(FIELDS.flatMap(({ alias }) => alias ?? []));
 const REQUIRED = 2;
 
 const NEEDS: Record<Shape, string> = {
@@ -50,36 +52,53 @@ export function written(events: readonly MemberEvent[]): Uint8Array {
 }
 
 function writeEvent(event: MemberEvent, index: number): void {
-  const refuse = (reason: string) =>
-    new TiercastError("invalid_event", `event ${index}: not an event: ${reason}`);
   if (typeof event !== "object" || event === null || Array.isArray(event)) {
-    throw refuse(`expected an object with kind and time; this is ${describe(event)}`);
+    throw refusal(index, `expected an object with kind and time; this is ${describe(event)}`);
   }
   for (const name of Object.keys(event)) {
-    if (!NAMES.has(name) && event[name as keyof MemberEvent] !== undefined) {
-      throw refuse(`unknown field ${JSON.stringify(name)}; there are ${[...NAMES].join(", ")}`);
+    if (!NAMES.has(name) && !ALIASES.has(name) && event[name as keyof MemberEvent] !== undefined) {
+      throw refusal(index, `unknown field ${JSON.stringify(name)}; there are ${[...NAMES].join(", ")}`);
     }
   }
-  for (const [i, [name, shape]] of FIELDS.entries()) {
-    const value: unknown = event[name];
+  // By index: a first history is written before the engine has compiled this, and iterators are slow until then.
+  for (let i = 0; i < FIELDS.length; i++) {
+    const { name, shape, alias } = FIELDS[i] as (typeof FIELDS)[number];
+    let value: unknown = event[name];
+    if (alias !== undefined && alias in event) {
+      if (value !== undefined) throw refusal(index, `${name} and ${alias} are the same; give one`);
+      value = event[alias as keyof MemberEvent];
+    }
     if (value === undefined || value === null) {
-      if (i < REQUIRED) throw refuse(`${name} is missing`);
+      if (i < REQUIRED) throw refusal(index, `${name} is missing`);
       room(1);
       bytes[end++] = 0;
-    } else if (typeof value === "number" && shape === "name") {
-      if (!Number.isInteger(value) || Math.abs(value) > 2 ** 53) throw refuse(`${name} must be ${NEEDS.name}`);
-      writeText(String(value));
-    } else if (typeof value === "number" && shape !== "text") {
-      room(9);
-      bytes[end] = 1;
-      data.setFloat64(end + 1, value, true);
-      end += 9;
-    } else if (typeof value === "string" && shape !== "number") {
-      writeText(value);
-    } else {
-      throw refuse(`${name} must be ${NEEDS[shape]}; this is ${describe(value)}`);
+    } else if (!writeValue(value, shape)) {
+      const found = shape === "name" && typeof value === "number" ? "" : `; this is ${describe(value)}`;
+      throw refusal(index, `${name} must be ${NEEDS[shape]}${found}`);
     }
   }
+}
+
+/** False if the field cannot hold it. */
+function writeValue(value: unknown, shape: Shape): boolean {
+  if (typeof value === "string" && shape !== "number") {
+    writeText(value);
+  } else if (typeof value === "number" && shape === "name") {
+    if (!Number.isInteger(value) || Math.abs(value) > 2 ** 53) return false;
+    writeText(String(value));
+  } else if (typeof value === "number" && shape !== "text") {
+    room(9);
+    bytes[end] = 1;
+    data.setFloat64(end + 1, value, true);
+    end += 9;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+function refusal(index: number, reason: string): TiercastError {
+  return new TiercastError("invalid_event", `event ${index}: not an event: ${reason}`);
 }
 
 function writeText(given: string): void {

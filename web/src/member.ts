@@ -1,10 +1,24 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Member as Engine } from "../pkg/tiercast_wasm.js";
 import { disposable } from "./disposable.js";
-import { guarded, TiercastError } from "./errors.js";
+import { TiercastError } from "./errors.js";
 import { written } from "./events.js";
+import type { Running } from "./running.js";
 import type { Scorer } from "./scorer.js";
 import type { Assessment, MemberEvent, Observed, Reason } from "./types.js";
+
+/**
+ * What a scorer gives its members.
+ *
+ * @internal
+ */
+export interface Answers {
+  running: Running;
+  /** The assessment that the engine has just left. */
+  assessment(now: number): Assessment;
+  /** What became of the events that it has just taken in. */
+  observed(): Observed;
+}
 
 /** One event or many. */
 export type MemberEvents = MemberEvent | Iterable<MemberEvent>;
@@ -18,22 +32,22 @@ export class Member {
   /** The scorer this member is scored by. */
   readonly scorer: Scorer;
   #engine: Engine | undefined;
-  readonly #answer: (now: number, texts: string) => Assessment;
+  readonly #answers: Answers;
 
-  private constructor(scorer: Scorer, engine: Engine, answer: (now: number, texts: string) => Assessment) {
+  private constructor(scorer: Scorer, engine: Engine, answers: Answers) {
     this.scorer = scorer;
     this.#engine = engine;
-    this.#answer = answer;
+    this.#answers = answers;
   }
 
   /** @internal */
-  static of(scorer: Scorer, engine: Engine, answer: (now: number, texts: string) => Assessment): Member {
-    return new Member(scorer, engine, answer);
+  static of(scorer: Scorer, engine: Engine, answers: Answers): Member {
+    return new Member(scorer, engine, answers);
   }
 
   /** How many events the state holds in detail. */
   get eventCount(): number {
-    return guarded(() => this.#open().eventCount);
+    return this.#open().eventCount;
   }
 
   /**
@@ -45,8 +59,8 @@ export class Member {
   observe(events: MemberEvents): Observed {
     const list = isMany(events) ? Array.from(events, plain) : [plain(events)];
     const bytes = written(list);
-    const [added = 0, duplicates = 0, tooLate = 0] = guarded(() => this.#open().observe(bytes));
-    return { added, duplicates, tooLate };
+    this.#do((engine) => engine.observe(bytes));
+    return this.#answers.observed();
   }
 
   /**
@@ -57,10 +71,8 @@ export class Member {
    */
   assess(now: Date | number = new Date()): Assessment {
     const moment = Number(now);
-    return this.#answer(
-      moment,
-      guarded(() => this.#open().assess(moment)),
-    );
+    this.#do((engine) => engine.assess(moment));
+    return this.#answers.assessment(moment);
   }
 
   /**
@@ -72,7 +84,8 @@ export class Member {
    * @throws {@link TiercastError} as {@link Member.assess} does.
    */
   explain(now: Date | number = new Date()): Reason[] {
-    const numbers = guarded(() => this.#open().explain(Number(now)));
+    this.#do((engine) => engine.explain(Number(now)));
+    const numbers = new Float32Array(this.#answers.running.bytes());
     const number = (at: number) => numbers[at] as number;
     const { features } = this.scorer.info;
     const reasons: Reason[] = [];
@@ -85,18 +98,25 @@ export class Member {
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */
   features(now: Date | number = new Date()): Float32Array {
-    return guarded(() => this.#open().features(Number(now)));
+    this.#do((engine) => engine.features(Number(now)));
+    return new Float32Array(this.#answers.running.bytes());
   }
 
   /** The whole state in a few bytes an event; keep it wherever the shop keeps the member. */
   saveState(): Uint8Array {
-    return guarded(() => this.#open().save());
+    this.#open().save();
+    return new Uint8Array(this.#answers.running.bytes());
   }
 
   /** Frees the engine's memory. */
   dispose(): void {
     this.#engine?.free();
     this.#engine = undefined;
+  }
+
+  #do(call: (engine: Engine) => boolean): void {
+    const engine = this.#open();
+    this.#answers.running.done(() => call(engine));
   }
 
   #open(): Engine {

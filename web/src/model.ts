@@ -2,10 +2,11 @@
 import type { Model as ModelEngine } from "../pkg/tiercast_wasm.js";
 import { describe, readBytes } from "./bytes.js";
 import { disposable } from "./disposable.js";
-import { type LoadOptions, load, type Running } from "./engine.js";
-import { asTiercastError, guarded, TiercastError } from "./errors.js";
+import { type LoadOptions, load } from "./engine.js";
+import { asTiercastError, TiercastError } from "./errors.js";
 import type { BytesSource } from "./platform.js";
 import { Room } from "./room.js";
+import type { Running } from "./running.js";
 
 /** What a model's bundle says about itself. */
 export interface ModelInfo {
@@ -35,15 +36,19 @@ export class Model {
   /** What the bundle says about itself. */
   readonly info: ModelInfo;
   #engine: ModelEngine | undefined;
+  readonly #running: Running;
   readonly #input: Room<typeof Float32Array>;
   readonly #output: Room<typeof Float32Array>;
 
-  private constructor(engine: ModelEngine, memory: Running["memory"]) {
+  private constructor(running: Running, bytes: Uint8Array) {
+    const { binding, memory } = running;
+    const engine = running.done(() => binding.Model.load(bytes));
     this.#engine = engine;
-    this.info = Object.freeze(JSON.parse(engine.json()) as ModelInfo);
-    const count = (shape: number[]) => shape.reduce((product, length) => product * length, 1);
-    this.#input = new Room(memory, Float32Array, engine.input(), count(this.info.inputShape), engine);
-    this.#output = new Room(memory, Float32Array, engine.output(), count(this.info.outputShape), engine);
+    this.#running = running;
+    this.#input = new Room(memory, Float32Array, engine.input(), engine.inputLength(), engine);
+    this.#output = new Room(memory, Float32Array, engine.output(), engine.outputLength(), engine);
+    engine.json();
+    this.info = Object.freeze(JSON.parse(running.text()) as ModelInfo);
   }
 
   /**
@@ -52,11 +57,7 @@ export class Model {
    * @throws {@link TiercastError} as {@link Scorer.load} does; `bundle_section` when the bundle scores members.
    */
   static load(bundle: BytesSource, options: LoadOptions = {}): Promise<Model> {
-    return load(
-      readBytes(bundle, "the bundle"),
-      options,
-      ({ binding, memory }, bytes) => new Model(new binding.Model(bytes), memory),
-    );
+    return load(readBytes(bundle, "the bundle"), options, (running, bytes) => new Model(running, bytes));
   }
 
   /** One row of the input, to be written before {@link Model.run}. */
@@ -68,11 +69,13 @@ export class Model {
   /** Runs {@link Model.input}. Nothing is copied and nothing allocated; the next call overwrites what it returns. */
   run(): Float32Array {
     const engine = this.#open();
+    let done: boolean;
     try {
-      engine.run();
+      done = engine.run();
     } catch (cause) {
       throw asTiercastError(cause);
     }
+    if (!done) throw this.#running.refusal();
     return this.#output.view;
   }
 
@@ -85,7 +88,9 @@ export class Model {
     if (!(rows instanceof Float32Array)) {
       throw new TiercastError("invalid_input", `runBatch takes a Float32Array of rows; this is ${describe(rows)}`);
     }
-    return guarded(() => this.#open().runBatch(rows));
+    const engine = this.#open();
+    this.#running.done(() => engine.runBatch(rows));
+    return new Float32Array(this.#running.bytes());
   }
 
   /** Frees the engine's memory. */

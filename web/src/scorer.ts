@@ -1,15 +1,19 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Member as MemberEngine, Scorer as ScorerEngine } from "../pkg/tiercast_wasm.js";
-import { assessment, NUMBERS } from "./assessment.js";
+import { assessment, type Names } from "./assessment.js";
 import { describe, isInstance, readBytes } from "./bytes.js";
 import { disposable } from "./disposable.js";
-import { type LoadOptions, load, type Running } from "./engine.js";
-import { asTiercastError, guarded, TiercastError } from "./errors.js";
-import { Member, type MemberEvents } from "./member.js";
+import { type LoadOptions, load } from "./engine.js";
+import { asTiercastError, TiercastError } from "./errors.js";
+import { type Answers, Member, type MemberEvents } from "./member.js";
 import type { BytesSource } from "./platform.js";
 import { prove, type Vector } from "./prove.js";
 import { Room } from "./room.js";
+import type { Running } from "./running.js";
 import type { BundleInfo } from "./types.js";
+
+/** What the engine calls a bundle's texts; the tiers' names follow the last. */
+const TEXT = { manifest: 0, card: 1, vectors: 2, schemaHash: 3, tiers: 4 } as const;
 
 /**
  * A loaded bundle: the features, the model and the shop's tier rules, ready to score.
@@ -17,22 +21,44 @@ import type { BundleInfo } from "./types.js";
  * Scoring never changes a scorer or a member, and one scorer serves any number of members.
  */
 export class Scorer {
-  /** What the bundle says about itself. */
-  readonly info: BundleInfo;
   #engine: ScorerEngine | undefined;
+  readonly #running: Running;
   readonly #row: Room<typeof Float32Array>;
   readonly #probabilities: Room<typeof Float32Array>;
-  readonly #numbers: Room<typeof Float64Array>;
-  readonly #values: Room<typeof Float32Array>;
+  readonly #answers: Answers;
+  #info: BundleInfo | undefined;
+  #names: Names | undefined;
+  /** Texts that {@link Scorer.info} may still need after `dispose()`. */
+  #kept: string[] | undefined;
 
-  private constructor(engine: ScorerEngine, memory: Running["memory"]) {
+  private constructor(running: Running, bytes: Uint8Array) {
+    const { binding, memory } = running;
+    const engine = running.done(() => binding.Scorer.load(bytes));
+    const room = <T extends typeof Float32Array | typeof Float64Array>(type: T, address: number, length: number) =>
+      new Room(memory, type, address, length, engine);
+    const numbers = room(Float64Array, engine.numbers(), engine.numbersLength());
+    const values = room(Float32Array, engine.values(), engine.valuesLength());
     this.#engine = engine;
-    this.info = deepFreeze({ ...JSON.parse(engine.json("manifest")), card: JSON.parse(engine.json("card")) });
-    const { features, tiers } = this.info;
-    this.#row = new Room(memory, Float32Array, engine.row(), features.length, engine);
-    this.#probabilities = new Room(memory, Float32Array, engine.probabilities(), tiers.length, engine);
-    this.#numbers = new Room(memory, Float64Array, engine.numbers(), NUMBERS, engine);
-    this.#values = new Room(memory, Float32Array, engine.values(), features.length + tiers.length, engine);
+    this.#running = running;
+    this.#row = room(Float32Array, engine.row(), engine.rowLength());
+    this.#probabilities = room(Float32Array, engine.probabilities(), engine.probabilitiesLength());
+    this.#answers = {
+      running,
+      assessment: (now) => {
+        const texts = running.text();
+        return assessment(this.#named(), now, numbers.view, values.view, texts);
+      },
+      observed: () => {
+        const [added, duplicates, tooLate] = numbers.view as unknown as [number, number, number];
+        return { added, duplicates, tooLate };
+      },
+    };
+  }
+
+  /** What the bundle says about itself. It is for people to read: nothing is scored by it. */
+  get info(): BundleInfo {
+    this.#info ??= deepFreeze({ ...(this.#json(TEXT.manifest) as BundleInfo), card: this.#json(TEXT.card) });
+    return this.#info;
   }
 
   /**
@@ -44,17 +70,18 @@ export class Scorer {
    * {@link LoadOptions} did not offer.
    */
   static load(bundle: BytesSource, options: LoadOptions = {}): Promise<Scorer> {
-    return load(
-      readBytes(bundle, "the bundle"),
-      options,
-      ({ binding, memory }, bytes) => new Scorer(new binding.Scorer(bytes), memory),
-    );
+    return load(readBytes(bundle, "the bundle"), options, (running, bytes) => new Scorer(running, bytes));
   }
 
   /** A new member, with the given history or none. */
   member(events?: MemberEvents): Member {
     const member = this.#member((engine) => engine.member());
-    if (events !== undefined) member.observe(events);
+    try {
+      if (events !== undefined) member.observe(events);
+    } catch (cause) {
+      member.dispose();
+      throw cause;
+    }
     return member;
   }
 
@@ -94,11 +121,13 @@ export class Scorer {
    */
   scoreRow(): Float32Array {
     const engine = this.#open();
+    let done: boolean;
     try {
-      engine.scoreRow();
+      done = engine.scoreRow();
     } catch (cause) {
       throw asTiercastError(cause);
     }
+    if (!done) throw this.#running.refusal();
     return this.#probabilities.view;
   }
 
@@ -113,30 +142,57 @@ export class Scorer {
     if (!(rows instanceof Float32Array)) {
       throw new TiercastError("invalid_input", `scoreBatch takes a Float32Array of rows; this is ${describe(rows)}`);
     }
-    return guarded(() => this.#open().scoreBatch(rows));
+    const engine = this.#open();
+    this.#running.done(() => engine.scoreBatch(rows));
+    return new Float32Array(this.#running.bytes());
   }
 
   /**
-   * Computes the parity cases that travel in the bundle and compares.
+   * Computes the parity cases that travel in the bundle and compares, and compares {@link Scorer.info} with what it scores by.
    *
-   * @returns how many were checked.
-   * @throws {@link TiercastError} `model_failed` naming the first case that differs.
+   * @returns how many cases were checked.
+   * @throws {@link TiercastError} `model_failed` naming the first case that differs; `bundle_section` when the bundle
+   * says something else of itself than it does.
    */
   prove(): number {
-    return prove(this, JSON.parse(guarded(() => this.#open().json("vectors"))) as Vector[]);
+    return prove(this, this.#named(), this.#row.view.length, this.#json(TEXT.vectors) as Vector[]);
   }
 
-  /** Frees the engine's memory. Members made from this scorer stay usable. */
+  /** Frees the engine's memory. {@link Scorer.info} and members made from this scorer stay usable. */
   dispose(): void {
-    this.#engine?.free();
+    if (!this.#engine) return;
+    this.#named();
+    this.#kept = [this.#text(TEXT.manifest), this.#text(TEXT.card)];
+    this.#engine.free();
     this.#engine = undefined;
   }
 
-  #member(make: (engine: ScorerEngine) => MemberEngine): Member {
-    const engine = guarded(() => make(this.#open()));
-    return Member.of(this, engine, (now, texts) =>
-      assessment(this.info, now, this.#numbers.view, this.#values.view, texts),
-    );
+  #member(make: (engine: ScorerEngine) => MemberEngine | undefined): Member {
+    const engine = this.#open();
+    return Member.of(this, this.#running.done(() => make(engine)), this.#answers);
+  }
+
+  #named(): Names {
+    this.#names ??= {
+      schemaHash: this.#text(TEXT.schemaHash),
+      tiers: Array.from(this.#probabilities.view, (_, tier) => this.#text(TEXT.tiers + tier)),
+    };
+    return this.#names;
+  }
+
+  #text(which: number): string {
+    this.#open().text(which);
+    return this.#running.text();
+  }
+
+  /** @throws {@link TiercastError} `bundle_section`: the engine does not read these sections. */
+  #json(which: number): unknown {
+    const text = this.#kept?.[which] ?? this.#text(which);
+    try {
+      return JSON.parse(text);
+    } catch (cause) {
+      throw new TiercastError("bundle_section", `a section of the bundle is not JSON (${cause}); train again`, { cause });
+    }
   }
 
   #open(): ScorerEngine {

@@ -135,7 +135,9 @@ export interface BundleInfo {
   /** Which engine runs it: the compact one, or ONNX through `tiercast/onnx`. */
   engine: "plan" | "onnx";
   /** How the tier is chosen from the probabilities. */
-  decode: "argmax" | "median" | "expected";
+  decode: "argmax" | "median" | "expected" | "ranks";
+  /** Of `ranks`: where the tiers' shares are cut. */
+  cuts?: number[];
   /** Hash of the feature schema; states and models fit together when it is equal. */
   schemaHash: string;
   /** The currency of every amount. */

@@ -42,7 +42,9 @@ fn run_avx2(work: impl Loop) {
     work.run::<8>();
 }
 
-/// Applies a function to every value.
+/// Applies a function to every value. A function of its own for each `f`, so that what is not called need not be
+/// compiled by a browser.
+#[inline(never)]
 pub(crate) fn each(xs: &mut [f32], f: impl Fn(f32) -> f32) {
     run(Each { xs, f });
 }

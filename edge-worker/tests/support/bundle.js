@@ -1,11 +1,11 @@
-// Rewrites a section of a bundle: the table of 64-byte lines (name, offset, length, SHA-256) after a 16-byte head.
-import { createHash } from "node:crypto";
+// Rewrites a section of a bundle: the table of 40-byte lines (name, offset, length, check sum) after a 16-byte head.
+import { checksum } from "./state.js";
 
 const HEAD = 16;
-const LINE = 64;
+const LINE = 40;
 const ALIGN = 16;
 
-/** The bundle with `content` as its section `name`, whole and with hashes that fit. */
+/** The bundle with `content` as its section `name`, whole and with check sums that fit. */
 export function withSection(bundle, name, content) {
   const lines = Array.from({ length: bundle.readUInt32LE(12) }, (_, i) => bundle.subarray(HEAD + i * LINE, HEAD + (i + 1) * LINE));
   const sections = lines.map((line) => {
@@ -22,7 +22,7 @@ export function withSection(bundle, name, content) {
     const at = HEAD + i * LINE;
     parts[0].writeBigUInt64LE(BigInt(end + gap), at + 16);
     parts[0].writeBigUInt64LE(BigInt(section.content.length), at + 24);
-    createHash("sha256").update(section.content).digest().copy(parts[0], at + 32);
+    parts[0].writeBigUInt64LE(checksum(section.content), at + 32);
     end += gap + section.content.length;
   }
   return Buffer.concat(parts);

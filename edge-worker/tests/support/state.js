@@ -7,11 +7,11 @@ export function forged(state, change) {
   const bytes = Buffer.from(state, "base64");
   const body = bytes.subarray(0, bytes.length - TAIL);
   change(body);
-  bytes.writeUInt32LE(checksum(body), body.length);
+  bytes.writeUInt32LE(Number(BigInt.asUintN(32, checksum(body))), body.length);
   return bytes.toString("base64");
 }
 
-/** As core/src/features/snapshot.rs has it. */
+/** As core/src/checksum.rs has it: 64 bits. */
 export function checksum(bytes) {
   const padded = Buffer.concat([bytes, Buffer.alloc(8 - (bytes.length % 8))]);
   const mix = (sum, word) => {
@@ -20,5 +20,5 @@ export function checksum(bytes) {
   };
   let sum = BigInt(bytes.length);
   for (let at = 0; at < padded.length; at += 8) sum = mix(sum, padded.readBigUInt64LE(at));
-  return Number(BigInt.asUintN(32, mix(sum, 0n)));
+  return mix(sum, 0n);
 }

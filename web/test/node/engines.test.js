@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Scorer } from "tiercast";
 import { hasSimd } from "../../dist/simd.js";
-import { BUNDLE, household, memberVectorFiles, ONNX_BUNDLE, vectors } from "../support/fixtures.js";
+import { BUNDLE, CONV_MODEL, household, memberVectorFiles, ONNX_BUNDLE, vectors } from "../support/fixtures.js";
 import { allDifferences, hexBits } from "../support/vectors.js";
 
 const run = promisify(execFile);
@@ -66,6 +66,28 @@ test("a bundle that keeps its ONNX model asks for the engine that runs it", asyn
   });
 });
 
+test("more kernels are fetched for a plan that needs them, and not for an ONNX file, which they cannot run", async () => {
+  const script = (load) => `
+    import fs from "node:fs/promises";
+    import { syncBuiltinESMExports } from "node:module";
+    const { readFile } = fs;
+    const read = [];
+    fs.readFile = (file, ...rest) => (read.push(String(file)), readFile(file, ...rest));
+    syncBuiltinESMExports();
+    const { Model, Scorer } = await import("tiercast");
+    await ${load}.catch(() => {});
+    console.log(read.some((file) => file.includes("/all/")));
+  `;
+  const fetched = async (load) => {
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script(load)], {
+      cwd: new URL("../..", import.meta.url),
+    });
+    return stdout.trim();
+  };
+  assert.equal(await fetched(`Model.load(${JSON.stringify(CONV_MODEL)})`), "true");
+  assert.equal(await fetched(`Scorer.load(${JSON.stringify(ONNX_BUNDLE)})`), "false");
+});
+
 test("with tiercast/onnx it scores as the plan of the same model, and is not loaded for others", async () => {
   let asked = 0;
   const onnx = () => {
@@ -91,15 +113,20 @@ test("with tiercast/onnx it scores as the plan of the same model, and is not loa
 test("events are read from bytes as serde reads them from objects", async () => {
   // The build for ONNX has both ways; its binding is asked directly, because the package uses only one.
   const { engine } = await import("tiercast/onnx");
-  const { binding } = await engine.start();
+  const running = await engine.start();
+  const { binding } = running;
   const { written } = await import("../../dist/events.js");
-  const scorer = new binding.Scorer(await readFile(ONNX_BUNDLE));
+  const scorer = binding.Scorer.load(await readFile(ONNX_BUNDLE));
   const outcome = (observe) => {
     const member = scorer.member();
     try {
-      return [Array.from(observe(member)), Buffer.from(member.save()).toString("hex")];
+      running.done(() => observe(member));
+      member.save();
+      return Buffer.from(running.bytes()).toString("hex");
     } catch (error) {
-      return (error.code ?? error).split("\n")[0];
+      return error.code;
+    } finally {
+      member.free();
     }
   };
   const time = Date.UTC(2017, 5, 1);
@@ -107,6 +134,8 @@ test("events are read from bytes as serde reads them from objects", async () => 
     { kind: "view", time: "2017-06-01T10:00:00Z", item: "é猫🐈" },
     { kind: "purchase", time, amount: 12.345, discount: 0.1, quantity: 1.5, order: 7 },
     { kind: "purchase", time, amountMinor: 1234, discountMinor: 5, channel: "web" },
+    { kind: "purchase", time, amount_minor: 1234, discount_minor: 5 },
+    { kind: "purchase", time, amount_minor: 1234, amountMinor: 1234 },
     { kind: "purchase", time, amount: "1,5" },
     { kind: "purchase", time, quantity: "2" },
     { kind: "purchase", time, item: 1.5 },

@@ -166,6 +166,8 @@ test("what was disposed says so, and a member outlives its scorer", async () => 
   assert.throws(() => own.member(), { code: "disposed" });
   assert.throws(() => own.scoreBatch(new Float32Array(0)), { code: "disposed" });
   assert.equal(member.assess(NOW).now, NOW);
+  assert.deepEqual(own.info, scorer.info);
+  assert.deepEqual(member.assess(NOW), scorer.member().assess(NOW));
   member[Symbol.dispose]();
   for (const use of [
     () => member.assess(NOW),

@@ -34,7 +34,7 @@ after(() => packed?.remove());
 test("the tarball holds what is needed and nothing else", () => {
   const unexpected = packed.files.filter(
     (path) =>
-      !/^(dist\/.+\.(js|d\.ts)|pkg\/((all|scalar|onnx)\/)?tiercast_wasm(\.js|_bg\.wasm)|README\.md|package\.json)$/.test(path),
+      !/^(dist\/.+\.(js|d\.ts)|pkg\/((all|onnx)\/)?tiercast_wasm\.js|pkg\/((all|scalar|onnx)\/)?tiercast_wasm_bg\.wasm|README\.md|package\.json)$/.test(path),
   );
   assert.deepEqual(unexpected, []);
   for (const path of [
