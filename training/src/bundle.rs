@@ -38,6 +38,8 @@ pub struct Contents<'a> {
     pub weights: Weights,
     /// How probabilities become a tier.
     pub decode: Decode,
+    /// For decoding by ranks, the expected tiers above which tiers 2…K begin; otherwise empty.
+    pub cuts: &'a [f32],
     /// Each feature's typical value in the training rows.
     pub typical: &'a [f32],
     /// What people should know.
@@ -61,6 +63,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         model: contents.model.into(),
         engine: contents.engine,
         decode: contents.decode,
+        cuts: contents.cuts.to_vec(),
         schema_hash: String::new(),
     };
     let mut parts = BundleParts {
@@ -233,6 +236,7 @@ mod tests {
             engine: EngineKind::Plan,
             weights: Weights::F32,
             decode: Decode::Median,
+            cuts: &[],
             typical: &[20.0, 100.0],
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),

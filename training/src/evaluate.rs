@@ -5,9 +5,13 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 
+pub mod attributes;
 pub mod board;
+pub mod gains;
+pub mod slices;
 pub mod words;
 
+use attributes::Attributes;
 use board::{Board, Verdict, decode_name};
 
 use crate::{
@@ -21,13 +25,26 @@ use crate::{
 /// Everything is recomputed from the run's predictions. Intervals are from 1,000 resamples of members; every model is
 /// held against the same-tier rule on the same resamples. report.html is one file without scripts that can be mailed.
 ///
+/// The figures are also told for slices of the members: by tier, date and fold, and with --slices by the columns of a
+/// table with one row a member. Slices of fewer than 30 members are put together.
+///
 /// Example: tiercast evaluate run
+///          tiercast evaluate run --slices members.csv --member id --by age,city
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's folder, as written by `tiercast train`.
     #[arg(default_value = "run")]
     pub run: PathBuf,
+    /// A .csv or .parquet table with one row a member, whose columns tell slices apart; no model learns from it.
+    #[arg(long, value_name = "TABLE")]
+    pub slices: Option<PathBuf>,
+    /// Its column with the members' identifiers, as the event tables have them.
+    #[arg(long, value_name = "COLUMN", default_value = "member", requires = "slices")]
+    pub member: String,
+    /// Which of its other columns; all by default.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "slices")]
+    pub by: Vec<String>,
     /// Print report.json on stdout instead of the table.
     #[arg(long)]
     pub json: bool,
@@ -47,7 +64,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             predictions.tiers
         );
     }
-    let report = Report::new(record, &predictions);
+    let attributes = attributes(&args, &predictions)?;
+    let report = Report::new(record, &predictions, &attributes);
     let json = serde_json::to_string_pretty(&report)? + "\n";
     let html = report.html(&predictions)?;
     for (name, text) in [("report.json", &json), ("report.html", &html)] {
@@ -67,6 +85,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     say!("\n{}", args.run.join("report.html").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The user's table of members; an empty one where none was given.
+fn attributes(args: &Args, predictions: &Predictions) -> anyhow::Result<Attributes> {
+    let Some(path) = &args.slices else { return Ok(Attributes::default()) };
+    let attributes = Attributes::read(path, &args.member, &args.by)?;
+    if !attributes.knows_any(&predictions.member) {
+        let example = predictions.member.first().map_or("", String::as_str);
+        bail!(
+            "no member of the run is in column {:?} of {}; identifiers are compared exactly, and one of the run is {example:?}",
+            args.member,
+            path.display()
+        );
+    }
+    Ok(attributes)
 }
 
 /// The board for a terminal.

@@ -1,7 +1,8 @@
-//! Writes a trained network as a standard ONNX file.
+//! Writes a trained model as a standard ONNX file.
 //!
 //! The contract of every model: input `features`, float32 `[N, F]`, already transformed; output `probabilities`,
-//! float32 `[N, K]`. Only Gemm, Relu, Erf and Softmax occur, so that any runtime can take it.
+//! float32 `[N, K]`. Only a dozen common operators occur, and for trees ONNX-ML's TreeEnsembleClassifier, so that any
+//! runtime can take it.
 
 use prost::Message;
 use tract_onnx::pb::{
@@ -9,25 +10,58 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 
-use crate::models::{Activation, Network};
+use crate::models::{Activation, Forest, Model, Network, SMALLEST};
+
+mod blend;
+mod trees;
 
 /// The operator set that the file declares.
 pub const OPSET: i64 = 13;
 /// The version of the file layout that goes with it.
 const IR_VERSION: i64 = 7;
 
-/// The network as the bytes of an ONNX file. Equal networks give equal bytes.
+/// A model as the bytes of an ONNX file; none for the rule, which reads spend and not features. Equal models give
+/// equal bytes.
 ///
 /// `metadata` ends up in the file's properties, for people who open it.
+pub fn model(name: &str, model: &Model, metadata: &[(&str, String)]) -> Option<Vec<u8>> {
+    match model {
+        Model::SameTier(_) => None,
+        Model::Network(network) => Some(onnx(name, network, metadata)),
+        Model::Trees(forest) => Some(forest_onnx(name, forest, metadata)),
+        Model::Blend(blend) => Some(blend::onnx(name, blend, metadata)),
+    }
+}
+
+/// The network as the bytes of an ONNX file.
 pub fn onnx(name: &str, network: &Network, metadata: &[(&str, String)]) -> Vec<u8> {
+    file(graph(name, network), &[], metadata)
+}
+
+/// The trees as the bytes of an ONNX file.
+pub fn forest_onnx(name: &str, forest: &Forest, metadata: &[(&str, String)]) -> Vec<u8> {
+    let graph = GraphProto {
+        name: name.into(),
+        node: vec![trees::ensemble(forest, "features", "probabilities", "SOFTMAX")],
+        input: vec![rows("features", forest.inputs)],
+        output: vec![rows("probabilities", forest.tiers)],
+        ..Default::default()
+    };
+    file(graph, &[trees::DOMAIN], metadata)
+}
+
+/// A file of a graph that needs these operator sets beside the common one.
+fn file(graph: GraphProto, sets: &[(&str, i64)], metadata: &[(&str, String)]) -> Vec<u8> {
+    let set =
+        |(domain, version): &(&str, i64)| OperatorSetIdProto { domain: (*domain).into(), version: *version };
     let property =
         |(key, value): &(&str, String)| StringStringEntryProto { key: (*key).into(), value: value.clone() };
     ModelProto {
         ir_version: IR_VERSION,
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        opset_import: [("", OPSET)].iter().chain(sets).map(set).collect(),
         producer_name: "tiercast".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(graph(name, network)),
+        graph: Some(graph),
         metadata_props: metadata.iter().map(property).collect(),
         ..Default::default()
     }
@@ -36,24 +70,7 @@ pub fn onnx(name: &str, network: &Network, metadata: &[(&str, String)]) -> Vec<u
 
 fn graph(name: &str, network: &Network) -> GraphProto {
     let mut graph = GraphProto { name: name.into(), ..Default::default() };
-    let mut value = "features".to_owned();
-    for (at, layer) in network.layers.iter().enumerate() {
-        let last = at + 1 == network.layers.len();
-        let output =
-            |name: String, is_final: bool| if is_final && last { "probabilities".into() } else { name };
-        let (weight, bias) = (format!("weight_{at}"), format!("bias_{at}"));
-        let operator = operator(layer.activation);
-        let sums = output(format!("sums_{at}"), operator.is_none());
-        graph.initializer.push(tensor(&weight, &[layer.inputs, layer.outputs], &layer.weight));
-        graph.initializer.push(tensor(&bias, &[layer.outputs], &layer.bias));
-        graph.node.push(node("Gemm", at, vec![value, weight, bias], sums.clone()));
-        value = sums;
-        if let Some(operator) = operator {
-            let activated = output(format!("active_{at}"), true);
-            graph.node.push(node(operator, at, vec![value], activated.clone()));
-            value = activated;
-        }
-    }
+    layers(&mut graph, network, "", "features", "probabilities");
     let inputs = network.layers.first().map_or(0, |layer| layer.inputs);
     let outputs = network.layers.last().map_or(0, |layer| layer.outputs);
     graph.input.push(rows("features", inputs));
@@ -61,22 +78,51 @@ fn graph(name: &str, network: &Network) -> GraphProto {
     graph
 }
 
-/// The ONNX operator of an activation; Softmax's axis is the last one by default.
-fn operator(activation: Activation) -> Option<&'static str> {
-    match activation {
-        Activation::None => None,
-        Activation::Relu => Some("Relu"),
-        Activation::Erf => Some("Erf"),
-        Activation::Softmax => Some("Softmax"),
+/// Adds a network's layers between two values; its own names begin with `prefix`.
+fn layers(graph: &mut GraphProto, network: &Network, prefix: &str, from: &str, to: &str) {
+    let mut value = from.to_owned();
+    for (at, layer) in network.layers.iter().enumerate() {
+        let (weight, bias) = (format!("{prefix}weight_{at}"), format!("{prefix}bias_{at}"));
+        graph.initializer.push(tensor(&weight, &[layer.inputs, layer.outputs], &layer.weight));
+        graph.initializer.push(tensor(&bias, &[layer.outputs], &layer.bias));
+        let mut steps = vec![("Gemm", vec![weight, bias], "sums")];
+        match layer.activation {
+            Activation::None => {}
+            Activation::Relu => steps.push(("Relu", Vec::new(), "active")),
+            Activation::Erf => steps.push(("Erf", Vec::new(), "active")),
+            Activation::Softplus => steps.push(("Softplus", Vec::new(), "active")),
+            // Its axis is the last one by default.
+            Activation::Softmax => steps.push(("Softmax", Vec::new(), "active")),
+            Activation::Log => {
+                let smallest = format!("{prefix}smallest_{at}");
+                graph.initializer.push(tensor(&smallest, &[], &[SMALLEST]));
+                steps.push(("Clip", vec![smallest], "clipped"));
+                steps.push(("Log", Vec::new(), "active"));
+            }
+        }
+        let is_last = at + 1 == network.layers.len();
+        let count = steps.len();
+        for (step, (operator, constants, output)) in steps.into_iter().enumerate() {
+            let ends = is_last && step + 1 == count;
+            let output = if ends { to.to_owned() } else { format!("{prefix}{output}_{at}") };
+            let inputs = [vec![value], constants].concat();
+            graph.node.push(node(
+                operator,
+                &format!("{prefix}{}_{at}", operator.to_lowercase()),
+                inputs,
+                &output,
+            ));
+            value = output;
+        }
     }
 }
 
-fn node(operator: &str, at: usize, input: Vec<String>, output: String) -> NodeProto {
+fn node(operator: &str, name: &str, input: Vec<String>, output: &str) -> NodeProto {
     NodeProto {
-        name: format!("{}_{at}", operator.to_lowercase()),
+        name: name.into(),
         op_type: operator.into(),
         input,
-        output: vec![output],
+        output: vec![output.into()],
         ..Default::default()
     }
 }
@@ -103,9 +149,18 @@ fn rows(name: &str, width: usize) -> ValueInfoProto {
     ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
 }
 
-/// The largest absolute difference between what two runtimes gave.
+/// The largest absolute difference between what two runtimes gave: infinite where only one gave a number, and where one
+/// gave fewer.
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    let apart = |(a, b): (&f32, &f32)| {
+        if a == b || (a.is_nan() && b.is_nan()) {
+            return 0.0;
+        }
+        let apart = (a - b).abs();
+        if apart.is_nan() { f32::INFINITY } else { apart }
+    };
+    let shorter = if a.len() == b.len() { 0.0 } else { f32::INFINITY };
+    a.iter().zip(b).map(apart).fold(shorter, f32::max)
 }
 
 #[cfg(test)]
@@ -115,9 +170,19 @@ mod tests {
     use tiercast_core::OnnxModel as Tract;
 
     #[test]
+    fn what_is_no_number_or_missing_is_a_difference() {
+        let (nan, infinity) = (f32::NAN, f32::INFINITY);
+        assert_eq!(largest_difference(&[1.0, nan, infinity], &[1.5, nan, infinity]), 0.5);
+        for (a, b) in [(&[nan][..], &[1.0][..]), (&[1.0], &[nan]), (&[infinity], &[1.0]), (&[], &[1.0])] {
+            assert_eq!(largest_difference(a, b), infinity, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
     fn tract_gives_what_burn_gives_for_every_kind_and_batch() {
         let rows = ladder(400, 3);
-        for kind in [Kind::Linear, Kind::Logistic, Kind::Svm, Kind::Dnn] {
+        let ordinal = [Kind::Ordinal, Kind::Corn, Kind::Hurdle];
+        for kind in [Kind::Linear, Kind::Logistic, Kind::Svm, Kind::Dnn].into_iter().chain(ordinal) {
             let Model::Network(network) = fit(kind, 3, &rows, 5).unwrap().model else { panic!("{kind:?}") };
             let bytes = onnx(kind.name(), &network, &[]);
             assert_eq!(bytes, onnx(kind.name(), &network, &[]));

@@ -10,7 +10,7 @@ use tiercast_core::{Column, FeatureSchema, Op, Step, Transform};
 pub mod tiers;
 
 /// Values beyond these shares of the training rows are outliers and are pulled in.
-const CLIP_SHARES: (f64, f64) = (0.005, 0.995);
+pub(crate) const CLIP_SHARES: (f64, f64) = (0.005, 0.995);
 /// A skewness above which a column also gets a logarithm.
 const HEAVY_TAIL: f64 = 1.0;
 /// A missing share from which "is missing" is an input of its own.
@@ -35,8 +35,27 @@ pub fn transform(schema: &FeatureSchema, rows: &[f32]) -> Transform {
             columns.extend(numeric(&decl.name, source as u32, &values));
         }
     }
+    never_empty(columns)
+}
+
+/// Fits the transform of what trees read: numbers as they are, missing ones NaN, codes (`mode`) one input for each
+/// frequent value. What never varies is left out.
+pub fn plain(schema: &FeatureSchema, rows: &[f32]) -> Transform {
+    let mut columns = Vec::new();
+    for (source, decl) in schema.spec().features.iter().enumerate() {
+        let values: Vec<f32> = rows.iter().skip(source).step_by(schema.len()).copied().collect();
+        if decl.op == Op::Mode {
+            columns.extend(one_hot(&decl.name, source as u32, &values));
+        } else if values.windows(2).any(|pair| pair[0].total_cmp(&pair[1]).is_ne()) {
+            columns.push(Column { name: decl.name.clone(), source: source as u32, steps: Vec::new() });
+        }
+    }
+    never_empty(columns)
+}
+
+/// Where nothing varies, a constant input keeps the model and the bundle well formed.
+fn never_empty(mut columns: Vec<Column>) -> Transform {
     if columns.is_empty() {
-        // Nothing varies: a constant input keeps the model and the bundle well formed.
         columns.push(Column { name: "constant".into(), source: 0, steps: vec![Step::IsMissing] });
     }
     Transform { columns }
@@ -220,6 +239,22 @@ mod tests {
         let fitted = transform(&schema, &rows);
         assert_eq!(fitted.names(), ["favourite=11", "favourite=22"]);
         assert_eq!(apply(&fitted, 1, &[22.0, 33.0, f32::NAN]), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn plain_inputs_are_the_features_themselves() {
+        let schema = schema(&format!(
+            r#"{SUM},{{"name":"month","op":"calendar","stat":"month"}},{{"name":"favourite","op":"mode","of":"category"}}"#
+        ));
+        let rows = [5.5, 7.0, 11.0, f32::NAN, 7.0, 22.0, 1e30, 7.0, f32::NAN];
+        let fitted = plain(&schema, &rows);
+        fitted.check(3).unwrap();
+        assert_eq!(fitted.names(), ["spend", "favourite=11", "favourite=22"]);
+        let inputs = apply(&fitted, 3, &rows);
+        assert_eq!(inputs[..3], [5.5, 1.0, 0.0]);
+        assert!(inputs[3].is_nan());
+        assert_eq!(inputs[4..], [0.0, 1.0, 1e30, 0.0, 0.0]);
+        assert_eq!(plain(&schema, &[1.0, 2.0, f32::NAN]).names(), ["constant"]);
     }
 
     #[test]

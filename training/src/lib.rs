@@ -34,6 +34,7 @@ pub mod score;
 pub mod table;
 pub mod train;
 pub mod weights;
+pub mod whole;
 
 #[cfg(test)]
 mod fixtures;

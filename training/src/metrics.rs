@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod bootstrap;
 
-pub use bootstrap::{Bootstrap, Estimate, RESAMPLES};
+pub use bootstrap::{Bootstrap, Estimate, RESAMPLES, percentile};
 
 /// Bins of confidence in the expected calibration error and in the reliability plot.
 pub const CONFIDENCE_BINS: usize = 10;

@@ -1,17 +1,32 @@
-//! The models that are compared: the same-tier rule, three linear ones, and a small network.
+//! The models that are compared: the same-tier rule, six linear ones, a small network with two heads, and boosted trees.
 //!
-//! All but the rule become a [`Network`], which is what Burn runs here and what ONNX carries elsewhere. Nothing in
-//! this folder draws unseeded random numbers: the same rows and seed give the same model.
+//! The linear ones and the network become a [`Network`], which is what Burn runs here; boosting becomes a [`Forest`].
+//! ONNX carries both elsewhere. Nothing in this folder draws unseeded random numbers: the same rows and seed give the
+//! same model.
+
+use std::borrow::Cow;
 
 use anyhow::bail;
-use tiercast_core::Decode;
 
+mod blend;
+pub mod boosting;
+mod cholesky;
 mod convex;
-mod dnn;
+pub mod dnn;
+mod forest;
+mod hurdle;
 mod network;
+mod ordinal;
+mod params;
+mod pool;
+mod ridge;
 mod same_tier;
 
-pub use network::{Activation, Layer, Network};
+pub use blend::{Blend, rule};
+pub use forest::{Forest, Node, Tree};
+pub use params::Params;
+pub use network::{Activation, Layer, Network, SMALLEST};
+pub use pool::Pool;
 pub use same_tier::SameTier;
 
 /// Which model.
@@ -25,18 +40,36 @@ pub enum Kind {
     Logistic,
     /// Linear support vector machine, one tier against the rest, squared hinge loss.
     Svm,
-    /// Dense network, 64 and 32 hidden units with ReLU, Adam, batches of 32, early stopping.
+    /// Dense network with ReLU and dropout, Adam, early stopping.
     Dnn,
+    /// Gradient-boosted decision trees.
+    Boosting,
+    /// Ordered logistic regression: proportional odds.
+    Ordinal,
+    /// The same dense network with the chances to go beyond each tier, given that it is reached: CORN.
+    Corn,
+    /// Logistic regression of going beyond the first tier, times ordered logistic regression of the tiers beyond.
+    Hurdle,
+    /// Ridge regression on the square root of the next period's spend.
+    Ridge,
+    /// All the project's other models, the rule among them, as a weighted sum.
+    Blend,
 }
 
 impl Kind {
     /// All kinds and their names in project files, the rule first.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("same-tier", Self::SameTier),
         ("linear", Self::Linear),
         ("logistic", Self::Logistic),
         ("svm", Self::Svm),
         ("dnn", Self::Dnn),
+        ("boosting", Self::Boosting),
+        ("ordinal", Self::Ordinal),
+        ("corn", Self::Corn),
+        ("hurdle", Self::Hurdle),
+        ("ridge", Self::Ridge),
+        ("blend", Self::Blend),
     ];
 
     /// Finds a kind by name.
@@ -56,17 +89,36 @@ impl Kind {
     }
 }
 
+/// Which inputs of a row a model reads, and so what its bundle's transform and its ONNX file's input hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The dense ones.
+    Dense,
+    /// The plain ones.
+    Plain,
+    /// The dense ones, then the plain ones.
+    Both,
+}
+
 /// Rows as models see them.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    /// Inputs a row.
+    /// Dense inputs a row.
     pub width: usize,
-    /// Transformed features, row after row.
+    /// The dense inputs, row after row: imputed, scaled, never NaN.
     pub inputs: Vec<f32>,
+    /// Plain inputs a row.
+    pub plain_width: usize,
+    /// The plain inputs, row after row: features as they are, codes one-hot, NaN where missing.
+    pub plain: Vec<f32>,
     /// Net spend in the current period, minor units: what the same-tier rule looks at.
     pub current_spend: Vec<i64>,
     /// The tier in the next period, 1…K.
     pub targets: Vec<u8>,
+    /// The net spend behind the targets, minor units; empty where no model asks for it.
+    pub target_spend: Vec<i64>,
+    /// Net spend from which a row is in each tier, minor units, the first 0; empty likewise.
+    pub thresholds: Vec<i64>,
     /// Whose row it is, as a number; rows of one member never end up on both sides of a split.
     pub member: Vec<u32>,
 }
@@ -82,9 +134,25 @@ impl Rows {
         self.targets.is_empty()
     }
 
-    /// One row's inputs.
+    /// One row's dense inputs.
     pub fn row(&self, at: usize) -> &[f32] {
         &self.inputs[at * self.width..(at + 1) * self.width]
+    }
+
+    /// One row's plain inputs.
+    pub fn plain_row(&self, at: usize) -> &[f32] {
+        &self.plain[at * self.plain_width..(at + 1) * self.plain_width]
+    }
+
+    /// What a model reads, row after row.
+    pub fn read(&self, reads: Reads) -> Cow<'_, [f32]> {
+        match reads {
+            Reads::Dense => Cow::Borrowed(&self.inputs),
+            Reads::Plain => Cow::Borrowed(&self.plain),
+            Reads::Both => {
+                (0..self.len()).flat_map(|at| [self.row(at), self.plain_row(at)].concat()).collect()
+            }
+        }
     }
 
     /// The rows at these places.
@@ -92,8 +160,12 @@ impl Rows {
         Self {
             width: self.width,
             inputs: at.iter().flat_map(|at| self.row(*at)).copied().collect(),
+            plain_width: self.plain_width,
+            plain: at.iter().flat_map(|at| self.plain_row(*at)).copied().collect(),
             current_spend: at.iter().map(|at| self.current_spend[*at]).collect(),
             targets: at.iter().map(|at| self.targets[*at]).collect(),
+            target_spend: at.iter().filter_map(|at| self.target_spend.get(*at)).copied().collect(),
+            thresholds: self.thresholds.clone(),
             member: at.iter().map(|at| self.member[*at]).collect(),
         }
     }
@@ -122,7 +194,7 @@ impl Rows {
 /// A point of a learning curve.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CurvePoint {
-    /// Epochs (network) or iterations of the solver (linear models) so far.
+    /// Epochs (network), rounds (boosting) or iterations of the solver (linear models) so far.
     pub step: u32,
     /// Mean loss on the rows it learns from.
     pub train: f64,
@@ -137,7 +209,7 @@ pub struct Fitted {
     pub model: Model,
     /// Loss by step, on an inner split of the training rows; empty for the rule.
     pub curve: Vec<CurvePoint>,
-    /// The weight of the L2 penalty that did best on the members set aside; none for the rule and the network.
+    /// The weight of the L2 penalty that did best on members set aside, for linear models.
     pub l2: Option<f64>,
 }
 
@@ -146,33 +218,86 @@ pub struct Fitted {
 pub enum Model {
     /// The rule.
     SameTier(SameTier),
-    /// Everything else.
+    /// Linear models and the dense network.
     Network(Network),
+    /// Boosted trees.
+    Trees(Forest),
+    /// Several of these.
+    Blend(Blend),
 }
 
 impl Model {
+    /// Which inputs it reads; the rule, which reads spend, has those of the models beside it.
+    pub fn reads(&self) -> Reads {
+        match self {
+            Self::SameTier(_) | Self::Network(_) => Reads::Dense,
+            Self::Trees(_) => Reads::Plain,
+            Self::Blend(blend) => blend.reads(),
+        }
+    }
+
+    /// How many numbers were trained: weights, or leaves.
+    pub fn parameters(&self) -> usize {
+        match self {
+            Self::SameTier(_) => 0,
+            Self::Network(network) => network.parameters(),
+            Self::Trees(forest) => forest.leaves(),
+            Self::Blend(blend) => blend.parameters(),
+        }
+    }
+
     /// Probabilities of the tiers, row after row.
     pub fn probabilities(&self, rows: &Rows) -> Vec<f32> {
         match self {
             Self::SameTier(rule) => rule.probabilities(&rows.current_spend),
             Self::Network(network) => network.probabilities(&rows.inputs),
+            Self::Trees(forest) => forest.probabilities(&rows.plain),
+            Self::Blend(blend) => blend.probabilities(rows),
         }
     }
 
-    /// The decided tiers: decoded probabilities, or for the rule its own tier.
-    pub fn decide(&self, rows: &Rows, probabilities: &[f32], tiers: usize, decode: Decode) -> Vec<u8> {
+    /// Scores of the tiers, row after row: logarithms of the probabilities, up to what all tiers of a row have in common.
+    pub fn scores(&self, rows: &Rows) -> Vec<f32> {
         match self {
-            Self::SameTier(rule) => rule.tiers(&rows.current_spend),
-            Self::Network(_) => probabilities.chunks(tiers).map(|p| decode.decode(p)).collect(),
+            Self::SameTier(_) => self.probabilities(rows).into_iter().map(|p| p.max(SMALLEST).ln()).collect(),
+            Self::Network(network) => network.unweighted_scores().run(&rows.inputs),
+            Self::Trees(forest) => forest.scores(&rows.plain),
+            Self::Blend(blend) => blend.scores(rows),
         }
     }
+
+    /// The same model with its scores through a pool of one; the rule and a blend, which need none, as they are.
+    pub fn calibrated(&self, pool: &Pool) -> Self {
+        let weight = pool.weights.first().copied().unwrap_or(1.0);
+        match self {
+            Self::Network(network) => {
+                Self::Network(Network::from_scores(network.scores(weight, &pool.bias)))
+            }
+            Self::Trees(forest) => Self::Trees(forest.scaled(weight, &pool.bias)),
+            Self::SameTier(_) | Self::Blend(_) => self.clone(),
+        }
+    }
+}
+
+/// Trains a model on rows with `tiers` tiers, with the default settings.
+///
+/// # Errors
+/// As [`fit_with`].
+pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
+    fit_with(kind, &Params::default(), tiers, rows, seed)
 }
 
 /// Trains a model on rows with `tiers` tiers.
 ///
 /// # Errors
-/// When the network's loss is never finite.
-pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
+/// When the network's loss is never finite; for a blend, which is not trained on rows alone.
+pub fn fit_with(
+    kind: Kind,
+    params: &Params,
+    tiers: usize,
+    rows: &Rows,
+    seed: u64,
+) -> anyhow::Result<Fitted> {
     Ok(match kind {
         Kind::SameTier => {
             let rule = SameTier::fit(tiers, &rows.current_spend, &rows.targets);
@@ -181,7 +306,13 @@ pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<F
         Kind::Linear => convex::fit(convex::Objective::SquaredError, tiers, rows, seed),
         Kind::Logistic => convex::fit(convex::Objective::CrossEntropy, tiers, rows, seed),
         Kind::Svm => convex::fit(convex::Objective::SquaredHinge, tiers, rows, seed),
-        Kind::Dnn => dnn::fit(tiers, rows, seed)?,
+        Kind::Dnn => dnn::fit(&params.dnn, dnn::Head::Softmax, tiers, rows, seed)?,
+        Kind::Boosting => boosting::fit(&params.boosting, tiers, rows, seed),
+        Kind::Ordinal => convex::fit(convex::Objective::ProportionalOdds, tiers, rows, seed),
+        Kind::Corn => dnn::fit(&params.dnn, dnn::Head::Corn, tiers, rows, seed)?,
+        Kind::Hurdle => hurdle::fit(tiers, rows, seed)?,
+        Kind::Ridge => ridge::fit(tiers, rows, seed),
+        Kind::Blend => bail!("a blend is made of models that are trained already"),
     })
 }
 

@@ -27,6 +27,16 @@ pub fn bar(len: u64, message: impl Into<Cow<'static, str>>) -> ProgressBar {
     bar
 }
 
+/// A bar over a number of steps that may grow, with the time that is left.
+pub fn search(len: usize) -> ProgressBar {
+    let bar = ProgressBar::new(len as u64);
+    let template = "{msg} {bar:20} {human_pos}/{human_len} fits, {elapsed}, about {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A line on stdout, dropped when nobody reads it any more.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");

@@ -19,7 +19,19 @@ use crate::locate::Problem;
 mod validate;
 
 /// The models that `[train] models` may name.
-pub const MODELS: [&str; 5] = ["same-tier", "linear", "logistic", "svm", "dnn"];
+pub const MODELS: [&str; 11] = [
+    "same-tier",
+    "linear",
+    "logistic",
+    "svm",
+    "dnn",
+    "boosting",
+    "ordinal",
+    "corn",
+    "hurdle",
+    "ridge",
+    "blend",
+];
 
 /// A checked project file.
 #[derive(Clone, Debug)]
@@ -178,15 +190,17 @@ pub struct Split {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainPlan {
-    /// Argmax for accuracy, median for mean absolute error, expected for the rounded mean.
+    /// Argmax for accuracy, median for mean absolute error, expected for the rounded mean, ranks for kappa.
     pub decode: Decode,
+    /// Whether probabilities are calibrated on rows held out in cross-validation, where that lowers the log-loss.
+    pub calibrate: bool,
     /// The models to compare, of [`MODELS`].
     pub models: Vec<String>,
 }
 
 impl Default for TrainPlan {
     fn default() -> Self {
-        Self { decode: Decode::Median, models: MODELS.map(String::from).to_vec() }
+        Self { decode: Decode::Median, calibrate: true, models: MODELS.map(String::from).to_vec() }
     }
 }
 

@@ -8,7 +8,10 @@ use tiercast_core::Decode;
 
 use crate::{
     evaluate::{
+        attributes::{Attributes, Source},
         board::{Board, Boards, Verdict, decode_name, judge},
+        gains::Gains,
+        slices::{self, Slicing},
         words,
     },
     metrics::{Measure, Reliability},
@@ -20,8 +23,10 @@ use crate::{
 };
 
 mod charts;
+mod curves;
 mod points;
 pub mod reference;
+mod sections;
 mod svg;
 
 use reference::Comparison;
@@ -49,6 +54,12 @@ pub struct Report {
     pub boards: Boards,
     /// The models in detail, on the split that counts, with the run's decoder.
     pub models: Vec<Detail>,
+    /// How early those who reach the top tiers are found.
+    pub gains: Vec<Gains>,
+    /// The bundle's model within slices of the held-out rows.
+    pub slices: Vec<Slicing>,
+    /// The user's table that slices were told apart by.
+    pub sliced_by: Option<Source>,
     /// Reference figures on the same protocol, for the data sets that have them.
     pub reference: Option<Comparison>,
 }
@@ -87,11 +98,11 @@ pub struct TierFigures {
 }
 
 impl Report {
-    /// Computes a report.
-    pub fn new(run: RunRecord, predictions: &Predictions) -> Self {
+    /// Computes a report; `attributes` tell slices of members apart.
+    pub fn new(run: RunRecord, predictions: &Predictions, attributes: &Attributes) -> Self {
         let names: Vec<&str> = run.models.iter().map(|model| model.name.as_str()).collect();
-        let boards =
-            Boards::new(predictions, &run, &names, &[Decode::Argmax, Decode::Median, Decode::Expected]);
+        let decoders = [Decode::Argmax, Decode::Median, Decode::Expected, Decode::Ranks];
+        let boards = Boards::new(predictions, &run, &names, &decoders);
         let split = boards.first().map_or("", |board| board.split.as_str()).to_owned();
         let models = names.iter().map(|name| Detail::new(name, &run, &boards, predictions, &split)).collect();
         Self {
@@ -99,6 +110,9 @@ impl Report {
             headline: words::headline(&run, &boards),
             finding: words::finding(&run, &boards),
             notes: words::notes(&run, &boards),
+            gains: Gains::all(predictions, &run.selected, Kind::SameTier.name(), &split),
+            slices: slices::all(predictions, &run, &split, attributes),
+            sliced_by: attributes.source.clone(),
             reference: boards.first().and_then(|board| reference::compare(&run.project, board)),
             models,
             boards,
@@ -119,6 +133,9 @@ impl Report {
             x.map_or("–".to_owned(), |x| format!("{:.0} %", x * 100.0))
         });
         environment.add_filter("thousands", words::thousands);
+        environment.add_filter("percent1", |x: f64| format!("{:.1} %", x * 100.0));
+        environment.add_filter("title_of", |name: &str| words::short(name).to_owned());
+        environment.add_filter("short", |x: Option<f64>| x.map_or("–".to_owned(), words::short_number));
         let chart = |svg: String| Value::from_safe_string(svg);
         let board = self.boards.first();
         let selected = self.detail(&self.run.selected);
@@ -148,10 +165,17 @@ impl Report {
                 title => &detail.title,
                 chart => chart(charts::curve(detail)),
             }).collect::<Vec<_>>(),
+            counts => selected.zip(rule).map(|(model, rule)| chart(curves::counts(model, rule))),
+            errors => selected.zip(rule).map(|(model, rule)| chart(curves::errors(model, rule))),
+            gains => sections::gains(self),
+            slicings => sections::slices(self),
+            effects => sections::effects(self),
+            quality => sections::quality(self),
             importance => chart(charts::importance(self.most_important())),
             importance_rows => self.most_important(),
         })?;
-        Ok(page)
+        // A percent sign stays with its number.
+        Ok(page.replace(" %", "\u{a0}%"))
     }
 
     fn detail(&self, model: &str) -> Option<&Detail> {
@@ -241,6 +265,19 @@ impl Detail {
             reliability: judged.reliability(),
             curve: record.map(|record| record.curve.clone()).unwrap_or_default(),
         }
+    }
+
+    /// Shares of the rows decided K − 1 tiers too low, …, right, …, K − 1 tiers too high.
+    fn errors(&self) -> Vec<f64> {
+        let tiers = self.confusion.len();
+        let rows = self.confusion.iter().flatten().sum::<u64>().max(1) as f64;
+        let mut shares = vec![0.0; 2 * tiers - 1];
+        for (target, row) in self.confusion.iter().enumerate() {
+            for (decided, n) in row.iter().enumerate() {
+                shares[decided + tiers - 1 - target] += *n as f64 / rows;
+            }
+        }
+        shares
     }
 }
 

@@ -1,43 +1,74 @@
 //! `tiercast train`: cross-validates the models of a project, fits them to the training rows, tests them out of time,
 //! and writes a run folder with the bundle.
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
-use tiercast_core::{LowerOptions, OnnxModel, Timestamp, lower};
+use tiercast_core::{Decode, LowerOptions, OnnxModel, Timestamp, lower};
 
 use crate::{
     bundle::{self, Contents},
     dataset::Dataset,
-    evaluate::board,
+    evaluate::{board, words},
     export, features,
     metrics::{Judged, Measure},
-    models::{Fitted, Kind, Model},
+    models::{Fitted, Kind, Model, Params, Reads},
     progress,
     project::Project,
     weights::{Engine, Weights},
+    whole,
 };
 
 mod card;
+pub mod effects;
 pub mod folds;
 pub mod importance;
 pub mod predictions;
+pub mod provenance;
+pub mod quality;
 pub mod record;
+pub mod search;
+pub mod stack;
 
 use folds::{Prepared, Split};
 use predictions::{CROSS_VALIDATION, Predictions, TEST};
+use provenance::Provenance;
 use record::{DataRecord, ModelRecord, RunRecord, TierRecord};
+use search::Searched;
+use stack::{Calibration, Part};
+
+/// Rows on which tract is asked about trees at most.
+const MOST_BY_TRACT: usize = 32;
 
 /// Cross-validate the models of a project, fit them to the training rows, and test them out of time.
 ///
 /// Members, not rows, are dealt into folds. Tiers, imputation, outlier limits and scaling are fitted to training rows
 /// only. The network learns from 85 % of the training members and keeps the weights of the epoch that is best on the
-/// other 15 %; the linear models choose their penalty on such a part and are then fitted to all training rows. The bundle gets the trained model that does best in cross-validation by --select; the test has no say in it.
+/// other 15 %; the linear models choose their penalty, and boosting its number of rounds, on such a part and are then
+/// fitted to all training rows. Then each model's probabilities are calibrated on the rows that the folds held out, where
+/// that lowers the log-loss ([train] calibrate = false leaves it out), and the blend adds up all models' logarithms of
+/// probabilities, the rule's among them, with weights fitted to those rows; every fold is judged with what the other folds
+/// gave. A blend in the browser needs the wasm with every kernel, which is fetched then. The bundle gets the trained model
+/// that does best in cross-validation by --select; the test has no say in it.
+///
+/// Boosting and the networks have settings (learning rate, size, penalties) with defaults that did well on several shops;
+/// --search tries others on this one's training rows. All trials are judged on the first fold, the better half of them on
+/// the second, and so on; a trial's settings replace the defaults only where its log-loss on held-out members is less by
+/// more than one standard error. Often the defaults are as good, and then it says so. A search that was stopped goes on
+/// where it was when the same command is given again: search.jsonl in the output folder has what it knows. Figures of
+/// cross-validation are a little too good for settings that it has chosen; those of the test are not.
 ///
 /// Writes into the output folder: bundle.tcb, models/*.onnx, predictions.parquet (every prediction on held-out rows)
 /// and run.json. The same project, data and seed give the same bytes on the same machine.
 ///
 /// Example: tiercast train -p tiercast.toml -o run
+/// With better settings, if there are any within ten minutes: tiercast train -o run --budget 10m
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -50,12 +81,21 @@ pub struct Args {
     /// The measure that chooses the bundle's model in cross-validation.
     #[arg(long, value_enum, default_value = "mae")]
     pub select: Measure,
-    /// How the weights of the bundle's model are stored; run.json says how far f16 and i8 move its probabilities.
+    /// How the weights of the bundle's model are stored; f16 and i8 are rounded, and how far that moves the
+    /// probabilities of the training rows is printed. Trees are never rounded.
     #[arg(long, value_enum, default_value = "f32")]
     pub weights: Weights,
     /// Which engine runs the bundle's model.
     #[arg(long, value_enum, default_value = "plan")]
     pub engine: Engine,
+    /// Search the settings of boosting and the networks: so many trials of each, the defaults among them. The same
+    /// number gives the same result.
+    #[arg(long, value_name = "TRIALS", value_parser = clap::value_parser!(u32).range(2..))]
+    pub search: Option<u32>,
+    /// Search the settings for so long: 90s, 10m, 2h, shared by the models that have some. No fit of the search begins
+    /// later; what is known by then is used. With --search, whichever ends first.
+    #[arg(long, value_name = "TIME", value_parser = search::duration)]
+    pub budget: Option<Duration>,
     /// Models trained at the same time; the number of cores by default.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -67,6 +107,7 @@ pub struct Args {
 /// When the project or its tables cannot be read, there are too few rows, or the output cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    args.weights.check(args.engine)?;
     let project = Project::load(&args.project)?;
     let kinds = kinds(&project)?;
     let bar = progress::spinner("rows read");
@@ -76,10 +117,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     dataset.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
 
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let trained = Trained::new(&project, &dataset, &kinds, threads)?;
+    let trained = Trained::new(&project, &dataset, &kinds, &args, threads)?;
+    trained.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
-    write(&args, &project, &dataset, &trained, &predictions, selected)?;
+    let moved = write(&args, &project, &dataset, &trained, &predictions, selected)?;
     say!(
         "{}: {} models on {} rows of {} members in {:.1} s ({:.1} s of it features)",
         args.output.display(),
@@ -90,6 +132,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         built.as_secs_f64()
     );
     say!("The bundle holds {} (best {} in cross-validation).", kinds[selected].name(), args.select.label());
+    if let Some(moved) = moved {
+        say!(
+            "Weights as {}: its probabilities move by at most {moved:.1e} on the training rows.",
+            args.weights
+        );
+    }
     say!("Next: tiercast evaluate {}", args.output.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -103,8 +151,10 @@ fn kinds(project: &Project) -> anyhow::Result<Vec<Kind>> {
             kinds.push(kind);
         }
     }
-    if kinds.len() == 1 {
-        bail!("[train] models names nothing to train; add \"logistic\" or \"dnn\"");
+    // The blend comes last, as it is made of the others.
+    kinds.sort_by_key(|kind| *kind == Kind::Blend);
+    if kinds.iter().all(|kind| matches!(kind, Kind::SameTier | Kind::Blend)) {
+        bail!("[train] models names nothing to train; add \"logistic\" or \"boosting\"");
     }
     Ok(kinds)
 }
@@ -113,30 +163,75 @@ fn kinds(project: &Project) -> anyhow::Result<Vec<Kind>> {
 struct Trained {
     kinds: Vec<Kind>,
     splits: Vec<Prepared>,
+    /// What a search has found, where there was one.
+    settings: BTreeMap<Kind, Params>,
+    searched: BTreeMap<Kind, Searched>,
     fitted: Vec<Vec<Fitted>>,
+    /// One a kind; none for the rule, the blend, and where there shall be none.
+    calibrations: Vec<Option<Calibration>>,
+    /// What the blend is made of.
+    parts: Vec<Part>,
+    /// What could not be done as asked.
+    warnings: Vec<String>,
 }
 
 impl Trained {
-    fn new(project: &Project, dataset: &Dataset, kinds: &[Kind], threads: usize) -> anyhow::Result<Self> {
+    fn new(
+        project: &Project,
+        dataset: &Dataset,
+        kinds: &[Kind],
+        args: &Args,
+        threads: usize,
+    ) -> anyhow::Result<Self> {
         let at = |dates: &[Timestamp]| -> Vec<usize> {
             (0..dataset.len()).filter(|row| dates.contains(&dataset.rows[*row].as_of)).collect()
         };
         let (train, test) = (at(&project.split.train), at(&project.split.test));
         let member = folds::member_numbers(dataset);
-        let mut splits = folds::cross_validation(&train, &member, project.split.folds, project.seed);
+        let splits = folds::cross_validation(&train, &member, project.split.folds, project.seed);
         if splits.len() < 2 {
             bail!(
                 "{} training rows are too few to cross-validate; check [split] train and active_within",
                 train.len()
             );
         }
-        splits.push(Split { fold: None, train, held_out: test });
         let prepare = |split| folds::prepare(dataset, &member, &project.tiers, split);
-        let splits = splits.into_iter().map(prepare).collect::<anyhow::Result<Vec<_>>>()?;
-        let bar = progress::bar((splits.len() * kinds.len()) as u64, "models trained");
-        let fitted = folds::train_all(&splits, kinds, project.seed, threads, &bar)?;
+        let mut splits = splits.into_iter().map(prepare).collect::<anyhow::Result<Vec<_>>>()?;
+        let (settings, searched) = search(args, kinds, &splits, project.seed, threads)?;
+        splits.push(prepare(Split { fold: None, train, held_out: test })?);
+        let alone: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Blend).collect();
+        let bar = progress::bar((splits.len() * alone.len()) as u64, "models trained");
+        let fitted = folds::train_all(&splits, &alone, &settings, project.seed, threads, &bar)?;
         bar.finish_and_clear();
-        Ok(Self { kinds: kinds.to_vec(), splits, fitted })
+        let mut trained = Self {
+            kinds: kinds.to_vec(),
+            splits,
+            settings,
+            searched,
+            fitted,
+            calibrations: vec![None; kinds.len()],
+            parts: Vec::new(),
+            warnings: Vec::new(),
+        };
+        trained.stack(project, dataset, &alone);
+        Ok(trained)
+    }
+
+    /// Calibrates the models that were trained alone, and blends them if that is asked for.
+    fn stack(&mut self, project: &Project, dataset: &Dataset, alone: &[Kind]) {
+        let mut blended = Vec::new();
+        if self.kinds.contains(&Kind::Blend) {
+            let (period, as_of) = (project.tiers.period, project.split.train[0]);
+            let spend = stack::spend_feature(dataset.schema.spec(), period, as_of);
+            (blended, self.parts) = stack::blend(&self.splits, &self.fitted, alone, spend);
+            if self.parts.iter().all(|part| part.model != Kind::SameTier.name()) {
+                self.warnings.push(stack::no_spend_feature(period, as_of));
+            }
+        }
+        for (at, _) in alone.iter().enumerate().filter(|(_, kind)| **kind != Kind::SameTier && project.train.calibrate) {
+            self.calibrations[at] = Some(stack::calibrate(&self.splits, &mut self.fitted, at));
+        }
+        self.fitted.iter_mut().zip(blended).for_each(|(fitted, blend)| fitted.push(blend));
     }
 
     fn last(&self) -> &Prepared {
@@ -158,9 +253,6 @@ impl Trained {
         let mut all = Predictions { tiers: project.tiers.names.len(), ..Predictions::default() };
         for (at, kind) in self.kinds.iter().enumerate() {
             for (split, fitted) in self.splits.iter().zip(&self.fitted) {
-                let probabilities = fitted[at].model.probabilities(&split.held_out);
-                let decoded =
-                    fitted[at].model.decide(&split.held_out, &probabilities, all.tiers, project.train.decode);
                 let name = if split.split.fold.is_some() { CROSS_VALIDATION } else { TEST };
                 let rows = &split.split.held_out;
                 all.model.extend(rows.iter().map(|_| kind.name().to_owned()));
@@ -170,8 +262,15 @@ impl Trained {
                 all.as_of.extend(rows.iter().map(|row| dataset.rows[*row].as_of.ms()));
                 all.target.extend(&split.held_out.targets);
                 all.target_spend.extend(rows.iter().map(|row| dataset.target_spend[*row]));
-                all.probabilities.extend(probabilities);
-                all.decoded.extend(decoded);
+                all.probabilities.extend(fitted[at].model.probabilities(&split.held_out));
+                if let Model::SameTier(rule) = &fitted[at].model {
+                    all.decoded.extend(rule.tiers(&split.held_out.current_spend));
+                }
+            }
+            if *kind != Kind::SameTier {
+                for split in [CROSS_VALIDATION, TEST] {
+                    all.decoded.extend(all.decide(kind.name(), split, project.train.decode));
+                }
             }
         }
         all
@@ -191,6 +290,25 @@ impl Trained {
     }
 }
 
+/// Searches for settings, if that is asked for. It sees the folds only: the test is prepared after it.
+fn search(
+    args: &Args,
+    kinds: &[Kind],
+    folds: &[Prepared],
+    seed: u64,
+    threads: usize,
+) -> anyhow::Result<(BTreeMap<Kind, Params>, BTreeMap<Kind, Searched>)> {
+    if args.search.is_none() && args.budget.is_none() {
+        return Ok(Default::default());
+    }
+    fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    let trials = args.search.map(|trials| trials as usize);
+    let plan = search::Plan { trials, budget: args.budget, seed, threads };
+    let found = search::run(&plan, kinds, folds, &args.output.join(search::FILE))?;
+    found.iter().for_each(|(kind, (_, searched))| say!("{}", words::searched(kind.name(), searched)));
+    Ok(found.into_iter().map(|(kind, (params, searched))| ((kind, params), (kind, searched))).unzip())
+}
+
 /// The run's own decisions on some rows.
 fn judged(predictions: &Predictions, rows: &[usize]) -> Judged {
     let of = |tiers: &[u8]| rows.iter().map(|row| tiers[*row]).collect::<Vec<_>>();
@@ -198,6 +316,7 @@ fn judged(predictions: &Predictions, rows: &[usize]) -> Judged {
     Judged::new(predictions.tiers, &of(&predictions.target), &of(&predictions.decoded), &probabilities)
 }
 
+/// Writes the run's folder. Gives how far the bundle's rounded weights move its probabilities, if they are rounded.
 fn write(
     args: &Args,
     project: &Project,
@@ -205,24 +324,27 @@ fn write(
     trained: &Trained,
     predictions: &Predictions,
     selected: usize,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<f32>> {
     let models = args.output.join("models");
     fs::create_dir_all(&models).with_context(|| format!("cannot make {}", models.display()))?;
     let mut record = record(args, project, dataset, trained, selected);
     let last = trained.last();
     let mut selected_onnx = Vec::new();
     for ((kind, fitted), model) in trained.kinds.iter().zip(trained.last_fitted()).zip(&mut record.models) {
-        let Model::Network(network) = &fitted.model else { continue };
-        let metadata = [("project", project.name.clone()), ("inputs", last.transform.names().join(","))];
-        let bytes = export::onnx(kind.name(), network, &metadata);
-        let by_burn = network.probabilities(&last.train.inputs);
-        let tract = OnnxModel::load(&bytes, last.transform.width(), last.rules.len())?;
-        let difference = export::largest_difference(&by_burn, &tract.run(&last.train.inputs)?);
-        model.burn_tract_difference = Some(difference);
-        let by_plan = run_plan(&bytes, args.weights, &last.train.inputs)?;
-        model.burn_plan_difference = Some(export::largest_difference(&by_burn, &by_plan));
+        let reads = fitted.model.reads();
+        let transform = last.transform(reads);
+        let metadata = [("project", project.name.clone()), ("inputs", transform.names().join(","))];
+        let Some(bytes) = export::model(kind.name(), &fitted.model, &metadata) else { continue };
+        let (inputs, ours) = (last.train.read(reads), fitted.model.probabilities(&last.train));
+        let (width, tiers) = (transform.width(), last.rules.len());
+        // tract takes milliseconds for a row of trees.
+        let some = if reads == Reads::Dense { last.train.len() } else { last.train.len().min(MOST_BY_TRACT) };
+        let by_tract = OnnxModel::load(&bytes, width, tiers)?.run(&inputs[..some * width])?;
+        model.burn_tract_difference = Some(export::largest_difference(&ours[..some * tiers], &by_tract));
+        let by_plan = run_plan(&bytes, args.weights, &inputs)?;
+        model.burn_plan_difference = Some(export::largest_difference(&ours, &by_plan));
         let file = format!("models/{}.onnx", kind.name());
-        write_file(&args.output.join(&file), &bytes)?;
+        whole::write(&args.output.join(&file), &bytes)?;
         model.file = Some(file);
         if *kind == trained.kinds[selected] {
             selected_onnx = bytes;
@@ -240,28 +362,40 @@ fn write(
         vec![(last, &trained.last_fitted()[selected])]
     };
     record.importance = importance::permutation(dataset, &judged_on, project.seed);
+    let (train, test) = (&last.split.train, &last.split.held_out);
+    record.effects =
+        effects::partial_dependence(dataset, &judged_on, train, &record.importance, project.seed);
+    record.quality = quality::survey(dataset, train, test);
+    record.provenance = Provenance::new(project, args)?;
     predictions.write(&args.output.join("predictions.parquet"))?;
     record.write(&args.output)?;
 
+    let cuts = match project.train.decode {
+        Decode::Ranks => predictions.cuts(&record.selected, None),
+        _ => Vec::new(),
+    };
     let names = [record.selected.as_str(), Kind::SameTier.name()];
     let boards = board::Boards::new(predictions, &record, &names, &[project.train.decode]);
     let now = project.split.test.last().or(project.split.train.last()).copied().unwrap_or_default();
     let bytes = bundle::write(&Contents {
         name: &project.name,
         spec: dataset.schema.spec(),
-        transform: &last.transform,
+        transform: &last.transform(trained.last_fitted()[selected].model.reads()),
         rules: &last.rules,
         model: trained.kinds[selected].name(),
         onnx: &selected_onnx,
         engine: args.engine.into(),
         weights: args.weights,
         decode: project.train.decode,
+        cuts: &cuts,
         typical: &last.typical,
         card: card::write(&record, &boards),
         now,
         seed: project.seed,
     })?;
-    write_file(&args.output.join("bundle.tcb"), &bytes)
+    whole::write(&args.output.join("bundle.tcb"), &bytes)?;
+    let moved = record.models[selected].burn_plan_difference;
+    Ok(moved.filter(|_| args.weights != Weights::F32))
 }
 
 /// The probabilities that the compact engine gives with weights stored in that way.
@@ -270,10 +404,6 @@ fn run_plan(onnx: &[u8], weights: Weights, inputs: &[f32]) -> anyhow::Result<Vec
     let mut out = Vec::new();
     plan.run_rows(&mut plan.workspace(usize::MAX), inputs, &mut out)?;
     Ok(out)
-}
-
-fn write_file(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn record(
@@ -285,7 +415,8 @@ fn record(
 ) -> RunRecord {
     let last = trained.last();
     let dates = |dates: &[Timestamp]| dates.iter().map(|date| date.date()).collect();
-    let is_input = |at: usize| last.transform.columns.iter().any(|column| column.source as usize == at);
+    let transform = last.transform(trained.last_fitted()[selected].model.reads());
+    let is_input = |at: usize| transform.columns.iter().any(|column| column.source as usize == at);
     let constant = dataset.schema.names().enumerate().filter(|(at, _)| !is_input(*at));
     let shares = crate::fit::tiers::shares(last.rules.len(), &last.train.targets);
     RunRecord {
@@ -299,7 +430,7 @@ fn record(
             currency_exponent: project.currency.exponent,
             schema_hash: dataset.schema.hash_hex(),
             features: dataset.schema.len(),
-            inputs: last.transform.width(),
+            inputs: transform.width(),
             constant: constant.map(|(_, name)| name.to_owned()).collect(),
             train_as_of: dates(&project.split.train),
             test_as_of: dates(&project.split.test),
@@ -307,7 +438,7 @@ fn record(
             train_members: trained.members(),
             test_rows: last.held_out.len(),
             folds: trained.splits.len() - 1,
-            warnings: dataset.warnings.clone(),
+            warnings: [dataset.warnings.as_slice(), &trained.warnings].concat(),
         },
         tiers: last
             .rules
@@ -328,9 +459,19 @@ fn record(
             .kinds
             .iter()
             .zip(trained.last_fitted())
-            .map(|(kind, fitted)| model(*kind, fitted))
+            .zip(&trained.calibrations)
+            .map(|((kind, fitted), calibration)| ModelRecord {
+                calibration: calibration.clone(),
+                parts: if *kind == Kind::Blend { trained.parts.clone() } else { Vec::new() },
+                settings: trained.settings.get(kind).cloned().unwrap_or_default().of(*kind),
+                search: trained.searched.get(kind).cloned(),
+                ..model(*kind, fitted)
+            })
             .collect(),
         importance: Vec::new(),
+        effects: Vec::new(),
+        quality: Vec::new(),
+        provenance: Provenance::default(),
     }
 }
 
@@ -338,12 +479,13 @@ fn model(kind: Kind, fitted: &Fitted) -> ModelRecord {
     ModelRecord {
         name: kind.name().into(),
         file: None,
-        parameters: match &fitted.model {
-            Model::SameTier(_) => 0,
-            Model::Network(network) => network.parameters(),
-        },
+        parameters: fitted.model.parameters(),
         l2: fitted.l2,
+        settings: serde_json::Value::Null,
+        search: None,
         curve: fitted.curve.clone(),
+        calibration: None,
+        parts: Vec::new(),
         burn_tract_difference: None,
         burn_plan_difference: None,
     }

@@ -6,11 +6,15 @@ use std::{
     fmt::Write,
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
-use tiercast::{models::mix, train::predictions::Predictions};
+use tiercast::{
+    models::mix,
+    train::{predictions::Predictions, record::RunRecord},
+};
 
 const PROJECT: &str = r#"
 [project]
@@ -42,7 +46,7 @@ folds = 3
 
 [train]
 decode = "median"
-models = ["linear", "logistic", "svm", "dnn"]
+models = ["linear", "logistic", "svm", "dnn", "ordinal", "corn", "hurdle", "boosting", "blend"]
 
 [[features]]
 name = "recency"
@@ -113,6 +117,8 @@ fn a_shop_becomes_a_bundle_and_a_report() {
     let report: Value = serde_json::from_slice(&fs::read(folder.join("run/report.json")).unwrap()).unwrap();
     assert_eq!(report["boards"][0]["split"], "test");
     assert!(fs::read_to_string(folder.join("run/report.html")).unwrap().contains("made-up shop"));
+    what_made_the_run_is_told(&report["run"]);
+    slices_come_from_a_table_of_members(folder);
 
     let inspected: Value =
         serde_json::from_str(&succeeds(folder, &["inspect", "--json", "run/bundle.tcb"])).unwrap();
@@ -122,12 +128,36 @@ fn a_shop_becomes_a_bundle_and_a_report() {
     assert!(succeeds(folder, &["inspect", "run/bundle.tcb"]).contains("├─ features (3 in"));
 
     the_same_again_gives_the_same_bytes(folder);
+    what_rounded_weights_cost_is_said(folder);
+    decoding_by_ranks_comes_with_its_cuts(folder);
     damage_has_a_code(folder);
+}
+
+fn decoding_by_ranks_comes_with_its_cuts(folder: &Path) {
+    let project = PROJECT
+        .replace("\"median\"", "\"ranks\"")
+        .replace(r#""linear", "logistic", "svm", "dnn", "ordinal", "corn", "hurdle", "#, "");
+    fs::write(folder.join("ranks.toml"), project).unwrap();
+    succeeds(folder, &["train", "-p", "ranks.toml", "-o", "ranks", "--select", "kappa"]);
+    let inspected: Value =
+        serde_json::from_str(&succeeds(folder, &["inspect", "--json", "ranks/bundle.tcb"])).unwrap();
+    let manifest = &inspected["manifest"];
+    assert_eq!((&manifest["decode"], manifest["cuts"].as_array().map(Vec::len)), (&"ranks".into(), Some(2)));
+    // The bundle's cuts are those of the predictions on held-out rows, which also decided the test.
+    let predictions = Predictions::read(&folder.join("ranks/predictions.parquet")).unwrap();
+    let cuts = predictions.cuts(manifest["model"].as_str().unwrap(), None);
+    let told: Vec<f32> =
+        manifest["cuts"].as_array().unwrap().iter().map(|cut| cut.as_f64().unwrap() as f32).collect();
+    assert_eq!(told, cuts);
+    let other = inspected["card"]["metrics"]["test"]["model"]["measures"]["kappa"]["value"].as_f64();
+    assert!(other.unwrap() > 0.5, "{other:?}");
 }
 
 fn predictions_cover_every_row_once(folder: &Path) {
     let predictions = Predictions::read(&folder.join("run/predictions.parquet")).unwrap();
-    for model in ["same-tier", "linear", "logistic", "svm", "dnn"] {
+    for model in
+        ["same-tier", "linear", "logistic", "svm", "dnn", "ordinal", "corn", "hurdle", "boosting", "blend"]
+    {
         for (split, rows) in [("cv", 240), ("test", 120)] {
             let places = predictions.of(model, split);
             let mut keys: Vec<_> =
@@ -144,12 +174,75 @@ fn predictions_cover_every_row_once(folder: &Path) {
     assert_eq!(folds.len(), 120, "a member's rows are all in one fold");
 }
 
+fn what_made_the_run_is_told(run: &Value) {
+    let provenance = &run["provenance"];
+    let command = "tiercast train -p tiercast.toml --select mae --weights f32 --engine plan";
+    assert_eq!(provenance["command"], command);
+    assert_eq!(provenance["tables"][0]["name"], "sales.csv");
+    assert_eq!(provenance["tables"][0]["bytes"], sales().len());
+    assert_eq!(run["quality"].as_array().unwrap().len(), 3);
+    assert!(run["quality"][0]["drift"]["psi"].is_number());
+    let effects = run["effects"].as_array().unwrap();
+    assert!(!effects.is_empty());
+    for point in effects.iter().flat_map(|effect| effect["points"].as_array().unwrap()) {
+        assert!((1.0..=3.0).contains(&point["expectedTier"].as_f64().unwrap()), "{point}");
+    }
+}
+
+fn slices_come_from_a_table_of_members(folder: &Path) {
+    let rows: String =
+        (0..60).map(|at| format!("c{at:03},{},x\n", if at < 40 { "north" } else { "south" })).collect();
+    fs::write(folder.join("members.csv"), format!("customer,region,other\n{rows}")).unwrap();
+    let asked = ["evaluate", "run", "--slices", "members.csv", "--by", "region"];
+    assert!(fails(folder, &asked).contains("--member"));
+    let asked = [asked.as_slice(), &["--member", "customer", "--json"]].concat();
+    let report: Value = serde_json::from_str(&succeeds(folder, &asked)).unwrap();
+    let slicing = report["slices"].as_array().unwrap().last().unwrap();
+    let named =
+        |slice: &Value| (slice["name"].as_str().unwrap().to_owned(), slice["members"].as_u64().unwrap());
+    let found: Vec<_> = slicing["slices"].as_array().unwrap().iter().map(named).collect();
+    let expected = [("north", 40), ("not in the table", 60), ("south", 20)];
+    let mut found_sorted = found.clone();
+    found_sorted.sort();
+    assert_eq!(found_sorted, expected.map(|(name, members)| (name.to_owned(), members)), "{found:?}");
+    let page = fs::read_to_string(folder.join("run/report.html")).unwrap();
+    assert!(
+        page.contains("--slices members.csv --member customer --by region") && page.contains("By region")
+    );
+    fs::write(folder.join("others.csv"), "member,region\nnobody,north\n").unwrap();
+    assert!(fails(folder, &["evaluate", "run", "--slices", "others.csv"]).contains("no member of the run"));
+}
+
 fn the_same_again_gives_the_same_bytes(folder: &Path) {
     succeeds(folder, &["train", "-o", "again", "--threads", "1"]);
-    for file in ["bundle.tcb", "run.json", "predictions.parquet", "models/dnn.onnx"] {
+    for file in [
+        "bundle.tcb",
+        "run.json",
+        "predictions.parquet",
+        "models/dnn.onnx",
+        "models/boosting.onnx",
+        "models/blend.onnx",
+    ] {
         let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
         assert!(read("run") == read("again"), "{file} differs");
     }
+}
+
+fn what_rounded_weights_cost_is_said(folder: &Path) {
+    let both = ["train", "-o", "small", "--weights", "i8", "--engine", "onnx"];
+    assert!(fails(folder, &both).contains("--weights i8 is for the compact engine"));
+    assert!(!folder.join("small").exists());
+    let said = succeeds(folder, &["train", "-o", "small", "--weights", "i8"]);
+    let moved = |run: &str| {
+        let record = RunRecord::read(&folder.join(run)).unwrap();
+        let selected = record.models.iter().find(|model| model.name == record.selected).unwrap();
+        selected.burn_plan_difference.unwrap()
+    };
+    assert!(moved("run") < 1e-5 && moved("small") > 1e-4, "{} {}", moved("run"), moved("small"));
+    let words = format!("Weights as i8: its probabilities move by at most {:.1e} on", moved("small"));
+    assert!(said.contains(&words), "{words} in {said}");
+    let size = |run: &str| fs::metadata(folder.join(run).join("bundle.tcb")).unwrap().len();
+    assert!(size("small") < size("run"));
 }
 
 fn damage_has_a_code(folder: &Path) {
@@ -163,4 +256,52 @@ fn damage_has_a_code(folder: &Path) {
     assert!(fails(folder, &["inspect", "flipped.tcb"]).contains("bundle_hash"));
     assert!(fails(folder, &["inspect", "tiercast.toml"]).contains("not_a_bundle"));
     assert!(fails(folder, &["evaluate", "nowhere"]).contains("tiercast train"));
+}
+
+#[test]
+fn a_search_that_was_killed_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = |line: &str| match line.starts_with("models = ") {
+        true => "models = [\"boosting\"]\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    fs::write(folder.join("tiercast.toml"), PROJECT.lines().map(line).collect::<String>()).unwrap();
+    fs::write(folder.join("sales.csv"), sales()).unwrap();
+    let asked = |run, threads| ["train", "-o", run, "--search", "40", "--threads", threads];
+
+    let said = succeeds(folder, &asked("whole", "2"));
+    assert!(said.contains("40 settings tried, "), "{said}");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tiercast"))
+        .current_dir(folder)
+        .args(asked("killed", "1"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines =
+        || fs::read_to_string(folder.join("killed/search.jsonl")).map_or(0, |text| text.lines().count());
+    while lines() < 12 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(lines() >= 12 && !folder.join("killed/run.json").exists(), "it was killed half-way");
+    succeeds(folder, &asked("killed", "2"));
+    for file in ["search.jsonl", "run.json", "bundle.tcb"] {
+        let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
+        assert!(read("whole") == read("killed"), "{file} differs");
+    }
+    let record = RunRecord::read(&folder.join("whole")).unwrap();
+    let boosting = record.models.iter().find(|model| model.name == "boosting").unwrap();
+    let search = boosting.search.as_ref().unwrap();
+    assert_eq!((search.trials, search.cut_short), (40, false));
+    assert_eq!(boosting.settings == search.best.as_ref().unwrap().settings, search.replaced);
+    assert!(record.provenance.command.ends_with("--search 40"));
+
+    let other = fs::read_to_string(folder.join("tiercast.toml")).unwrap().replace("seed = 7", "seed = 8");
+    fs::write(folder.join("tiercast.toml"), other).unwrap();
+    assert!(fails(folder, &asked("whole", "2")).contains("another search (another seed)"));
+    assert!(fails(folder, &["train", "--search", "1"]).contains("--search"));
+    assert!(fails(folder, &["train", "--budget", "10"]).contains("10m"));
 }

@@ -84,8 +84,8 @@ pub(crate) struct Segment {
 
 crate::wire::fields!(Segment { count, storage, scale });
 
-/// How the weights of dense layers are stored in the bundle; they always run as 32-bit floats, and other weights are
-/// always stored so.
+/// How the weights of dense, convolutional and recurrent layers are stored in the bundle; they always run as 32-bit
+/// floats, and everything else is stored so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
     /// 32-bit floats: exactly what was trained.
@@ -225,7 +225,10 @@ impl Check<'_> {
             Operand::Const(at) => self.constants(at, len),
             Operand::Slot(slot) => {
                 if self.written.get(slot as usize) != Some(&Some(len)) {
-                    bail!(InvalidModel, "a kernel of the plan reads buffer {slot} otherwise than it was written");
+                    bail!(
+                        InvalidModel,
+                        "a kernel of the plan reads buffer {slot} otherwise than it was written"
+                    );
                 }
                 Ok(())
             }

@@ -113,7 +113,8 @@ impl Plan {
     fn fits(&self, workspace: &Workspace, rows: usize) -> Result<()> {
         let buffers = workspace.buffers.iter().zip(&self.program.slots);
         let fits = workspace.buffers.len() == self.program.slots.len()
-            && buffers.fold(true, |fits, (buffer, len)| fits && buffer.len() == *len as usize * workspace.rows);
+            && buffers
+                .fold(true, |fits, (buffer, len)| fits && buffer.len() == *len as usize * workspace.rows);
         if rows > workspace.rows || !fits {
             bail!(InvalidInput, "{rows} rows do not fit into a workspace of {}", workspace.rows);
         }

@@ -182,7 +182,11 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
         }
         Ok(())
     };
-    needs(!matches!(op, Recency | Tenure | Count | NetSpend | Gap | DiscountShare | Calendar), decl.of.is_some(), "of")?;
+    needs(
+        !matches!(op, Recency | Tenure | Count | NetSpend | Gap | DiscountShare | Calendar),
+        decl.of.is_some(),
+        "of",
+    )?;
     needs(matches!(op, Gap | Calendar), decl.stat.is_some(), "stat")?;
     needs(matches!(op, Decayed), decl.half_life.is_some(), "half_life")?;
     needs(matches!(op, Share), decl.value.is_some(), "value")?;

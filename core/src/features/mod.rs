@@ -170,7 +170,8 @@ impl FeatureSchema {
 impl FeatureDecl {
     /// The time of the oldest event that must be in the log; none if totals serve.
     fn reach(&self, now: Timestamp) -> Option<i64> {
-        let totals_serve = matches!(self.op, Op::Count | Op::Sum | Op::NetSpend | Op::Mean | Op::Recency | Op::Tenure);
+        let totals_serve =
+            matches!(self.op, Op::Count | Op::Sum | Op::NetSpend | Op::Mean | Op::Recency | Op::Tenure);
         match (self.window, self.skip) {
             _ if self.op == Op::Calendar => None,
             (Some(window), skip) => Some(now.ms() - window.ms() - skip.map_or(0, |skip| skip.ms()) + 1),

@@ -57,11 +57,16 @@ impl Lowering {
         self.constant(&values)
     }
 
-    /// Packs a row-major `[inputs, outputs]` matrix into panels; returns their offset. It may be stored in fewer bits.
-    pub(crate) fn weights(&mut self, matrix: &[f32], inputs: usize, outputs: usize) -> Result<u32> {
-        let packed = pack(matrix, inputs, outputs);
-        let at = self.constant(&packed)?;
-        self.weights.push([at, packed.len() as u32, (inputs * crate::engine::PANEL) as u32]);
+    /// Packs a row-major `[inputs, outputs]` matrix into panels; returns their offset.
+    pub(crate) fn matrix(&mut self, matrix: &[f32], inputs: usize, outputs: usize) -> Result<u32> {
+        self.weights(&pack(matrix, inputs, outputs), inputs)
+    }
+
+    /// Puts weights among the constants that may be stored in fewer bits, `inputs` for each output; eight outputs, which
+    /// lie together, share a scale.
+    pub(crate) fn weights(&mut self, weights: &[f32], inputs: usize) -> Result<u32> {
+        let at = self.constant(weights)?;
+        self.weights.push([at, weights.len() as u32, (inputs * crate::engine::PANEL) as u32]);
         Ok(at)
     }
 
@@ -186,7 +191,10 @@ impl Lowering {
     /// With it, which weights may be stored in fewer bits.
     pub(crate) fn finish(mut self) -> (Plan, Vec<[u32; 3]>) {
         self.program.words = self.words.len() as u32;
-        (Plan { program: self.program, floats: self.floats.as_slice().into(), words: self.words }, self.weights)
+        (
+            Plan { program: self.program, floats: self.floats.as_slice().into(), words: self.words },
+            self.weights,
+        )
     }
 
     /// Runs what was built, which depends on constants only; the values become constants.

@@ -209,7 +209,7 @@ fn convolution(low: &mut Lowering, node: &Node<'_>, inputs: &[Option<Value>]) ->
     let (out_shape, batch) = images.shape(x, channels_out, &window);
     let patch = weights.len() / channels_out;
     let from = low.slot_of(x)?;
-    let (weights, bias) = (low.constant(&weights)?, low.constant(&inside)?);
+    let (weights, bias) = (low.weights(&weights, patch)?, low.constant(&inside)?);
     let scratch = low.slot(16 * patch)?;
     let (out, result) = low.fresh(x.kind, out_shape, batch)?;
     low.kernel(Kernel::Conv(Conv {

@@ -34,7 +34,9 @@ pub(super) fn evaluate(node: &Node<'_>, inputs: &[Option<Value>]) -> Result<Opti
             }
         }
         ("Concat", _) if values.iter().all(|v| v.rank() == 1) => list(lists.concat()),
-        ("Slice", [x, starts, ends, rest @ ..]) if starts.len() == 1 && ends.first() != Some(&BATCH) && values[0].rank() == 1 => {
+        ("Slice", [x, starts, ends, rest @ ..])
+            if starts.len() == 1 && ends.first() != Some(&BATCH) && values[0].rank() == 1 =>
+        {
             let step = rest.get(1).and_then(|steps| steps.first()).copied().unwrap_or(1);
             match (starts.first(), ends.first(), step) {
                 (Some(start), Some(end), 1) => {

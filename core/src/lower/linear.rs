@@ -128,7 +128,7 @@ fn dense(
     }
     let (shape, batch) = from_dims(&dims);
     let from = low.slot_of(x)?;
-    let weights = low.weights(&matrix.data, matrix.rows, matrix.columns)?;
+    let weights = low.matrix(&matrix.data, matrix.rows, matrix.columns)?;
     let zeros = alloc::vec![0.0; matrix.columns];
     let bias = low.padded_constant(bias.unwrap_or(&zeros))?;
     let (out, value) = low.fresh(Kind::Float, shape, batch)?;

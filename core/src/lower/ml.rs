@@ -261,7 +261,7 @@ pub(super) fn linear(
     }
     let column = |i: usize| coefficients.iter().skip(i).step_by(inputs).copied();
     let matrix: Vec<f32> = (0..inputs).flat_map(column).collect();
-    let weights = low.weights(&matrix, inputs, outputs)?;
+    let weights = low.matrix(&matrix, inputs, outputs)?;
     let bias = low.padded_constant(biases)?;
     let (out, value) = rows.fresh(low, Kind::Float, outputs)?;
     let [repeat, inputs, outputs] = [rows.repeat, inputs, outputs].map(|n| n as u32);

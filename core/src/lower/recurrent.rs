@@ -158,8 +158,8 @@ impl Layer {
             )?;
         for (direction, backwards) in self.backwards.iter().enumerate() {
             let of = |parts: &[Vec<f32>]| parts.get(direction).cloned().unwrap_or_default();
-            let weights = low.constant(&pack_gates(&of(&weights), gates, hidden, self.inputs))?;
-            let recurrence = low.constant(&pack_gates(&of(&recurrence), gates, hidden, hidden))?;
+            let weights = low.weights(&pack_gates(&of(&weights), gates, hidden, self.inputs), self.inputs)?;
+            let recurrence = low.weights(&pack_gates(&of(&recurrence), gates, hidden, hidden), hidden)?;
             let bias = low.constant(&pack_bias(&of(&biases), gates, hidden))?;
             let peepholes = match peepholes.get(direction) {
                 Some(part) => Some(low.constant(part)?),

@@ -106,11 +106,8 @@ mod tests {
     fn stored_weights_are_those_that_run() {
         for (storage, most) in [(Storage::F32, 0.0), (Storage::F16, 5e-4), (Storage::I8, 4e-3)] {
             let floats: Vec<f32> = (0..40).map(|i| (i as f32 - 17.0) / 23.0).collect();
-            let mut plan = Plan {
-                program: Default::default(),
-                floats: floats.as_slice().into(),
-                words: alloc::vec![7],
-            };
+            let mut plan =
+                Plan { program: Default::default(), floats: floats.as_slice().into(), words: alloc::vec![7] };
             plan.program.words = 1;
             let before = plan.floats.clone();
             store(&mut plan, &[[4, 32, 16]], storage);

@@ -15,7 +15,10 @@ use tract_onnx::{
 };
 
 use super::{LowerOptions, lower_model};
-use crate::{engine::Plan, error::ErrorKind};
+use crate::{
+    engine::{Plan, Storage},
+    error::ErrorKind,
+};
 
 /// The rows that a batch has here.
 const ROWS: usize = 3;
@@ -378,6 +381,25 @@ fn constants_go_into_the_weights_before_them() {
     // What something else reads must stay as it is.
     let read_twice = linear(&[11]).node("Mul y p -> z", &[]);
     read_twice.agrees("z", 0);
+}
+
+#[test]
+fn weights_of_every_product_can_be_stored_in_fewer_bits() {
+    let gru = Build::new(14, &[&[3, N, 16]]).floats("w", &[1, 96, 16]).floats("r", &[1, 96, 32]);
+    let products = [
+        Build::new(13, &[&[N, 64]]).floats("w", &[64, 64]).node("MatMul x0 w -> y", &[]),
+        Build::new(13, &[&[N, 8, 5]]).floats("w", &[32, 8, 5]).node("Conv x0 w -> y", &[]),
+        gru.node("GRU x0 w r -> _ y", &[("hidden_size", &[32])]),
+    ];
+    for product in products {
+        let stored = |storage| {
+            let options = LowerOptions { storage, ..LowerOptions::default() };
+            lower_model(&product.model(&["y"]), &options).unwrap().write().len() as f64
+        };
+        let whole = stored(Storage::F32);
+        let (half, quarter) = (stored(Storage::F16) / whole, stored(Storage::I8) / whole);
+        assert!(half < 0.6 && quarter < 0.4, "{half} {quarter} {:?}", product.graph.node);
+    }
 }
 
 #[test]

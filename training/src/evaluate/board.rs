@@ -53,6 +53,7 @@ pub fn decode_name(decode: Option<Decode>) -> &'static str {
         Some(Decode::Argmax) => "argmax",
         Some(Decode::Median) => "median",
         Some(Decode::Expected) => "expected",
+        Some(Decode::Ranks) => "ranks",
     }
 }
 
@@ -124,8 +125,8 @@ pub fn judge(predictions: &Predictions, model: &str, split: &str, decode: Option
     let rows = predictions.of(model, split);
     let targets: Vec<u8> = rows.iter().map(|row| predictions.target[*row]).collect();
     let probabilities: Vec<f32> = rows.iter().flat_map(|row| predictions.row(*row)).copied().collect();
-    let decided: Vec<u8> = match decode {
-        Some(decode) => probabilities.chunks(predictions.tiers).map(|p| decode.decode(p)).collect(),
+    let decided = match decode {
+        Some(decode) => predictions.decide(model, split, decode),
         None => rows.iter().map(|row| predictions.decoded[*row]).collect(),
     };
     Judged::new(predictions.tiers, &targets, &decided, &probabilities)

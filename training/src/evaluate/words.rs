@@ -3,7 +3,12 @@
 use super::board::{Board, Boards, Entry, Verdict};
 use crate::{
     metrics::{Estimate, Measure},
-    train::{predictions::TEST, record::RunRecord},
+    train::{
+        predictions::TEST,
+        record::{ModelRecord, RunRecord},
+        search::Searched,
+        stack::Part,
+    },
 };
 
 /// A model's name for people.
@@ -14,6 +19,12 @@ pub fn model(name: &str) -> &str {
         "logistic" => "logistic regression",
         "svm" => "the linear SVM",
         "dnn" => "the neural network",
+        "ridge" => "ridge regression on spend",
+        "blend" => "the blend",
+        "boosting" => "gradient boosting",
+        "ordinal" => "ordered logistic regression",
+        "corn" => "the ordinal neural network",
+        "hurdle" => "the hurdle model",
         other => other,
     }
 }
@@ -106,6 +117,10 @@ pub fn notes(run: &RunRecord, boards: &Boards) -> Vec<String> {
             ));
         }
     }
+    notes.extend(run.models.iter().find(|model| model.name == run.selected).map(fitted_to_held_out));
+    notes.retain(|note| !note.is_empty());
+    let settings = run.models.iter().filter_map(|model| Some(searched(&model.name, model.search.as_ref()?)));
+    notes.extend(settings);
     notes.extend(run.data.warnings.iter().cloned());
     if !run.data.constant.is_empty() {
         notes.push(format!(
@@ -114,6 +129,51 @@ pub fn notes(run: &RunRecord, boards: &Boards) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// What was fitted to predictions on held-out rows: the parts of a blend, or a calibration; nothing where there is neither.
+fn fitted_to_held_out(selected: &ModelRecord) -> String {
+    let mut parts: Vec<&Part> = selected.parts.iter().filter(|part| part.weight > 0.0).collect();
+    if !parts.is_empty() {
+        parts.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        let parts: Vec<String> =
+            parts.iter().map(|part| format!("{} × {:.2}", short(&part.model), part.weight)).collect();
+        return format!(
+            "The blend adds up {}, each part’s logarithms of probabilities times its weight, fitted to held-out rows; in cross-validation each fold’s weights are from the other folds.",
+            parts.join(", ")
+        );
+    }
+    let kept = selected.calibration.as_ref().filter(|calibration| calibration.kept);
+    kept.map_or_else(String::new, |calibration| {
+        format!(
+            "Its probabilities are calibrated on held-out rows, which took the expected calibration error in cross-validation from {:.3} to {:.3}.",
+            calibration.before.ece, calibration.after.ece
+        )
+    })
+}
+
+/// What came of the search for a model's settings.
+pub fn searched(name: &str, searched: &Searched) -> String {
+    let name = capitalized(short(name));
+    let tried = format!(
+        "{name}: {} settings tried{}, {} of them in every fold",
+        searched.trials,
+        if searched.cut_short { " before the time was over" } else { "" },
+        searched.finalists
+    );
+    let Some(best) = &searched.best else {
+        return format!("{tried}; none could be held against the defaults, which stay.");
+    };
+    let figures = format!(
+        "log-loss {:.4} against {:.4}, {}",
+        best.loss,
+        searched.default_loss.unwrap_or(f64::INFINITY),
+        signed_interval(best.difference)
+    );
+    match searched.replaced {
+        true => format!("{tried}; those of trial {} are better than the defaults ({figures}).", best.trial),
+        false => format!("{tried}; the defaults are as good as the best of the others ({figures})."),
+    }
 }
 
 /// Better, worse or unclear, and the difference itself.
@@ -152,6 +212,20 @@ pub fn signed(x: f64) -> String {
     }
 }
 
+/// Three significant digits: `0.0123`, `4.5`, `1,230`.
+pub fn short_number(x: f64) -> String {
+    if x == 0.0 {
+        return "0".into();
+    }
+    let digits = 2 - x.abs().log10().floor() as i32;
+    if digits <= 0 {
+        return format!("{}{}", if x < 0.0 { "−" } else { "" }, thousands(x.abs().round() as usize));
+    }
+    let text = format!("{:.*}", digits.min(9) as usize, x.abs());
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{}{text}", if x < 0.0 { "−" } else { "" })
+}
+
 /// `1,469,307`.
 pub fn thousands(n: usize) -> String {
     indicatif::HumanCount(n as u64).to_string()
@@ -172,6 +246,8 @@ mod tests {
         assert_eq!(signed(0.5), "+0.500");
         assert_eq!(signed(-0.0001), "0.000");
         assert_eq!(thousands(1_469_307), "1,469,307");
+        let figures = [0.0, 0.01234, -4.5, 42.0, 1234.4].map(short_number);
+        assert_eq!(figures, ["0", "0.0123", "−4.5", "42", "1,234"]);
         assert_eq!(capitalized("the rule"), "The rule");
         assert_eq!(short("svm"), "linear SVM");
     }

@@ -39,6 +39,13 @@ pub fn shares(tiers: usize, of_rows: &[u8]) -> Vec<f64> {
     shares
 }
 
+/// Where values of rows are cut so that the tiers have the shares that `targets` have; a cut on a tie leaves it below.
+pub fn rank_cuts(tiers: usize, mut values: Vec<f64>, targets: &[u8]) -> Vec<f32> {
+    values.sort_unstable_by(f64::total_cmp);
+    let cuts = cuts(&values, &shares(tiers, targets)).unwrap_or_else(|_| vec![0.0; tiers - 1]);
+    cuts.into_iter().map(|cut| cut as f32).collect()
+}
+
 fn sorted(spend: &[i64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = spend.iter().map(|spend| *spend as f64).collect();
     sorted.sort_unstable_by(f64::total_cmp);

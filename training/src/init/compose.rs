@@ -153,8 +153,9 @@ fn write_plan(text: &mut String, found: &Found, calendar: &Calendar) -> std::fmt
          train = [{}]\ntest = [{}]\n\
          # active_within = \"{}d\"   # only members with a purchase this long before\n\
          folds = 5\n\n\
-         [train]\ndecode = \"median\"         # argmax for accuracy, median for absolute error, expected for squared error\n\
-         models = [\"same-tier\", \"linear\", \"logistic\", \"svm\", \"dnn\"]\n",
+         [train]\ndecode = \"median\"         # argmax for accuracy, median for absolute error, expected for squared error, ranks for kappa\n\
+         calibrate = true          # probabilities are corrected on held-out members, where that helps\n\
+         models = [\"same-tier\", \"ridge\", \"logistic\", \"ordinal\", \"hurdle\", \"dnn\", \"boosting\", \"blend\"]\n",
         found.busiest,
         kinds.join(", "),
         dates(&calendar.train),
@@ -210,6 +211,9 @@ fn write_features(text: &mut String, found: &Found, calendar: &Calendar) -> std:
     features.heading("How much")?;
     for window in &windows {
         features.add(&format!("spend_{window}"), "sum", &[("of", "amount"), ("window", window)])?;
+    }
+    if found.kinds.iter().any(|kind| kind == "return") {
+        features.add(&format!("net_spend_{whole}"), "net_spend", &[("window", whole)])?;
     }
     features.add("mean_line", "mean", &[("of", "amount"), ("window", whole)])?;
     features.add("max_line", "max", &[("of", "amount"), ("window", whole)])?;

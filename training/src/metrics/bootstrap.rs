@@ -80,7 +80,7 @@ impl Bootstrap {
 }
 
 /// Linear between order statistics; `otherwise` where there are none.
-fn percentile(sorted: &[f64], share: f64, otherwise: f64) -> f64 {
+pub fn percentile(sorted: &[f64], share: f64, otherwise: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return otherwise };
     let at = share * last as f64;
     let below = at as usize;

@@ -5,12 +5,13 @@ use burn::{
     module::{Module, Param},
     nn::Linear,
     optim::{GradientsParams, LBFGSConfig, LineSearchFn},
-    tensor::{Device, Tensor, activation},
+    tensor::{Device, Tensor, TensorData, activation},
 };
 
 use super::{
     Activation, CurvePoint, Fitted, Layer, Model, Network, Rows, mix,
     network::{matrix, numbers},
+    ordinal::{self, Link},
 };
 
 /// Penalties tried: λ in `mean loss + λ/2 · Σ w²`.
@@ -35,10 +36,25 @@ pub(super) enum Objective {
     CrossEntropy,
     /// ½ Σ over tiers of max(0, 1 ∓ (x·W + b))².
     SquaredHinge,
+    /// −ln of the true tier's probability where P(tier > k) = σ(x·w + bₖ) with falling bₖ.
+    ProportionalOdds,
 }
 
 /// Chooses the penalty on members set aside, then trains on all rows.
 pub(super) fn fit(objective: Objective, tiers: usize, rows: &Rows, seed: u64) -> Fitted {
+    let solved = solve(objective, tiers, rows, seed);
+    Fitted { model: Model::Network(solved.network), curve: solved.curve, l2: Some(solved.penalty) }
+}
+
+/// The network, and how the penalty was chosen.
+pub(super) struct Solved {
+    pub(super) network: Network,
+    pub(super) curve: Vec<CurvePoint>,
+    pub(super) penalty: f64,
+}
+
+/// The same as [`fit`] for who joins networks.
+pub(super) fn solve(objective: Objective, tiers: usize, rows: &Rows, seed: u64) -> Solved {
     let compared = rows.sample(MOST_COMPARED, seed);
     let (aside, inner) = compared.part(ASIDE, mix(seed));
     let (inner, aside) = (Problem::new(objective, tiers, &inner), Problem::new(objective, tiers, &aside));
@@ -53,7 +69,7 @@ pub(super) fn fit(objective: Objective, tiers: usize, rows: &Rows, seed: u64) ->
     let (_, penalty, curve) = best.unwrap_or((0.0, PENALTIES[0], Vec::new()));
     let problem = Problem::new(objective, tiers, rows);
     let (layer, _) = problem.minimise(penalty, None);
-    Fitted { model: Model::Network(problem.network(&layer)), curve, l2: Some(penalty) }
+    Solved { network: problem.network(&layer), curve, penalty }
 }
 
 /// Rows as tensors.
@@ -75,35 +91,42 @@ impl Problem {
         };
         let y: Vec<f32> = match objective {
             Objective::SquaredError => rows.targets.iter().map(|tier| f32::from(*tier)).collect(),
-            Objective::CrossEntropy => coded(0.0),
+            Objective::CrossEntropy | Objective::ProportionalOdds => coded(0.0),
             Objective::SquaredHinge => coded(-1.0),
         };
         let n = rows.len();
-        let outputs = y.len() / n;
+        let width = y.len() / n;
         Self {
             objective,
             tiers,
             rows: n,
             x: matrix(rows.inputs.clone(), n, rows.width, &device),
-            y: matrix(y, n, outputs, &device),
+            y: matrix(y, n, width, &device),
         }
-    }
-
-    fn outputs(&self) -> usize {
-        self.y.dims()[1]
     }
 
     /// The mean loss without the penalty.
     fn loss(&self, layer: &Linear) -> Tensor<1> {
-        let sums = layer.forward(self.x.clone());
+        let sums = || layer.forward(self.x.clone());
         let total = match self.objective {
-            Objective::SquaredError => (sums - self.y.clone()).square().sum().mul_scalar(0.5),
-            Objective::CrossEntropy => (activation::log_softmax(sums, 1) * self.y.clone()).sum().neg(),
-            Objective::SquaredHinge => {
-                activation::relu((sums * self.y.clone()).neg().add_scalar(1.0)).square().sum().mul_scalar(0.5)
-            }
+            Objective::SquaredError => (sums() - self.y.clone()).square().sum().mul_scalar(0.5),
+            Objective::CrossEntropy => (activation::log_softmax(sums(), 1) * self.y.clone()).sum().neg(),
+            Objective::SquaredHinge => activation::relu((sums() * self.y.clone()).neg().add_scalar(1.0))
+                .square()
+                .sum()
+                .mul_scalar(0.5),
+            Objective::ProportionalOdds => self.proportional_odds(layer),
         };
         total.div_scalar(self.rows as f64)
+    }
+
+    /// The total of −ln P(true tier).
+    fn proportional_odds(&self, layer: &Linear) -> Tensor<1> {
+        let (bias, steps) = ordinal::falling(free(layer));
+        let scores = Link::Cumulative.scores(self.x.clone().matmul(layer.weight.val()) + bias);
+        let inner = steps.map(|steps| (ordinal::between(steps) * self.y.clone().sum_dim(0)).sum());
+        let total = (scores * self.y.clone()).sum();
+        inner.into_iter().fold(total, |total, inner| total + inner).neg()
     }
 
     fn minimise(&self, penalty: f64, aside: Option<&Self>) -> (Linear, Vec<CurvePoint>) {
@@ -138,16 +161,17 @@ impl Problem {
         (value, GradientsParams::from_grads(loss.backward(), layer))
     }
 
-    /// Weights of 0; the bias of the squared error starts at the mean tier.
+    /// Weights of 0; the biases of what has an order start where they give the mean tier, or the tiers' shares.
     fn start(&self) -> Linear {
         let device = self.x.device();
-        let (inputs, outputs) = (self.x.dims()[1], self.outputs());
-        let bias = match self.objective {
-            Objective::SquaredError => self.y.clone().mean().into_scalar::<f32>(),
-            _ => 0.0,
+        let (outputs, bias) = match self.objective {
+            Objective::SquaredError => (1, vec![self.y.clone().mean().into_scalar::<f32>()]),
+            Objective::CrossEntropy | Objective::SquaredHinge => (self.tiers, vec![0.0; self.tiers]),
+            Objective::ProportionalOdds => (1, ordinal::free(&numbers(self.y.clone().sum_dim(0)))),
         };
-        let bias = Tensor::<1>::full([outputs], bias, &device);
-        let weight = Tensor::<2>::zeros([inputs, outputs], &device);
+        let biases = bias.len();
+        let bias = Tensor::<1>::from_data(TensorData::new(bias, [biases]), &device);
+        let weight = Tensor::<2>::zeros([self.x.dims()[1], outputs], &device);
         Linear { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)) }
     }
 
@@ -158,11 +182,22 @@ impl Problem {
         let bias = layer.bias.as_ref().map(|bias| numbers(bias.val())).unwrap_or_default();
         let sums = || numbers(layer.forward(self.x.clone().inner()));
         match self.objective {
-            Objective::SquaredError => Network::normal(&weight, bias[0], self.spread(&sums()), self.tiers),
+            Objective::SquaredError => {
+                let halves: Vec<f64> = (1..self.tiers).map(|k| k as f64 + 0.5).collect();
+                Network::normal(&weight, f64::from(bias[0]), self.spread(&sums()), &halves)
+            }
             Objective::CrossEntropy => self.softmax(weight, bias, 1.0),
             Objective::SquaredHinge => {
                 let scale = self.scale(&sums());
                 self.softmax(weight, bias, scale)
+            }
+            Objective::ProportionalOdds => {
+                let bias = numbers(ordinal::falling(free(&layer)).0);
+                let [logarithms, tiers] = Link::Cumulative.layers(&vec![1.0; bias.len()], &bias);
+                let inputs = weight.len();
+                let score =
+                    Layer { inputs, outputs: 1, weight, bias: vec![0.0], activation: Activation::None };
+                Network { layers: vec![score, logarithms, tiers] }
             }
         }
     }
@@ -205,6 +240,12 @@ impl Problem {
         }
         f64::midpoint(low, high).exp() as f32
     }
+}
+
+/// The biases as a row.
+fn free(layer: &Linear) -> Tensor<2> {
+    let bias = layer.bias.as_ref().map(|bias| bias.val().unsqueeze());
+    bias.unwrap_or_else(|| Tensor::zeros([1, 1], &layer.weight.val().device()))
 }
 
 fn cross_entropy(sums: &[f32], y: &[f32], scale: f64) -> f64 {

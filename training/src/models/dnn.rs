@@ -1,31 +1,95 @@
-//! The dense network: 64 and 32 hidden units with ReLU, softmax, Adam (Kingma & Ba 2015), batches of 32, stopped when
-//! the loss on members set aside no longer falls. The weights kept are those of the best epoch, which never saw the
-//! members set aside: they are not trained again on all rows.
+//! The dense network: hidden layers with ReLU and dropout (Srivastava et al. 2014), softmax or the ordinal head, Adam
+//! (Kingma & Ba 2015), stopped when the loss on members set aside no longer falls. The weights kept are those of the best
+//! epoch, which never saw the members set aside: they are not trained again on all rows.
 
 use anyhow::Context;
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
+    optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Tensor, TensorData, activation},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Activation, CurvePoint, Fitted, Layer, Model, Network, Rows,
     network::{matrix, numbers},
+    ordinal::{Link, identity},
+    params::Draw,
 };
 
-const HIDDEN: [usize; 2] = [64, 32];
-const BATCH: usize = 32;
-const LEARNING_RATE: f64 = 1e-3;
+/// What the network is like and how it learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Params {
+    /// Units of each hidden layer.
+    pub hidden: Vec<usize>,
+    /// The learning rate of the first epoch.
+    pub rate: f64,
+    /// The weight decay of AdamW (Loshchilov & Hutter 2019): a step takes this times the learning rate off each number.
+    pub decay: f64,
+    /// Rows a step.
+    pub batch: usize,
+    /// Chance of a hidden unit to be left out of a step.
+    pub dropout: f64,
+}
+
+impl Default for Params {
+    /// Without dropout the log-loss on members held out is 0.01–0.02 higher on Complete Journey and 0.003–0.004 on CDNOW;
+    /// layer normalisation beside it moves it by 0.003 at most, either way.
+    fn default() -> Self {
+        Self { hidden: vec![64, 32], rate: 1e-3, decay: 0.0, batch: 32, dropout: 0.2 }
+    }
+}
+
+impl Params {
+    /// Any in the ranges of the search; each hidden layer has half of the units of the one before.
+    pub(super) fn draw(draw: &mut Draw) -> Self {
+        let (layers, first) = (draw.one_of(&[1, 2, 3]), draw.one_of(&[16, 32, 64, 128]));
+        Self {
+            hidden: (0..layers).map(|layer| first >> layer).collect(),
+            rate: draw.log_uniform(2e-4, 5e-3),
+            decay: draw.log_uniform(1e-3, 3.0),
+            batch: draw.one_of(&[16, 32, 64, 128]),
+            dropout: draw.uniform(0.0, 0.5),
+        }
+    }
+}
+
 /// Factor on the learning rate after each epoch.
-const DECAY: f64 = 0.93;
+const SLOWER: f64 = 0.93;
 /// Share of the training members set aside.
 const ASIDE: f64 = 0.15;
 /// Epochs without a new best after which it stops.
 const PATIENCE: u32 = 5;
 const MOST_EPOCHS: u32 = 60;
+
+/// What the last layer's sums are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// Scores of the tiers, made into probabilities by softmax.
+    Softmax,
+    /// Conditional chances to go beyond each tier but the last: CORN.
+    Corn,
+}
+
+impl Head {
+    fn outputs(self, tiers: usize) -> usize {
+        match self {
+            Self::Softmax => tiers,
+            Self::Corn => tiers - 1,
+        }
+    }
+
+    /// Logarithms of the tiers' probabilities.
+    fn log_probabilities(self, sums: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Softmax => activation::log_softmax(sums, 1),
+            Self::Corn => Link::Continuation.scores(sums),
+        }
+    }
+}
 
 #[derive(Module, Debug)]
 struct Dense {
@@ -47,17 +111,22 @@ impl Dense {
         Self { layers: widths.windows(2).map(|pair| layer(pair[0], pair[1])).collect() }
     }
 
-    fn forward(&self, mut x: Tensor<2>) -> Tensor<2> {
+    /// The last layer's sums in training, with units left out by `rng`; the others count for them.
+    fn forward(&self, mut x: Tensor<2>, dropout: f64, rng: &mut StdRng) -> Tensor<2> {
         for (at, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
             if at + 1 < self.layers.len() {
                 x = activation::relu(x);
+                let [rows, units] = x.dims();
+                let mut kept = || if rng.random_bool(dropout) { 0.0 } else { (1.0 / (1.0 - dropout)) as f32 };
+                let kept = (0..rows * units).map(|_| kept()).collect();
+                x = x.clone() * matrix(kept, rows, units, &x.device());
             }
         }
         x
     }
 
-    fn network(&self) -> Network {
+    fn network(&self, head: Head) -> Network {
         let layer = |(at, layer): (usize, &Linear)| {
             let [inputs, outputs] = layer.weight.val().dims();
             Layer {
@@ -68,28 +137,40 @@ impl Dense {
                 activation: if at + 1 < self.layers.len() { Activation::Relu } else { Activation::Softmax },
             }
         };
-        Network { layers: self.layers.iter().enumerate().map(layer).collect() }
+        let mut layers: Vec<Layer> = self.layers.iter().enumerate().map(layer).collect();
+        if let Some(last) = layers.last_mut().filter(|_| head == Head::Corn) {
+            last.activation = Activation::None;
+            let boundaries = last.outputs;
+            layers.extend(Link::Continuation.layers(&identity(boundaries), &vec![0.0; boundaries]));
+        }
+        Network { layers }
     }
 }
 
 /// # Errors
 /// When no epoch has a finite loss.
-pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
+pub(super) fn fit(
+    params: &Params,
+    head: Head,
+    tiers: usize,
+    rows: &Rows,
+    seed: u64,
+) -> anyhow::Result<Fitted> {
     let mut rng = StdRng::seed_from_u64(seed);
     let (aside, inner) = rows.part(ASIDE, seed);
-    let widths = [&[rows.width], HIDDEN.as_slice(), &[tiers]].concat();
-    let device = Device::flex().autodiff();
-    let mut model = Dense::new(&widths, &mut rng, &device);
-    let mut optimizer = AdamConfig::new().init();
+    let widths = [&[rows.width], params.hidden.as_slice(), &[head.outputs(tiers)]].concat();
+    let mut model = Dense::new(&widths, &mut rng, &Device::flex().autodiff());
+    let optimizer = AdamWConfig::new().with_weight_decay(params.decay as f32).init();
+    let mut training = Training { params, head, tiers, rows: &inner, rng, optimizer };
     let mut order: Vec<usize> = (0..inner.len()).collect();
     let mut curve: Vec<CurvePoint> = Vec::new();
     let mut best: Option<(f64, u32, Network)> = None;
     for epoch in 1..=MOST_EPOCHS {
-        order.shuffle(&mut rng);
-        let rate = LEARNING_RATE * DECAY.powi(epoch as i32 - 1);
+        order.shuffle(&mut training.rng);
+        let rate = params.rate * SLOWER.powi(epoch as i32 - 1);
         let train;
-        (model, train) = learn(model, &mut optimizer, rate, tiers, &inner, &order);
-        let network = model.network();
+        (model, train) = training.epoch(model, rate, &order);
+        let network = model.network(head);
         let validation = log_loss(&network, tiers, &aside);
         curve.push(CurvePoint { step: epoch, train, validation });
         let (least, at) = best.as_ref().map_or((f64::INFINITY, 0), |(loss, at, _)| (*loss, *at));
@@ -100,35 +181,42 @@ pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted
         }
     }
     let (.., network) = best.context(
-        "the neural network (dnn) has no finite loss in any epoch, so there is nothing to keep; \
-         look for extreme values with `tiercast features`, or take \"dnn\" out of [train] models",
+        "the neural network (dnn, corn) has no finite loss in any epoch, so there is nothing to keep; look for \
+         extreme values with `tiercast features`, or take \"dnn\" and \"corn\" out of [train] models",
     )?;
     Ok(Fitted { model: Model::Network(network), curve, l2: None })
 }
 
-/// One epoch; the loss is the mean over its batches, each before its step.
-fn learn(
-    mut model: Dense,
-    optimizer: &mut ModuleOptimizer,
-    rate: f64,
+/// What is the same in all epochs.
+struct Training<'a> {
+    params: &'a Params,
+    head: Head,
     tiers: usize,
-    rows: &Rows,
-    order: &[usize],
-) -> (Dense, f64) {
-    let device = Device::flex().autodiff();
-    let mut total = 0.0;
-    for batch in order.chunks(BATCH) {
-        let x: Vec<f32> = batch.iter().flat_map(|at| rows.row(*at)).copied().collect();
-        let mut y = vec![0.0; batch.len() * tiers];
-        batch.iter().enumerate().for_each(|(i, at)| y[i * tiers + usize::from(rows.targets[*at]) - 1] = 1.0);
-        let logits = model.forward(matrix(x, batch.len(), rows.width, &device));
-        let likelihood = activation::log_softmax(logits, 1) * matrix(y, batch.len(), tiers, &device);
-        let loss = likelihood.sum().div_scalar(-(batch.len() as f64));
-        total += loss.clone().into_scalar::<f64>() * batch.len() as f64;
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(rate, model, gradients);
+    rows: &'a Rows,
+    rng: StdRng,
+    optimizer: ModuleOptimizer,
+}
+
+impl Training<'_> {
+    /// One epoch; the loss is the mean over its batches, each before its step.
+    fn epoch(&mut self, mut model: Dense, rate: f64, order: &[usize]) -> (Dense, f64) {
+        let (device, rows, tiers) = (Device::flex().autodiff(), self.rows, self.tiers);
+        let mut total = 0.0;
+        for batch in order.chunks(self.params.batch) {
+            let x: Vec<f32> = batch.iter().flat_map(|at| rows.row(*at)).copied().collect();
+            let mut y = vec![0.0; batch.len() * tiers];
+            let truth = |at: &usize| usize::from(rows.targets[*at]) - 1;
+            batch.iter().enumerate().for_each(|(i, at)| y[i * tiers + truth(at)] = 1.0);
+            let x = matrix(x, batch.len(), rows.width, &device);
+            let sums = model.forward(x, self.params.dropout, &mut self.rng);
+            let likelihood = self.head.log_probabilities(sums) * matrix(y, batch.len(), tiers, &device);
+            let loss = likelihood.sum().div_scalar(-(batch.len() as f64));
+            total += loss.clone().into_scalar::<f64>() * batch.len() as f64;
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model = self.optimizer.step(rate, model, gradients);
+        }
+        (model, total / order.len().max(1) as f64)
     }
-    (model, total / order.len().max(1) as f64)
 }
 
 fn log_loss(network: &Network, tiers: usize, rows: &Rows) -> f64 {

@@ -16,7 +16,14 @@ pub enum Activation {
     Erf,
     /// exp(x) / Σ exp(x) over a row.
     Softmax,
+    /// ln max(x, [`SMALLEST`]).
+    Log,
+    /// ln(1 + exp(x)), which is −ln of the logistic function of −x.
+    Softplus,
 }
+
+/// The smallest probability that a logarithm is taken of.
+pub const SMALLEST: f32 = 1e-6;
 
 /// `activation(x · weight + bias)`.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +57,8 @@ impl Layer {
             Activation::Relu => activation::relu(sums),
             Activation::Erf => sums.erf(),
             Activation::Softmax => activation::softmax(sums, 1),
+            Activation::Log => sums.clamp_min(SMALLEST).log(),
+            Activation::Softplus => activation::softplus(sums, 1.0),
         }
     }
 }
@@ -57,6 +66,11 @@ impl Layer {
 impl Network {
     /// Probabilities for rows of inputs, row after row.
     pub fn probabilities(&self, inputs: &[f32]) -> Vec<f32> {
+        self.run(inputs)
+    }
+
+    /// What the last layer gives for rows of inputs, row after row.
+    pub(super) fn run(&self, inputs: &[f32]) -> Vec<f32> {
         let Some(width) = self.layers.first().map(|layer| layer.inputs) else { return Vec::new() };
         let device = Device::flex();
         let run = |rows: &[f32]| {
@@ -71,19 +85,64 @@ impl Network {
         self.layers.iter().map(|layer| layer.weight.len() + layer.bias.len()).sum()
     }
 
-    /// A normal distribution around `x · weight + bias`, cut at k + ½ into `tiers` tiers.
+    /// The network of the tiers' scores, times `weight` and with a bias for each: logarithms of the probabilities, up to
+    /// what all tiers of a row have in common.
     ///
-    /// P(tier ≤ k) = ½ + ½ erf((k + ½ − mean) / (σ√2)): the first layer gives the K − 1 error functions, the second
-    /// their differences. The median of that distribution is the rounded mean.
-    pub(super) fn normal(weight: &[f32], bias: f32, sigma: f64, tiers: usize) -> Self {
-        let boundaries = tiers - 1;
+    /// What goes into a last softmax is such scores; other probabilities get a logarithm of their own.
+    pub(super) fn scores(&self, weight: f64, bias: &[f64]) -> Self {
+        let mut layers = self.layers.clone();
+        let Some(last) = layers.last_mut() else { return self.clone() };
+        let scaled = |x: f32, bias: f64| (f64::from(x) * weight + bias) as f32;
+        if last.activation == Activation::Softmax {
+            last.weight.iter_mut().for_each(|x| *x = scaled(*x, 0.0));
+            last.bias.iter_mut().zip(bias).for_each(|(x, bias)| *x = scaled(*x, *bias));
+            last.activation = Activation::None;
+            return Self { layers };
+        }
+        last.activation = Activation::Log;
+        let tiers = last.outputs;
+        let diagonal =
+            (0..tiers * tiers).map(|at| if at / tiers == at % tiers { weight as f32 } else { 0.0 });
+        layers.push(Layer {
+            inputs: tiers,
+            outputs: tiers,
+            weight: diagonal.collect(),
+            bias: bias.iter().map(|bias| *bias as f32).collect(),
+            activation: Activation::None,
+        });
+        Self { layers }
+    }
+
+    /// The network of the scores as they are.
+    pub(super) fn unweighted_scores(&self) -> Self {
+        let tiers = self.layers.last().map_or(0, |layer| layer.outputs);
+        self.scores(1.0, &vec![0.0; tiers])
+    }
+
+    /// The network whose probabilities are the softmax of these scores.
+    pub(super) fn from_scores(mut scores: Self) -> Self {
+        scores
+            .layers
+            .iter_mut()
+            .next_back()
+            .into_iter()
+            .for_each(|last| last.activation = Activation::Softmax);
+        scores
+    }
+
+    /// A normal distribution around `x · weight + bias`, cut into tiers at rising boundaries.
+    ///
+    /// P(tier ≤ k) = ½ + ½ erf((boundary k − mean) / (σ√2)): the first layer gives the K − 1 error functions, the second
+    /// their differences. The median of that distribution is the mean's own tier.
+    pub(super) fn normal(weight: &[f32], bias: f64, sigma: f64, cuts: &[f64]) -> Self {
+        let (boundaries, tiers) = (cuts.len(), cuts.len() + 1);
         let scale = 1.0 / (sigma * std::f64::consts::SQRT_2);
         let repeated = |w: &f32| std::iter::repeat_n((-f64::from(*w) * scale) as f32, boundaries);
         let reached = Layer {
             inputs: weight.len(),
             outputs: boundaries,
             weight: weight.iter().flat_map(repeated).collect(),
-            bias: (1..tiers).map(|k| ((k as f64 + 0.5 - f64::from(bias)) * scale) as f32).collect(),
+            bias: cuts.iter().map(|cut| ((cut - bias) * scale) as f32).collect(),
             activation: Activation::Erf,
         };
         let mut differences = vec![0.0; boundaries * tiers];

@@ -4,6 +4,7 @@
 //! give the same pyramid. The rule decides its own tier; for the measures that need probabilities it gives how often
 //! each tier followed in training.
 
+use super::SMALLEST;
 use crate::fit::tiers;
 
 /// The fitted rule.
@@ -37,6 +38,17 @@ impl SameTier {
         }
         let row = |row: &[f64]| row.iter().map(|n| n / row.iter().sum::<f64>()).collect::<Vec<_>>();
         counts.chunks(tiers).flat_map(row).map(|p| p as f32).collect()
+    }
+
+    /// The spend at which tiers 2…K begin.
+    pub(super) fn cuts(&self) -> &[i64] {
+        &self.cuts
+    }
+
+    /// For each of the rule's tiers, the logarithm of how often this tier (from 0) followed.
+    pub(super) fn log_frequencies(&self, tier: usize) -> Vec<f32> {
+        let tiers = self.cuts.len() + 1;
+        self.followed.iter().skip(tier).step_by(tiers).map(|p| p.max(SMALLEST).ln()).collect()
     }
 
     /// The rule's tier for each spend.

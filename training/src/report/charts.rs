@@ -9,7 +9,7 @@ use crate::{
     train::record::{Importance, RunRecord},
 };
 
-const WIDTH: f64 = 440.0;
+pub(super) const WIDTH: f64 = 440.0;
 
 /// Each model's value in the run's measure with its interval, against the rule's.
 pub(super) fn intervals(board: &Board, run: &RunRecord) -> String {
@@ -21,7 +21,9 @@ pub(super) fn intervals(board: &Board, run: &RunRecord) -> String {
     let high = lines.iter().map(|entry| of(entry).high).fold(f64::NEG_INFINITY, f64::max);
     let pad = ((high - low) * 0.08).max(1e-6);
     let x = Scale { domain: (low - pad, high + pad), range: (8.0, WIDTH - 8.0) };
-    let (row, top) = (54.0, 6.0);
+    // Many models stand closer, so that the chart stays beside its neighbour.
+    let (row, top) = (if lines.len() > 7 { 38.0 } else { 54.0 }, 6.0);
+    let (text, whisker) = (row / 3.0, row * 0.64);
     let bottom = top + row * lines.len() as f64;
     let mut canvas = Canvas::new(WIDTH, bottom + 44.0);
     axis_below(&mut canvas, x, bottom, top, measure.label());
@@ -43,24 +45,24 @@ pub(super) fn intervals(board: &Board, run: &RunRecord) -> String {
         let name = words::short(&entry.model);
         let note = if ours { format!("{name} (in the bundle)") } else { name.to_owned() };
         canvas.text(
-            (8.0, y + 18.0),
+            (8.0, y + text),
             Anchor::Start,
             if ours { "label halo strong" } else { "label halo" },
             &note,
         );
         canvas.text(
-            (WIDTH - 8.0, y + 18.0),
+            (WIDTH - 8.0, y + text),
             Anchor::End,
             "label halo number",
             &format!("{:.3}", estimate.value),
         );
         canvas.line(
-            (x.at(estimate.low), y + 34.0),
-            (x.at(estimate.high), y + 34.0),
+            (x.at(estimate.low), y + whisker),
+            (x.at(estimate.high), y + whisker),
             &format!("whisker {class}"),
         );
         let title = format!("{name}: {:.3}, {:.3} to {:.3}", estimate.value, estimate.low, estimate.high);
-        canvas.circle((x.at(estimate.value), y + 34.0), 5.0, class, &title);
+        canvas.circle((x.at(estimate.value), y + whisker), 5.0, class, &title);
     }
     canvas.finish(&format!(
         "{} of each model with its 95 % interval, the rule as a dashed line",
@@ -152,7 +154,7 @@ pub(super) fn reliability(model: &Detail, rule: Option<&Detail>) -> String {
     canvas.finish(&format!("Reliability of {}: points on the diagonal are perfectly calibrated", model.title))
 }
 
-fn percent_axes(canvas: &mut Canvas, x: Scale, y: Scale) {
+pub(super) fn percent_axes(canvas: &mut Canvas, x: Scale, y: Scale) {
     for mark in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let label = format!("{:.0} %", mark * 100.0);
         canvas.line((x.range.0, y.at(mark)), (x.range.1, y.at(mark)), "grid");
@@ -232,7 +234,11 @@ pub(super) fn curve(detail: &Detail) -> String {
     for mark in ticks(x.domain, 3).into_iter().filter(|mark| mark.fract() == 0.0) {
         canvas.text((x.at(mark), bottom + 18.0), Anchor::Middle, "tick", &format!("{mark:.0}"));
     }
-    let unit = if detail.model == "dnn" { "epochs" } else { "iterations" };
+    let unit = match detail.model.as_str() {
+        "dnn" | "corn" => "epochs",
+        "boosting" => "rounds",
+        _ => "iterations",
+    };
     canvas.text((f64::midpoint(left, width - 10.0), bottom + 36.0), Anchor::Middle, "axis", unit);
     let points = |of: fn(&crate::models::CurvePoint) -> f64| -> Vec<(f64, f64)> {
         detail.curve.iter().map(|point| (x.at(f64::from(point.step)), y.at(of(point)))).collect()

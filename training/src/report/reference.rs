@@ -49,6 +49,9 @@ const SAME_TIER: Option<(&str, Decode)> = Some(("same-tier", Decode::Median));
 const LINEAR: Option<(&str, Decode)> = Some(("linear", Decode::Median));
 const LOGISTIC: Option<(&str, Decode)> = Some(("logistic", Decode::Argmax));
 const LOGISTIC_MEDIAN: Option<(&str, Decode)> = Some(("logistic", Decode::Median));
+const BOOSTING: Option<(&str, Decode)> = Some(("boosting", Decode::Argmax));
+const BOOSTING_MEDIAN: Option<(&str, Decode)> = Some(("boosting", Decode::Median));
+const BLEND: Option<(&str, Decode)> = Some(("blend", Decode::Ranks));
 
 const KNOWN: [Known; 3] = [
     Known {
@@ -62,8 +65,8 @@ const KNOWN: [Known; 3] = [
             ("linear regression, rounded", LINEAR, [0.571, 0.513, 0.477, 0.767]),
             ("logistic", LOGISTIC, [0.625, 0.581, 0.447, 0.790]),
             ("logistic, median", LOGISTIC_MEDIAN, [0.620, 0.581, 0.438, 0.793]),
-            ("gradient boosting", None, [0.621, 0.588, 0.451, 0.789]),
-            ("histogram boosting, median", None, [0.618, 0.585, 0.441, 0.796]),
+            ("gradient boosting", BOOSTING, [0.621, 0.588, 0.451, 0.789]),
+            ("histogram boosting, median", BOOSTING_MEDIAN, [0.618, 0.585, 0.441, 0.796]),
         ],
     },
     Known {
@@ -77,9 +80,9 @@ const KNOWN: [Known; 3] = [
             ("linear regression, rounded", LINEAR, [0.564, 0.479, 0.475, 0.772]),
             ("logistic", LOGISTIC, [0.620, 0.568, 0.437, 0.804]),
             ("logistic, median", LOGISTIC_MEDIAN, [0.628, 0.588, 0.421, 0.808]),
-            ("gradient boosting", None, [0.630, 0.597, 0.430, 0.804]),
-            ("histogram boosting, median", None, [0.632, 0.602, 0.422, 0.805]),
-            ("blend of ridge, boosting and same tier", None, [0.638, 0.617, 0.409, 0.822]),
+            ("gradient boosting", BOOSTING, [0.630, 0.597, 0.430, 0.804]),
+            ("histogram boosting, median", BOOSTING_MEDIAN, [0.632, 0.602, 0.422, 0.805]),
+            ("blend of ridge, boosting and same tier", BLEND, [0.638, 0.617, 0.409, 0.822]),
         ],
     },
     Known {
@@ -93,8 +96,8 @@ const KNOWN: [Known; 3] = [
             ("linear regression, rounded", LINEAR, [0.566, 0.275, 0.656, 0.494]),
             ("logistic", LOGISTIC, [0.722, 0.269, 0.639, 0.396]),
             ("logistic, median", LOGISTIC_MEDIAN, [0.687, 0.337, 0.592, 0.483]),
-            ("gradient boosting", None, [0.719, 0.279, 0.633, 0.401]),
-            ("histogram boosting, median", None, [0.687, 0.338, 0.588, 0.485]),
+            ("gradient boosting", BOOSTING, [0.719, 0.279, 0.633, 0.401]),
+            ("histogram boosting, median", BOOSTING_MEDIAN, [0.687, 0.338, 0.588, 0.485]),
         ],
     },
 ];

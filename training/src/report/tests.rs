@@ -4,10 +4,24 @@ use super::*;
 use crate::{
     models::mix,
     train::{
+        effects::{Effect, EffectPoint},
         predictions::{CROSS_VALIDATION, TEST},
+        provenance::{FileHash, Provenance},
+        quality::{Drift, FeatureQuality, Side},
         record::{DataRecord, ModelRecord},
     },
 };
+
+fn quality(feature: &str, missing: f64, psi: f64) -> FeatureQuality {
+    let side = Side { missing, outliers: 0.01, median: Some(4.0) };
+    FeatureQuality {
+        feature: feature.into(),
+        limits: Some((0.0, 9.0)),
+        train: side,
+        test: Some(side),
+        drift: Some(Drift { psi, chance: 0.01 }),
+    }
+}
 
 /// Two models and the rule on 300 members, whose names would break a careless page.
 fn run() -> (RunRecord, Predictions) {
@@ -77,7 +91,11 @@ fn run() -> (RunRecord, Predictions) {
                 file: None,
                 parameters: 0,
                 l2: None,
+                settings: serde_json::Value::Null,
+                search: None,
                 curve: if *name == "same-tier" { Vec::new() } else { curve.clone() },
+                calibration: None,
+                parts: Vec::new(),
                 burn_tract_difference: None,
                 burn_plan_difference: None,
             })
@@ -88,6 +106,20 @@ fn run() -> (RunRecord, Predictions) {
             worsening: 0.02,
             spread: 0.001,
         }],
+        effects: vec![Effect {
+            feature: "spend <91d>".into(),
+            rows: 100,
+            points: [(0.0, 1.5), (5.0, 1.75), (20_000.0, 2.5)]
+                .map(|(value, expected_tier)| EffectPoint { value, expected_tier })
+                .to_vec(),
+            missing: Some(1.9),
+        }],
+        quality: vec![quality("calm", 0.0, 0.02), quality("moved", 0.25, 0.4)],
+        provenance: Provenance {
+            command: "tiercast train -p tiercast.toml".into(),
+            tables: vec![FileHash { name: "sales.csv".into(), bytes: 1234, sha256: "ab".repeat(32) }],
+            ..Provenance::default()
+        },
     };
     (record, all)
 }
@@ -95,7 +127,7 @@ fn run() -> (RunRecord, Predictions) {
 #[test]
 fn the_page_has_every_chart_and_nothing_from_outside() {
     let (record, predictions) = run();
-    let page = Report::new(record, &predictions).html(&predictions).unwrap();
+    let page = Report::new(record, &predictions, &Attributes::default()).html(&predictions).unwrap();
     for title in [
         "Actual against predicted",
         "Confusion matrix",
@@ -103,21 +135,89 @@ fn the_page_has_every_chart_and_nothing_from_outside() {
         "Can the probabilities be trusted",
         "Feature importance",
         "Learning curves",
+        "How many in each tier",
+        "How far off",
+        "Cumulative gains, Gold",
+        "Lift, Gold",
+        "By tier of the current period",
+        "By fold of the cross-validation",
+        "How the model answers to a feature",
+        "where the feature is missing",
+        "Drift between training and test",
+        "Missing values",
+        "1 of 2 features are missing",
+        "tiercast train -p tiercast.toml -o RUN",
+        "abababab",
         "Read this before trusting it",
     ] {
         assert!(page.contains(title), "{title}");
     }
-    assert_eq!(page.matches("<svg").count(), 9);
-    assert_eq!(page.matches("role=\"img\"").count(), 9);
+    // 9 of the models, 2 of tiers and errors, 2 of gains, 4 of slices, 1 effect, 2 of quality.
+    assert_eq!(page.matches("<svg").count(), 20);
+    assert_eq!(page.matches("role=\"img\" aria-label=\"").count(), 20);
+    assert!(page.len() < 400_000, "{} bytes", page.len());
     for foreign in ["http", "<script", "@import", "url(", "NaN", "inf\""] {
         assert!(!page.contains(foreign), "{foreign}");
     }
 }
 
 #[test]
+fn every_element_is_closed_in_its_order_and_every_link_leads_somewhere() {
+    let (record, predictions) = run();
+    let page = Report::new(record, &predictions, &Attributes::default()).html(&predictions).unwrap();
+    let (style, end) = (page.find("<style>").unwrap(), page.find("</style>").unwrap());
+    let page = page[..style].to_owned() + &page[end + "</style>".len()..];
+    let mut open: Vec<&str> = Vec::new();
+    for tag in page.split('<').skip(1) {
+        let tag = &tag[..tag.find('>').unwrap_or_else(|| panic!("<{tag}"))];
+        let name = tag.trim_start_matches('/').split_whitespace().next().unwrap().trim_end_matches('/');
+        let stands_alone = tag.ends_with('/') || matches!(name, "!doctype" | "meta" | "br");
+        match tag.starts_with('/') {
+            true => assert_eq!(open.pop(), Some(name)),
+            false if !stands_alone => open.push(name),
+            false => {}
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    for link in page.split("href=\"#").skip(1) {
+        let name = link.split('"').next().unwrap();
+        assert_eq!(page.matches(&format!("id=\"{name}\"")).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn the_same_run_gives_the_same_page() {
+    let page = || {
+        let (record, predictions) = run();
+        let report = Report::new(record, &predictions, &Attributes::default());
+        (serde_json::to_string(&report).unwrap(), report.html(&predictions).unwrap())
+    };
+    assert!(page() == page());
+}
+
+#[test]
+fn a_run_from_before_there_were_effects_still_has_a_page() {
+    let (mut record, predictions) = run();
+    record.provenance.command.push_str(" --budget 600s");
+    let page = Report::new(record.clone(), &predictions, &Attributes::default()).html(&predictions).unwrap();
+    assert!(page.contains("search.jsonl"));
+    (record.effects, record.quality, record.provenance) = (Vec::new(), Vec::new(), Provenance::default());
+    let page = Report::new(record, &predictions, &Attributes::default()).html(&predictions).unwrap();
+    assert!(!page.contains("The data it learned from") && page.contains("tiercast evaluate RUN"));
+}
+
+#[test]
+fn errors_are_shares_of_rows_by_distance() {
+    let (record, predictions) = run();
+    let mut detail = Report::new(record, &predictions, &Attributes::default()).models.remove(1);
+    detail.confusion = vec![vec![4, 1, 0], vec![2, 6, 1], vec![1, 0, 5]];
+    assert_eq!(detail.errors(), [0.05, 0.1, 0.75, 0.1, 0.0]);
+}
+
+#[test]
 fn names_are_text_and_not_markup() {
     let (record, predictions) = run();
-    let page = Report::new(record, &predictions).html(&predictions).unwrap();
+    let page = Report::new(record, &predictions, &Attributes::default()).html(&predictions).unwrap();
     assert!(!page.contains("<b>\"") && !page.contains("Silver & <b>") && !page.contains("a <shop>"));
     assert!(page.contains("a &lt;shop&gt;") && page.contains("Silver &amp; &lt;b&gt;"));
 }
@@ -125,9 +225,9 @@ fn names_are_text_and_not_markup() {
 #[test]
 fn figures_add_up() {
     let (record, predictions) = run();
-    let report = Report::new(record, &predictions);
+    let report = Report::new(record, &predictions, &Attributes::default());
     assert_eq!(report.boards.0.iter().map(|board| board.split.as_str()).collect::<Vec<_>>(), ["test", "cv"]);
-    assert_eq!(report.boards.0[0].entries.len(), 1 + 2 * 3);
+    assert_eq!(report.boards.0[0].entries.len(), 1 + 2 * 4);
     for detail in &report.models {
         assert_eq!(detail.confusion.iter().flatten().sum::<u64>(), 100);
         assert_eq!(detail.tiers.iter().map(|tier| tier.rows).sum::<u64>(), 100);
@@ -141,7 +241,7 @@ fn figures_add_up() {
 #[test]
 fn reference_figures_appear_only_for_their_own_data() {
     let (record, predictions) = run();
-    let report = Report::new(record, &predictions);
+    let report = Report::new(record, &predictions, &Attributes::default());
     assert!(report.reference.is_none());
     assert!(reference::compare("cdnow", &report.boards.0[0]).is_none(), "100 rows are not CDNOW");
     let mut board = report.boards.0[0].clone();

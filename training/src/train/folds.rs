@@ -18,7 +18,7 @@ use tiercast_core::{TierRules, Transform};
 use crate::{
     dataset::Dataset,
     fit,
-    models::{self, Fitted, Kind, Rows, mix},
+    models::{self, Fitted, Kind, Params, Reads, Rows, mix},
     project::TierPlan,
 };
 
@@ -62,8 +62,10 @@ pub struct Prepared {
     pub split: Split,
     /// Tiers cut on the training targets.
     pub rules: TierRules,
-    /// Transform fitted to the training rows.
-    pub transform: Transform,
+    /// Transform to the dense inputs, fitted to the training rows.
+    pub dense: Transform,
+    /// Transform to the plain inputs.
+    pub plain: Transform,
     /// Each feature's typical value in the training rows.
     pub typical: Vec<f32>,
     /// The training rows.
@@ -72,7 +74,19 @@ pub struct Prepared {
     pub held_out: Rows,
 }
 
-/// Fits tiers and transform to a split's training rows and applies both to all its rows.
+impl Prepared {
+    /// The transform to what a model reads.
+    pub fn transform(&self, reads: Reads) -> Transform {
+        let columns = match reads {
+            Reads::Dense => self.dense.columns.clone(),
+            Reads::Plain => self.plain.columns.clone(),
+            Reads::Both => [self.dense.columns.clone(), self.plain.columns.clone()].concat(),
+        };
+        Transform { columns }
+    }
+}
+
+/// Fits tiers and transforms to a split's training rows and applies them to all its rows.
 ///
 /// # Errors
 /// When the tiers cannot be cut.
@@ -80,17 +94,25 @@ pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split)
     let spend: Vec<i64> = split.train.iter().map(|row| dataset.target_spend[*row]).collect();
     let rules = fit::tiers::rules(plan, &spend)?;
     let train = raw(dataset, &split.train);
-    let transform = fit::transform(&dataset.schema, &train);
+    let dense = fit::transform(&dataset.schema, &train);
+    let plain = fit::plain(&dataset.schema, &train);
     let typical = fit::typical(&dataset.schema, &train);
-    let rows = |at: &[usize]| Rows {
-        width: transform.width(),
-        inputs: fit::apply(&transform, dataset.schema.len(), &raw(dataset, at)),
-        current_spend: at.iter().map(|row| dataset.current_spend[*row]).collect(),
-        targets: at.iter().map(|row| rules.tier_of(dataset.target_spend[*row])).collect(),
-        member: at.iter().map(|row| member[*row]).collect(),
+    let rows = |at: &[usize]| {
+        let raw = raw(dataset, at);
+        Rows {
+            width: dense.width(),
+            inputs: fit::apply(&dense, dataset.schema.len(), &raw),
+            plain_width: plain.width(),
+            plain: fit::apply(&plain, dataset.schema.len(), &raw),
+            current_spend: at.iter().map(|row| dataset.current_spend[*row]).collect(),
+            targets: at.iter().map(|row| rules.tier_of(dataset.target_spend[*row])).collect(),
+            target_spend: at.iter().map(|row| dataset.target_spend[*row]).collect(),
+            thresholds: rules.thresholds().collect(),
+            member: at.iter().map(|row| member[*row]).collect(),
+        }
     };
     let (train, held_out) = (rows(&split.train), rows(&split.held_out));
-    Ok(Prepared { split, rules, transform, typical, train, held_out })
+    Ok(Prepared { split, rules, dense, plain, typical, train, held_out })
 }
 
 /// The raw features of some rows.
@@ -98,33 +120,62 @@ pub fn raw(dataset: &Dataset, rows: &[usize]) -> Vec<f32> {
     rows.iter().flat_map(|row| dataset.row(*row)).copied().collect()
 }
 
-/// Trains every kind on every split: `result[split][kind]`. Threads change how long it takes and nothing else.
+/// Trains every kind on every split, with the default settings where none are given: `result[split][kind]`.
 ///
 /// # Errors
 /// When a training thread dies, or a model has no finite loss.
 pub fn train_all(
     prepared: &[Prepared],
     kinds: &[Kind],
+    settings: &BTreeMap<Kind, Params>,
     seed: u64,
     threads: usize,
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<Vec<Fitted>>> {
+    // The networks take longest; started first, no thread waits for the last one.
+    let of_job = |job: usize| (job % prepared.len(), kinds.len() - 1 - job / prepared.len());
+    let defaults = Params::default();
+    let train = |job: usize| {
+        let (split, kind) = of_job(job);
+        let (split, kind) = (&prepared[split], kinds[kind]);
+        let params = settings.get(&kind).unwrap_or(&defaults);
+        let seed = seed_of(seed, kind, split);
+        let fitted = models::fit_with(kind, params, split.rules.len(), &split.train, seed);
+        progress.inc(1);
+        fitted
+    };
     let jobs = prepared.len() * kinds.len();
+    let done = side_by_side(jobs, threads, train)?;
+    let mut done: BTreeMap<_, _> = (0..jobs).map(of_job).zip(done).collect();
+    let mut model = |s, k| done.remove(&(s, k)).unwrap_or_else(|| Err(anyhow!("a model was not trained")));
+    (0..prepared.len()).map(|s| (0..kinds.len()).map(|k| model(s, k)).collect()).collect()
+}
+
+/// The seed of a model on a split.
+pub(super) fn seed_of(seed: u64, kind: Kind, split: &Prepared) -> u64 {
+    mix(seed ^ mix(kind as u64 * 1000 + split.split.fold.unwrap_or(0) as u64))
+}
+
+/// Does so many jobs, begun in their order, and gives what each gave, in the same order. Threads change how long it takes
+/// and nothing else.
+///
+/// # Errors
+/// When a thread dies.
+pub(super) fn side_by_side<T: Send>(
+    jobs: usize,
+    threads: usize,
+    job: impl Fn(usize) -> T + Sync,
+) -> anyhow::Result<Vec<T>> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         loop {
-            let job = next.fetch_add(1, Ordering::Relaxed);
-            if job >= jobs {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= jobs {
                 return;
             }
-            // The networks take longest; started first, no thread waits for the last one.
-            let (kind, split) =
-                (kinds[kinds.len() - 1 - job / prepared.len()], &prepared[job % prepared.len()]);
-            let seed = mix(seed ^ mix(kind as u64 * 1000 + split.split.fold.unwrap_or(0) as u64));
-            let fitted = models::fit(kind, split.rules.len(), &split.train, seed);
-            progress.inc(1);
+            let result = job(at);
             if let Ok(mut done) = done.lock() {
-                done.insert((job % prepared.len(), kinds.len() - 1 - job / prepared.len()), fitted);
+                done.insert(at, result);
             }
         }
     };
@@ -134,9 +185,8 @@ pub fn train_all(
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a training thread died")))
     })?;
-    let mut done = done.into_inner().map_err(|_| anyhow!("a training thread died"))?;
-    let mut model = |s, k| done.remove(&(s, k)).unwrap_or_else(|| Err(anyhow!("a model was not trained")));
-    (0..prepared.len()).map(|s| (0..kinds.len()).map(|k| model(s, k)).collect()).collect()
+    let done = done.into_inner().map_err(|_| anyhow!("a training thread died"))?;
+    Ok(done.into_values().collect())
 }
 
 #[cfg(test)]
@@ -199,14 +249,16 @@ mod tests {
         let member = member_numbers(&data);
         let fitted = |data: &Dataset| {
             let prepared = prepare(data, &member, &plan, split.clone()).unwrap();
-            let models: Vec<Vec<u32>> = [Kind::SameTier, Kind::Logistic, Kind::Dnn]
+            let models: Vec<Vec<u32>> = Kind::ALL
                 .into_iter()
+                .map(|(_, kind)| kind)
+                .filter(|kind| *kind != Kind::Blend)
                 .map(|kind| {
                     models::fit(kind, 3, &prepared.train, 1).unwrap().model.probabilities(&prepared.train)
                 })
                 .map(|p| p.into_iter().map(f32::to_bits).collect())
                 .collect();
-            (prepared.rules, prepared.transform, models)
+            (prepared.rules, prepared.dense, prepared.plain, models)
         };
         let before = fitted(&data);
         for row in 60..100 {

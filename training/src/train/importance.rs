@@ -76,14 +76,16 @@ impl<'a> Judge<'a> {
     /// The ranked probability score on raw rows.
     fn score(&self, width: usize, raw: &[f32]) -> f64 {
         let mut rows = self.split.held_out.clone();
-        rows.inputs = fit::apply(&self.split.transform, width, raw);
+        rows.inputs = fit::apply(&self.split.dense, width, raw);
+        rows.plain = fit::apply(&self.split.plain, width, raw);
         let probabilities = self.model.probabilities(&rows);
         Judged::new(self.split.rules.len(), &rows.targets, &rows.targets, &probabilities).measures().rps
     }
 
     /// The worsening, times the number of rows.
     fn worsening(&self, schema: &FeatureSchema, feature: usize, rng: &mut StdRng) -> f64 {
-        if !self.split.transform.columns.iter().any(|column| column.source as usize == feature) {
+        let transform = self.split.transform(self.model.reads());
+        if !transform.columns.iter().any(|column| column.source as usize == feature) {
             return 0.0;
         }
         let width = schema.len();

@@ -1,6 +1,6 @@
 //! Every prediction of a run on rows it was not trained on, as a Parquet table, so that figures can be recomputed.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use datafusion::{
@@ -17,7 +17,9 @@ use datafusion::{
     parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
 };
 
-use crate::features::write_parquet;
+use tiercast_core::{Decode, expected_tier};
+
+use crate::{features::write_parquet, fit::tiers};
 
 /// Rows held out in cross-validation.
 pub const CROSS_VALIDATION: &str = "cv";
@@ -68,6 +70,31 @@ impl Predictions {
     /// One row's probabilities.
     pub fn row(&self, at: usize) -> &[f32] {
         &self.probabilities[at * self.tiers..(at + 1) * self.tiers]
+    }
+
+    /// The tiers that a decoder chooses for the rows of a model in a split, in their order.
+    ///
+    /// The cuts by ranks are fitted to rows held out in cross-validation, and never to the row that is decided: for a row
+    /// of a fold they come from the other folds, for one of the test from all folds.
+    pub fn decide(&self, model: &str, split: &str, decode: Decode) -> Vec<u8> {
+        let mut cuts = BTreeMap::new();
+        let rows = self.of(model, split).into_iter();
+        rows.map(|row| {
+            let of_fold =
+                || if decode == Decode::Ranks { self.cuts(model, self.fold[row]) } else { Vec::new() };
+            decode.decode(self.row(row), cuts.entry(self.fold[row]).or_insert_with(of_fold))
+        })
+        .collect()
+    }
+
+    /// Where the expected tier of a model's rows in cross-validation is cut so that the tiers have the targets' shares;
+    /// the rows of one fold can be left out.
+    pub fn cuts(&self, model: &str, without: Option<i32>) -> Vec<f32> {
+        let mut rows = self.of(model, CROSS_VALIDATION);
+        rows.retain(|row| without.is_none() || self.fold[*row] != without);
+        let targets: Vec<u8> = rows.iter().map(|row| self.target[*row]).collect();
+        let expected = rows.iter().map(|row| expected_tier(self.row(*row))).collect();
+        tiers::rank_cuts(self.tiers, expected, &targets)
     }
 
     /// Writes the table.
@@ -193,6 +220,43 @@ mod tests {
         assert_eq!(Predictions::read(&path).unwrap(), predictions);
         assert_eq!(predictions.of("dnn", TEST), [1]);
         assert_eq!(predictions.row(1), [0.5, 0.5]);
+    }
+
+    /// Two folds of four rows each: the expected tiers of the first are 1.1 … 1.4, those of the second 1.5 … 1.8.
+    fn ranked() -> Predictions {
+        let expected: Vec<f32> = (1..=8).map(|i| i as f32 / 10.0).collect();
+        Predictions {
+            tiers: 2,
+            model: vec!["dnn".into(); 9],
+            split: [vec![CROSS_VALIDATION.into(); 8], vec![TEST.into()]].concat(),
+            fold: [vec![Some(1); 4], vec![Some(2); 4], vec![None]].concat(),
+            member: vec![String::new(); 9],
+            as_of: vec![0; 9],
+            target: vec![1, 1, 1, 2, 1, 1, 2, 2, 1],
+            target_spend: vec![0; 9],
+            probabilities: expected.iter().chain(&[0.55]).flat_map(|p| [1.0 - p, *p]).collect(),
+            decoded: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn ranks_are_cut_on_other_rows_than_those_they_decide() {
+        let mut predictions = ranked();
+        // Half of the second fold's targets are tier 2, so that its median is the first fold's cut, and so on.
+        assert!((predictions.cuts("dnn", Some(1))[0] - 1.65).abs() < 1e-6);
+        assert!((predictions.cuts("dnn", Some(2))[0] - 1.325).abs() < 1e-6);
+        assert_eq!(predictions.decide("dnn", CROSS_VALIDATION, Decode::Ranks), [1, 1, 1, 1, 2, 2, 2, 2]);
+        // Five of all eight are tier 1: between 1.5 and 1.6, where the test's row is on the upper side.
+        assert!((predictions.cuts("dnn", None)[0] - 1.5375).abs() < 1e-6);
+        assert_eq!(predictions.decide("dnn", TEST, Decode::Ranks), [2]);
+        // Whatever a fold's own rows are, their cuts stay; and the test's rows move none.
+        let (first, all) = (predictions.cuts("dnn", Some(1)), predictions.cuts("dnn", None));
+        predictions.target[..4].fill(2);
+        assert_eq!(predictions.cuts("dnn", Some(1)), first);
+        predictions = ranked();
+        predictions.target[8] = 2;
+        predictions.probabilities[16..].copy_from_slice(&[0.0, 1.0]);
+        assert_eq!(predictions.cuts("dnn", None), all);
     }
 
     #[test]

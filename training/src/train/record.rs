@@ -4,8 +4,16 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tiercast_core::Decode;
 
+use super::{
+    effects::Effect,
+    provenance::Provenance,
+    quality::FeatureQuality,
+    search::Searched,
+    stack::{Calibration, Part},
+};
 use crate::{metrics::Measure, models::CurvePoint};
 
 /// The version of `run.json`.
@@ -40,6 +48,15 @@ pub struct RunRecord {
     pub models: Vec<ModelRecord>,
     /// What the selected model relies on, most first.
     pub importance: Vec<Importance>,
+    /// How it answers to its most important features.
+    #[serde(default)]
+    pub effects: Vec<Effect>,
+    /// What each feature's values are like, in the order of the schema.
+    #[serde(default)]
+    pub quality: Vec<FeatureQuality>,
+    /// What it takes to get this run again.
+    #[serde(default)]
+    pub provenance: Provenance,
 }
 
 /// The rows of a run.
@@ -54,7 +71,7 @@ pub struct DataRecord {
     pub schema_hash: String,
     /// Declared features.
     pub features: usize,
-    /// Inputs of the models, after the transform.
+    /// Inputs of the selected model, after its transform.
     pub inputs: usize,
     /// Features that never vary on the training rows, and so are no input.
     pub constant: Vec<String>,
@@ -97,15 +114,28 @@ pub struct ModelRecord {
     pub name: String,
     /// The ONNX file, relative to the run's folder; none for the rule, which looks at spend and not at features.
     pub file: Option<String>,
-    /// Trained numbers.
+    /// Trained numbers: weights, or leaves of trees.
     pub parameters: usize,
     /// The L2 penalty chosen.
     pub l2: Option<f64>,
+    /// What training was set to; null for a model without settings.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub settings: Value,
+    /// How the settings were found; none where they are the defaults without a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Searched>,
+    /// What its probabilities went through after training; none for the rule and the blend, and where it is turned off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// What a blend is made of; empty for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Loss by step: on an inner split of the training rows, whose validation part is the members set aside.
     pub curve: Vec<CurvePoint>,
-    /// Largest absolute difference of a probability on the training rows between Burn, which trained it, and tract.
+    /// Largest absolute difference of a probability on the training rows, for trees on some of them, between what
+    /// trained it (for trees our own code, for all others Burn) and tract.
     pub burn_tract_difference: Option<f32>,
-    /// The same between Burn and the compact engine, with weights stored as the bundle stores them.
+    /// The same on all of them between what trained it and the compact engine, with weights stored as the bundle stores them.
     #[serde(default)]
     pub burn_plan_difference: Option<f32>,
 }

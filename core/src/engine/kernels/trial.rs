@@ -26,8 +26,7 @@ impl Trial {
         let outputs = Vec::new();
         let kernels = vec![self.kernel.clone()];
         let program = Program { inputs, outputs, slots, kernels, segments: Vec::new(), words: 0 };
-        let plan =
-            Plan { program, floats: self.floats.as_slice().into(), words: Vec::new() };
+        let plan = Plan { program, floats: self.floats.as_slice().into(), words: Vec::new() };
         plan.check()?;
         Ok(plan)
     }

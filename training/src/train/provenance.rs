@@ -1,0 +1,171 @@
+//! What it takes to get a run again: the command, the tables' hashes, the versions.
+//!
+//! Only what decides the result is in it: not the output folder, the number of threads, the time, or where files lie.
+
+use std::{fs::File, io::Read, path::Path};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Args;
+use crate::project::Project;
+
+/// The libraries that numbers come from; a test holds them against the lock file.
+const LIBRARIES: [(&str, &str); 3] = [("burn", "0.22.1"), ("datafusion", "55.2.0"), ("tract-onnx", "0.23.9")];
+
+/// Where a run comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Provenance {
+    /// The command, to be given in the project's folder.
+    pub command: String,
+    /// The project file.
+    pub project: FileHash,
+    /// The tables, lookups included, in the order of the project file.
+    pub tables: Vec<FileHash>,
+    /// Program and libraries.
+    pub versions: Vec<Version>,
+    /// Processor and system; bits of trained numbers are promised on the same ones only.
+    pub platform: String,
+}
+
+/// A file's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHash {
+    /// Its name, without its folder.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// A version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Of what.
+    pub name: String,
+    /// Which.
+    pub version: String,
+}
+
+impl Provenance {
+    /// Hashes the tables of a project.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(super) fn new(project: &Project, args: &Args) -> anyhow::Result<Self> {
+        let mut tables: Vec<&str> = Vec::new();
+        for declared in &project.events {
+            let named = std::iter::once(&declared.table).chain(declared.join.iter().map(|join| &join.table));
+            for table in named {
+                if !tables.contains(&table.as_str()) {
+                    tables.push(table);
+                }
+            }
+        }
+        let hash = |table: &&str| FileHash::of(&project.resolve(table));
+        let version =
+            |(name, version): &(&str, &str)| Version { name: (*name).into(), version: (*version).into() };
+        let own = ("tiercast", env!("CARGO_PKG_VERSION"));
+        Ok(Self {
+            command: command(args),
+            project: FileHash::of(&project.path)?,
+            tables: tables.iter().map(hash).collect::<anyhow::Result<_>>()?,
+            versions: std::iter::once(&own).chain(&LIBRARIES).map(version).collect(),
+            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        })
+    }
+}
+
+impl FileHash {
+    /// Reads a file to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> anyhow::Result<Self> {
+        let unreadable = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(unreadable)?;
+        let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 20], 0);
+        loop {
+            let read = file.read(&mut buffer).with_context(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            bytes += read as u64;
+            hash.update(&buffer[..read]);
+        }
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { name: file_name(path), bytes, sha256 })
+    }
+}
+
+fn command(args: &Args) -> String {
+    let value = |value: Option<clap::builder::PossibleValue>| {
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+    };
+    let trials = args.search.map_or_else(String::new, |trials| format!(" --search {trials}"));
+    let budget = args.budget.map_or_else(String::new, |time| format!(" --budget {}s", time.as_secs()));
+    format!(
+        "tiercast train -p {} --select {} --weights {} --engine {}{trials}{budget}",
+        quoted(&file_name(&args.project)),
+        value(args.select.to_possible_value()),
+        value(args.weights.to_possible_value()),
+        value(args.engine.to_possible_value())
+    )
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A name as a shell reads it.
+pub(crate) fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-/,".contains(c);
+    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_lock_file() {
+        let lock = include_str!("../../../Cargo.lock");
+        for (name, version) in LIBRARIES {
+            let found = lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n"));
+            assert!(found, "{name} {version} is not in Cargo.lock; write the version that is");
+        }
+    }
+
+    #[test]
+    fn a_file_is_hashed_whole_and_named_without_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc.csv");
+        std::fs::write(&path, "abc").unwrap();
+        // FIPS 180-2, example B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let found = FileHash::of(&path).unwrap();
+        assert_eq!(found, FileHash { name: "abc.csv".into(), bytes: 3, sha256: expected.into() });
+        assert!(FileHash::of(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn the_command_has_what_decides_the_result_and_nothing_else() {
+        let args = Args {
+            project: "/somewhere/my shop.toml".into(),
+            output: "/elsewhere/run".into(),
+            select: crate::metrics::Measure::MacroF1,
+            weights: crate::weights::Weights::F16,
+            engine: crate::weights::Engine::Plan,
+            search: Some(24),
+            budget: Some(std::time::Duration::from_secs(600)),
+            threads: Some(3),
+        };
+        let expected = "tiercast train -p 'my shop.toml' --select macro-f1 --weights f16 --engine plan --search 24 --budget 600s";
+        assert_eq!(command(&args), expected);
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}
