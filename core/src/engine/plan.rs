@@ -149,8 +149,8 @@ impl Plan {
         self.program.slots.iter().map(|n| *n as usize).sum()
     }
 
-    /// Makes sure that running cannot index out of range, mix rows, or take unbounded time. A kernel that fills a part
-    /// of a buffer only makes all of it readable: what no kernel fills is zero, or what an earlier run left there.
+    /// Makes sure that running cannot index out of range, read what was not written for the same row, or take unbounded
+    /// time.
     pub(crate) fn check(&self) -> Result<()> {
         let p = &self.program;
         let total = p.slots.iter().fold(0_u64, |sum, n| sum + u64::from(*n));
@@ -159,7 +159,7 @@ impl Plan {
         }
         let mut check = Check {
             slots: &p.slots,
-            written: alloc::vec![None; p.slots.len()],
+            written: p.slots.iter().map(|_| Written::Nothing).collect(),
             floats: self.floats.len(),
             words: &self.words,
             words_used: 0,
@@ -170,12 +170,12 @@ impl Plan {
         let mut work = 0_u64;
         for kernel in &p.kernels {
             work = work.saturating_add(kernel.check(&mut check)?);
+            if work > MAX_WORK {
+                bail!(InvalidModel, "the plan needs {work} operations a row; at most {MAX_WORK}");
+            }
         }
         for port in &p.outputs {
             check.reads(Operand::Slot(port.slot), port_len(port)?)?;
-        }
-        if work > MAX_WORK {
-            bail!(InvalidModel, "the plan needs {work} operations a row; at most {MAX_WORK}");
         }
         Ok(())
     }
@@ -206,12 +206,22 @@ pub(crate) fn product(shape: &[u32]) -> Result<usize> {
     }
 }
 
+/// What a buffer holds.
+#[derive(Debug, PartialEq)]
+enum Written {
+    Nothing,
+    /// Rows of so many values.
+    Rows(usize),
+    /// Parts of rows: which values of a row were written, and how many.
+    Parts(Vec<bool>, usize),
+}
+
 /// What is known while a plan is checked, kernel by kernel.
 #[derive(Debug)]
 pub(crate) struct Check<'p> {
     slots: &'p [u32],
-    /// How far apart the rows are that a buffer was last given.
-    written: Vec<Option<usize>>,
+    /// What each buffer was last given.
+    written: Vec<Written>,
     floats: usize,
     pub(crate) words: &'p [u32],
     /// Words before this one are some kernel's trees: no other kernel may have them checked again.
@@ -224,7 +234,7 @@ impl Check<'_> {
         match operand {
             Operand::Const(at) => self.constants(at, len),
             Operand::Slot(slot) => {
-                if self.written.get(slot as usize) != Some(&Some(len)) {
+                if self.written.get(slot as usize) != Some(&Written::Rows(len)) {
                     bail!(
                         InvalidModel,
                         "a kernel of the plan reads buffer {slot} otherwise than it was written"
@@ -237,11 +247,44 @@ impl Check<'_> {
 
     /// The buffer exists and has room for `len` values a row; from now on it may be read.
     pub(crate) fn writes(&mut self, slot: u32, len: usize) -> Result<()> {
+        self.give(slot, len, |_| Written::Rows(len))
+    }
+
+    /// The buffer exists and has room for `len` values; what a kernel leaves there nobody may read.
+    pub(crate) fn scratch(&mut self, slot: u32, len: usize) -> Result<()> {
+        self.give(slot, len, |_| Written::Nothing)
+    }
+
+    /// As [`Check::writes`] for the places of a row that `visit` names, all below `len`; the buffer may be read once all
+    /// of them were written.
+    pub(crate) fn writes_part(
+        &mut self,
+        slot: u32,
+        len: usize,
+        visit: impl FnOnce(&mut dyn FnMut(usize)),
+    ) -> Result<()> {
+        self.give(slot, len, |before| {
+            let (mut places, mut count) = match before {
+                Written::Rows(of) if of == len => return Written::Rows(len),
+                Written::Parts(places, count) if places.len() == len => (places, count),
+                _ => (alloc::vec![false; len], 0),
+            };
+            visit(&mut |place| {
+                if let Some(place) = places.get_mut(place) {
+                    count += usize::from(!*place);
+                    *place = true;
+                }
+            });
+            if count == len { Written::Rows(len) } else { Written::Parts(places, count) }
+        })
+    }
+
+    fn give(&mut self, slot: u32, len: usize, written: impl FnOnce(Written) -> Written) -> Result<()> {
         if self.slot(slot)? < len {
             bail!(InvalidModel, "a kernel of the plan writes beyond buffer {slot}");
         }
-        if let Some(written) = self.written.get_mut(slot as usize) {
-            *written = Some(len);
+        if let Some(place) = self.written.get_mut(slot as usize) {
+            *place = written(core::mem::replace(place, Written::Nothing));
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ pub enum Op {
     Count,
     /// Σ v.
     Sum,
-    /// Σ amount of purchases − Σ amount of returns: what the shop's tiers look at.
+    /// Σ amount of purchases − Σ amount of returns: what the shop's tiers look at. May be negative.
     NetSpend,
     /// Σ v / number of events; missing if there is none.
     Mean,

@@ -35,7 +35,9 @@ pub(super) fn evaluate(node: &Node<'_>, inputs: &[Option<Value>]) -> Result<Opti
         }
         ("Concat", _) if values.iter().all(|v| v.rank() == 1) => list(lists.concat()),
         ("Slice", [x, starts, ends, rest @ ..])
-            if starts.len() == 1 && ends.first() != Some(&BATCH) && values[0].rank() == 1 =>
+            if starts.len() == 1
+                && ![starts, ends].iter().any(|at| at.contains(&BATCH))
+                && values[0].rank() == 1 =>
         {
             let step = rest.get(1).and_then(|steps| steps.first()).copied().unwrap_or(1);
             match (starts.first(), ends.first(), step) {
@@ -54,16 +56,18 @@ pub(super) fn evaluate(node: &Node<'_>, inputs: &[Option<Value>]) -> Result<Opti
         ("Neg", [x]) if !x.contains(&BATCH) => like(values[0], x.iter().map(|x| -x).collect()),
         ("Range", [[start], [limit], [step]]) if *step != 0 => return range(node, *start, *limit, *step),
         ("Where", [condition, a, b]) => {
-            let chosen = zipped(a, b).and_then(|pairs| {
-                let truths = zipped(condition, &vec![0; pairs.len()])?;
-                Some(
-                    truths.iter().zip(&pairs).map(|((t, _), (a, b))| if *t != 0 { *a } else { *b }).collect(),
-                )
-            });
-            match chosen {
-                Some(chosen) => list(chosen),
-                None => return Ok(None),
+            let len = if lists.iter().any(|x| x.is_empty()) {
+                0
+            } else {
+                condition.len().max(a.len()).max(b.len())
+            };
+            if lists.iter().any(|x| x.len() != len && x.len() != 1) {
+                return Ok(None);
             }
+            let chosen =
+                |i: usize| if condition[i % condition.len()] != 0 { a[i % a.len()] } else { b[i % b.len()] };
+            let data = (0..len).map(chosen).collect();
+            if values.iter().all(|v| v.rank() == 0) { Value::ints(Vec::new(), data) } else { list(data) }
         }
         (operator, [a, b]) => return arithmetic(node, operator, [values[0], values[1]], [a, b]),
         _ => return Ok(None),

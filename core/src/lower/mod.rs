@@ -60,7 +60,7 @@ const MAX_FOLDED: usize = 1 << 28;
 pub struct LowerOptions<'o> {
     /// The outputs wanted, in this order; empty for all. What only the others need is left out.
     pub outputs: &'o [&'o str],
-    /// How the weights of dense layers are stored.
+    /// How the weights of dense, convolutional and recurrent layers are stored.
     pub storage: Storage,
 }
 

@@ -403,6 +403,21 @@ fn weights_of_every_product_can_be_stored_in_fewer_bits() {
 }
 
 #[test]
+fn constant_integers_are_chosen_and_cut() {
+    let x = Build::new(13, &[&[N, 6]]).ints("yes", &[1, 0, 1]).ints("a", &[5]).ints("b", &[7]);
+    let chosen = x.node("Cast yes -> c", &[("to", &[9])]).node("Where c a b -> i", &[]);
+    // Of the places 5, 7 − 2 · 1 and 5: three columns.
+    let chosen = chosen.ints("t", &[0, 2, 0]).node("Sub i t -> at", &[]);
+    let picked = chosen.node("Gather x0 at -> y", &[("axis", &[1])]);
+    picked.agrees("y", 0);
+    // A list cut from the length of the batch on.
+    let x = Build::new(13, &[&[N, 2]]).node("Shape x0 -> s", &[]).ints("zero", &[0]).ints("one", &[1]);
+    let x = x.node("Slice s zero one -> n", &[]).ints("list", &[2, 3]).ints("end", &[9]);
+    let cut = x.node("Slice list n end -> l", &[]).node("Expand x0 l -> y", &[]);
+    assert!(cut.plan("y").is_err());
+}
+
+#[test]
 fn hostile_sizes_are_errors() {
     let x = |dims: &[i64]| Build::new(13, &[dims]);
     let huge = [1 << 26; 8];

@@ -74,7 +74,7 @@ impl Conv {
         check.constants(self.bias, self.channels_out as usize)?;
         check.distinct(self.out, &[Operand::Slot(self.x)])?;
         check.distinct(self.scratch, &[Operand::Slot(self.x), Operand::Slot(self.out)])?;
-        check.writes(self.scratch, volume(WHAT, &[2 * PANEL as u32, patch as u32])?)?;
+        check.scratch(self.scratch, volume(WHAT, &[2 * PANEL as u32, patch as u32])?)?;
         check.writes(self.out, out)?;
         // Windows are computed in eights, and a patch is gathered for each group.
         let windows = u64::from(output.next_multiple_of(PANEL as u32)) * u64::from(self.images);

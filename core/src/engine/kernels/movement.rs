@@ -55,12 +55,21 @@ impl Copy {
         };
         let x = bounds(&self.shape, self.x_strides.iter().map(|s| i64::from(*s)));
         let out = bounds(&self.shape, self.out_strides.iter().map(|s| i64::from(*s)));
-        if !within(self.x_offset, x, self.x_len) || !within(self.out_offset, out, self.out_len) {
+        // A box larger than a row of `out` would write a place twice.
+        let fits = within(self.x_offset, x, self.x_len) && within(self.out_offset, out, self.out_len);
+        if !fits || volume > self.out_len as usize {
             bail!(InvalidModel, "a copy kernel of the plan reaches beyond its values: {:?}", self.shape);
         }
         check.reads(self.x, self.x_len as usize)?;
         check.distinct(self.out, &[self.x])?;
-        check.writes(self.out, self.out_len as usize)?;
+        let stride = |_, axis: usize| self.out_strides.get(axis).map_or(0, |stride| *stride as isize);
+        let lines = Lines::new(1, [0], &self.shape, stride);
+        let (len, [step]) = lines.line();
+        check.writes_part(self.out, self.out_len as usize, |write| {
+            lines.for_each([self.out_offset as usize], |[at]| {
+                (0..len).for_each(|i| write(at.wrapping_add_signed(step * i as isize)));
+            });
+        })?;
         Ok(volume as u64)
     }
 
@@ -142,12 +151,15 @@ fn place(index: f32, len: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{string::String, vec};
 
     use super::*;
-    use crate::engine::kernels::{
-        Kernel,
-        trial::{Trial, bits, noise},
+    use crate::engine::{
+        kernels::{
+            Kernel,
+            trial::{Trial, bits, noise},
+        },
+        plan::{Plan, Port, Program},
     };
 
     /// A 2 × 3 matrix, transposed into a buffer of 8 from place 1.
@@ -212,6 +224,38 @@ mod tests {
         assert!(refused(&|k| k.out_len = 9));
         assert!(refused(&|k| k.out = 0));
         assert!(!refused(&|k| k.shape = vec![0, 2]));
+    }
+
+    #[test]
+    fn a_row_is_readable_once_all_of_it_was_written() {
+        // Of two values and one constant, into a buffer of four.
+        let copy = |n, out_offset, out_len| Copy {
+            x: Operand::Slot(0),
+            out: 1,
+            x_len: 2,
+            out_len,
+            shape: vec![n],
+            x_offset: 0,
+            x_strides: vec![1],
+            out_offset,
+            out_strides: vec![1],
+        };
+        let sound = |kernels: &[Copy]| {
+            let port = |slot, len| Port { name: String::new(), shape: vec![len], slot };
+            let kernels = kernels.iter().cloned().map(Kernel::Copy).collect();
+            let (inputs, outputs, slots) = (vec![port(0, 2)], vec![port(1, 4)], vec![2, 4]);
+            let program = Program { inputs, outputs, slots, kernels, segments: Vec::new(), words: 0 };
+            Plan { program, floats: noise(0).as_slice().into(), words: Vec::new() }.check().is_ok()
+        };
+        assert!(sound(&[copy(2, 0, 4), copy(2, 2, 4)]));
+        assert!(sound(&[copy(2, 2, 4), copy(1, 1, 4), copy(2, 0, 4)]));
+        assert!(!sound(&[copy(2, 0, 4)]));
+        assert!(!sound(&[copy(2, 0, 4), copy(2, 1, 4)]));
+        // Rows of two, read as rows of four, would be the next row's.
+        assert!(!sound(&[copy(2, 0, 2), copy(1, 0, 4)]));
+        assert!(!sound(&[copy(2, 0, 2)]));
+        let twice = Copy { x_strides: vec![0], out_strides: vec![0], ..copy(5, 0, 4) };
+        assert!(!sound(&[twice]));
     }
 
     #[test]

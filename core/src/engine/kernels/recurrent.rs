@@ -182,12 +182,14 @@ impl Recurrent {
         let scratch = Self::scratch_len(self.gates(), self.steps, self.batch, self.hidden);
         let all = volume(WHAT, &[self.steps, state as u32])?;
         let made = [(self.out, all), (self.last, state), (self.last_cell, state)];
-        for (slot, len) in made.into_iter().chain([(Some(self.scratch), volume(WHAT, &[scratch])?)]) {
+        for (slot, len) in made {
             let Some(slot) = slot else { continue };
             check.distinct(slot, &used)?;
             check.writes(slot, len)?;
             used.push(Operand::Slot(slot));
         }
+        check.distinct(self.scratch, &used)?;
+        check.scratch(self.scratch, volume(WHAT, &[scratch])?)?;
         let step = (u64::from(self.inputs) + u64::from(self.hidden) + 32) * width as u64;
         Ok(step.saturating_mul(u64::from(self.steps) * u64::from(self.batch)))
     }
