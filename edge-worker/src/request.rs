@@ -39,7 +39,8 @@ pub(crate) struct ScoreRequest<'a> {
 #[derive(Debug)]
 pub(crate) enum Subject<'a> {
     One(MemberRequest<'a>),
-    /// Each as it was sent, so that a mistake in one does not stop the others.
+    /// Each as it was sent, so that a mistake in one does not stop the others. A key given twice is no such mistake: it
+    /// leaves open what was sent, and refuses the body.
     Many(Vec<Value>),
 }
 

@@ -11,6 +11,9 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
+/// Characters of a key that a message repeats.
+const LONGEST_KEY: usize = 64;
+
 /// Any JSON value without repeated keys.
 #[derive(Debug)]
 pub(crate) struct Strict(pub(crate) Value);
@@ -67,7 +70,9 @@ impl<'de> Visitor<'de> for Any {
         let mut values = Map::new();
         while let Some((key, Strict(value))) = object.next_entry::<String, Strict>()? {
             if values.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} is given twice")));
+                // A key can be as long as a body; the message need not.
+                let start: String = key.chars().take(LONGEST_KEY).collect();
+                return Err(A::Error::custom(format_args!("the key {start:?} is given twice")));
             }
             values.insert(key, value);
         }
@@ -85,6 +90,13 @@ mod tests {
             r#"{"a":[1,-2,3.5,1e300,18446744073709551615,"\u0041",null,true,{"b":{}},[]],"c":{"a":1}}"#;
         let Strict(value) = serde_json::from_str(json).unwrap();
         assert_eq!(value, serde_json::from_str::<Value>(json).unwrap());
+    }
+
+    #[test]
+    fn a_message_does_not_repeat_a_long_key() {
+        let key = "é".repeat(100_000);
+        let refusal = serde_json::from_str::<Strict>(&format!(r#"{{"{key}":1,"{key}":2}}"#)).unwrap_err();
+        assert!(refusal.to_string().len() < 256, "{refusal}");
     }
 
     #[test]

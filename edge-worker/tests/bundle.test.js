@@ -70,6 +70,28 @@ test("health computes the bundle's own vectors, and notices when they come out o
   assert.deepEqual([wrong.status, wrong.json.error?.code], [503, "model_failed"]);
 });
 
+test("a bundle that decodes by ranks proves itself, and is described as openapi.json says", async () => {
+  const worker = await start({ bundle: readFileSync(join(root, "tests", "fixtures", "ranks.tcb")) });
+  try {
+    const [health, model] = [await worker.fetch("/healthz"), await worker.fetch("/v1/model")];
+    assert.equal(health.status, 200, health.text);
+    assert.ok(health.json.vectors > 0);
+    const { decode, manifest, tiers } = model.json;
+    assert.deepEqual([decode, manifest.cuts.length], ["ranks", tiers.length - 1]);
+  } finally {
+    await worker.stop();
+  }
+});
+
+test("a bundle without vectors has nothing to prove", async () => {
+  const worker = await start({ bundle: withSection(bundle, "vectors", Buffer.from("[]")) });
+  try {
+    assert.equal((await worker.fetch("/healthz")).json.vectors, 0);
+  } finally {
+    await worker.stop();
+  }
+});
+
 test("a setting that cannot be read closes the worker", async () => {
   await broken({ bundle, vars: { TIERCAST_MAX_MEMBERS: "many" } }, "invalid_configuration");
   await broken({ bundle, vars: { TIERCAST_TIME_LIMIT_MS: "-5" } }, "invalid_configuration");

@@ -106,6 +106,14 @@ test("a batch scores the members that it can", async () => {
   for (const result of json.results.filter((r) => r.member === "good")) assert.deepEqual(result, alone);
 });
 
+test("a key given twice refuses the whole body, also one with a bad event, and is not quoted at length", async () => {
+  const key = "k".repeat(100_000);
+  const twice = `{"members":[{"member":"good","events":[]},{"member":"odd","events":[{"${key}":1,"${key}":2}]}]}`;
+  const answer = await worker.score(twice);
+  assert.deepEqual(code(answer), [400, "invalid_request"]);
+  assert.ok(answer.text.length < 500, answer.text.slice(0, 500));
+});
+
 test("an answer never repeats what it was not asked for", async () => {
   const { json } = await worker.score({ events, now });
   assert.deepEqual(["member", "features", "state"].filter((key) => key in json), []);

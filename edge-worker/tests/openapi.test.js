@@ -45,6 +45,13 @@ test("the enumeration of codes is the sum of the responses'", () => {
   assert.deepEqual([...openapi.components.schemas.Error.properties.code.enum].sort(), [...documented].sort());
 });
 
+test("the ways to choose a tier are core's", () => {
+  const core = readFileSync(join(root, "core", "src", "tasks", "tier.rs"), "utf8");
+  const [, variants] = core.match(/variants!\(Decode \{([^}]+)\}\)/);
+  const { properties } = openapi.components.schemas.Model;
+  assert.deepEqual(properties.decode.enum, variants.split(",").map((name) => name.trim().toLowerCase()));
+});
+
 test("the version is the crate's", () => {
   const manifest = readFileSync(join(root, "Cargo.toml"), "utf8");
   const [, version] = manifest.match(/\[workspace\.package\]\nversion = "([^"]+)"/);

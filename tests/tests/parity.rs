@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use tiercast_core::{Bundle, Scorer};
+use tiercast_core::{Bundle, Decode, Scorer};
 use tiercast_tests::{DamageVectors, Expect, MemberVectors, at_root, hex, members, read, run};
 
 fn load<T: serde::de::DeserializeOwned>(path: &str) -> T {
@@ -146,7 +146,21 @@ fn damaged_bundles_are_refused_with_the_stored_code() {
 }
 
 #[test]
-fn the_fixture_proves_itself() {
-    let scorer = Scorer::load(&read("tests/fixtures/fixture.tcb").unwrap()).unwrap();
-    assert!(scorer.prove().unwrap() > 0);
+fn the_fixtures_prove_themselves() {
+    for fixture in ["fixture.tcb", "fixture-onnx.tcb", "ranks.tcb"] {
+        let scorer = Scorer::load(&read(&format!("tests/fixtures/{fixture}")).unwrap()).unwrap();
+        assert!(scorer.prove().unwrap() > 0, "{fixture}");
+    }
+}
+
+/// Otherwise the runtimes that prove it would not notice if they decoded in another way.
+#[test]
+fn no_other_decoding_gives_what_the_fixture_of_ranks_expects() {
+    let bundle = Bundle::parse(&read("tests/fixtures/ranks.tcb").unwrap()).unwrap();
+    assert_eq!(bundle.manifest().decode, Decode::Ranks);
+    let vectors = bundle.vectors().unwrap();
+    for decode in [Decode::Argmax, Decode::Median, Decode::Expected] {
+        let differs = |v: &tiercast_core::Vector| decode.decode(&v.probabilities, &[]) != v.tier;
+        assert!(vectors.iter().any(differs), "{decode:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Events on their way from JavaScript: bytes, written by `web/src/events.ts`, read here into what the core checks.
 //!
-//! An event is its fields in the order of [`NAMES`], each a tag and what the tag says: nothing, a number (64-bit float,
+//! An event is its fields in the order of `FIELDS` there, each a tag and what the tag says: nothing, a number (64-bit float,
 //! little-endian), or a text (length in 16 bits, little-endian, then UTF-8). Reading objects property by property would
 //! cross the boundary a dozen times an event, and serde's reading of them is much code to download.
 

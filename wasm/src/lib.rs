@@ -87,16 +87,40 @@ impl Scorer {
     }
 
     /// Leaves a text of the bundle: 0 to 2 are the JSON sections `manifest`, `card` and `vectors`; what it scores by
-    /// follows: 3 is the hash of the features' schema, 4 the name of the lowest tier, and so on.
+    /// follows: 3 is the hash of the features' schema, 4 the currency; then come the tiers' names, the lowest first, and
+    /// the features'.
     pub fn text(&self, which: usize) {
         let bundle = self.0.scorer.bundle();
+        let spec = bundle.schema().spec();
+        let tiers = &bundle.rules().tiers;
         left::text(match which {
             0 => bundle.json("manifest"),
             1 => bundle.json("card"),
             2 => bundle.json("vectors"),
             3 => &bundle.manifest().schema_hash,
-            _ => bundle.rules().tiers.get(which - 4).map_or("", |tier| &tier.name),
+            4 => &spec.events.currency.code,
+            _ => match tiers.get(which - 5) {
+                Some(tier) => &tier.name,
+                None => spec.features.get(which - 5 - tiers.len()).map_or("", |feature| &feature.name),
+            },
         });
+    }
+
+    /// A number that the bundle scores by: 0 is the engine (0 plan, 1 ONNX), 1 how a tier is chosen (in the order of
+    /// [`core::Decode`]), 2 the decimals of the currency; then come the tiers' thresholds in minor units and the cuts.
+    /// NaN when there is no such number.
+    pub fn number(&self, which: usize) -> f64 {
+        let bundle = self.0.scorer.bundle();
+        let (manifest, tiers) = (bundle.manifest(), &bundle.rules().tiers);
+        match which {
+            0 => f64::from(manifest.engine as u8),
+            1 => f64::from(manifest.decode as u8),
+            2 => bundle.schema().spec().events.currency.exponent.into(),
+            _ => match tiers.get(which - 3) {
+                Some(tier) => tier.at_least as f64,
+                None => manifest.cuts.get(which - 3 - tiers.len()).map_or(f64::NAN, |cut| (*cut).into()),
+            },
+        }
     }
 
     /// A member without events.

@@ -3,8 +3,8 @@ import { type BytesSource, platform } from "./platform.js";
 
 /** Follows a source to a response or to bytes; `what` names it in error messages. */
 export async function open(source: BytesSource, what: string): Promise<Response | Uint8Array> {
-  if (isInstance(source, "ArrayBuffer")) return new Uint8Array(source as ArrayBuffer);
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  const given = asBytes(source);
+  if (given) return given;
   if (isInstance(source, "Response")) return checked(source as Response, what);
   try {
     if (typeof source === "string" || isInstance(source, "URL")) {
@@ -30,6 +30,33 @@ export async function readBytes(source: BytesSource, what: string): Promise<Uint
   } catch (cause) {
     throw unavailable(what, opened.url, cause);
   }
+}
+
+/** The bytes of a buffer or of any view of one; undefined if it is neither. */
+export function asBytes(source: unknown): Uint8Array | undefined {
+  if (isInstance(source, "ArrayBuffer")) return new Uint8Array(source as ArrayBuffer);
+  if (!ArrayBuffer.isView(source)) return undefined;
+  return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+}
+
+/**
+ * A plain view of a Float32Array of any realm; undefined if it is none. The binding allocates by `length` and copies by
+ * what is there, so neither may be a subclass's or a proxy's.
+ */
+export function asFloats(source: unknown): Float32Array | undefined {
+  if (own(Symbol.toStringTag, source) !== "Float32Array") return undefined;
+  return new Float32Array(
+    own("buffer", source) as ArrayBuffer,
+    own("byteOffset", source) as number,
+    own("length", source) as number,
+  );
+}
+
+const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
+
+/** What a typed array is by itself, whatever its class says. */
+function own(property: "buffer" | "byteOffset" | "length" | symbol, source: unknown): unknown {
+  return Object.getOwnPropertyDescriptor(TYPED_ARRAY, property)?.get?.call(source);
 }
 
 /** A wrong type in words, for error messages. */

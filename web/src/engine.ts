@@ -97,13 +97,13 @@ export async function load<T>(
 
 /** Which engines to try when the smallest refused the model. */
 function others(
-  { binding }: Running,
+  running: Running,
   bytes: Uint8Array,
   larger: Engine[],
   { wasm, onnx }: LoadOptions,
 ): (() => Promise<Engine>)[] {
   // More kernels do not help a bundle that keeps its ONNX file.
-  const more = wasm === undefined && !binding.keepsOnnx(bytes) ? larger.map((engine) => async () => engine) : [];
+  const more = wasm === undefined && !running.binding.keepsOnnx(running.outside(bytes)) ? larger.map((engine) => async () => engine) : [];
   return onnx ? [...more, () => onnxEngine(onnx)] : more;
 }
 

@@ -6,7 +6,7 @@ import type { MemberEvent } from "./types.js";
 type Shape = "text" | "name" | "number" | "amount" | "time";
 
 /** An event's fields, in the order in which the engine reads them (`wasm/src/events.rs`). */
-const FIELDS: readonly { name: keyof MemberEvent; shape: Shape; alias?: string }[] = [
+const FIELDS: readonly { name: keyof MemberEvent; shape: Shape; alias?: keyof MemberEvent }[] = [
   { name: "kind", shape: "text" },
   { name: "time", shape: "time" },
   { name: "id", shape: "name" },
@@ -22,7 +22,7 @@ const FIELDS: readonly { name: keyof MemberEvent; shape: Shape; alias?: string }
 ];
 const NAMES = new Set<string>(FIELDS.map(({ name }) => name));
 /** As tables name the columns. */
-const ALIASES = new Set(FIELDS.flatMap(({ alias }) => alias ?? []));
+const ALIASES = new Set<string>(FIELDS.flatMap(({ alias }) => alias ?? []));
 const REQUIRED = 2;
 
 const NEEDS: Record<Shape, string> = {
@@ -64,9 +64,9 @@ function writeEvent(event: MemberEvent, index: number): void {
   for (let i = 0; i < FIELDS.length; i++) {
     const { name, shape, alias } = FIELDS[i] as (typeof FIELDS)[number];
     let value: unknown = event[name];
-    if (alias !== undefined && alias in event) {
+    if (alias !== undefined && event[alias] !== undefined) {
       if (value !== undefined) throw refusal(index, `${name} and ${alias} are the same; give one`);
-      value = event[alias as keyof MemberEvent];
+      value = event[alias];
     }
     if (value === undefined || value === null) {
       if (i < REQUIRED) throw refusal(index, `${name} is missing`);

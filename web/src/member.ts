@@ -16,6 +16,8 @@ export interface Answers {
   running: Running;
   /** The assessment that the engine has just left. */
   assessment(now: number): Assessment;
+  /** The features' names. */
+  features(): readonly string[];
   /** What became of the events that it has just taken in. */
   observed(): Observed;
 }
@@ -70,6 +72,7 @@ export class Member {
    * @throws {@link TiercastError} `invalid_time`; `too_late` when the history at that moment is no longer known.
    */
   assess(now: Date | number = new Date()): Assessment {
+    // What is no number yet may run anything meanwhile, also dispose().
     const moment = Number(now);
     this.#do((engine) => engine.assess(moment));
     return this.#answers.assessment(moment);
@@ -84,21 +87,23 @@ export class Member {
    * @throws {@link TiercastError} as {@link Member.assess} does.
    */
   explain(now: Date | number = new Date()): Reason[] {
-    this.#do((engine) => engine.explain(Number(now)));
+    const moment = Number(now);
+    this.#do((engine) => engine.explain(moment));
     const numbers = new Float32Array(this.#answers.running.bytes());
     const number = (at: number) => numbers[at] as number;
-    const { features } = this.scorer.info;
+    const features = this.#answers.features();
     const reasons: Reason[] = [];
     for (let at = 0; at < numbers.length; at += 4) {
       const [index, value, typical, effect] = [number(at), number(at + 1), number(at + 2), number(at + 3)];
-      reasons.push({ feature: features[index]?.name ?? "", value, typical, effect });
+      reasons.push({ feature: features[index] ?? "", value, typical, effect });
     }
     return reasons;
   }
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */
   features(now: Date | number = new Date()): Float32Array {
-    this.#do((engine) => engine.features(Number(now)));
+    const moment = Number(now);
+    this.#do((engine) => engine.features(moment));
     return new Float32Array(this.#answers.running.bytes());
   }
 

@@ -1,12 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Model as ModelEngine } from "../pkg/tiercast_wasm.js";
-import { describe, readBytes } from "./bytes.js";
+import { asFloats, describe, readBytes } from "./bytes.js";
 import { disposable } from "./disposable.js";
 import { type LoadOptions, load } from "./engine.js";
 import { asTiercastError, TiercastError } from "./errors.js";
 import type { BytesSource } from "./platform.js";
 import { Room } from "./room.js";
 import type { Running } from "./running.js";
+import { parse } from "./section.js";
 
 /** What a model's bundle says about itself. */
 export interface ModelInfo {
@@ -42,13 +43,18 @@ export class Model {
 
   private constructor(running: Running, bytes: Uint8Array) {
     const { binding, memory } = running;
-    const engine = running.done(() => binding.Model.load(bytes));
+    const engine = running.done(() => binding.Model.load(running.outside(bytes)));
     this.#engine = engine;
     this.#running = running;
     this.#input = new Room(memory, Float32Array, engine.input(), engine.inputLength(), engine);
     this.#output = new Room(memory, Float32Array, engine.output(), engine.outputLength(), engine);
     engine.json();
-    this.info = Object.freeze(JSON.parse(running.text()) as ModelInfo);
+    try {
+      this.info = Object.freeze(parse(running.text()) as ModelInfo);
+    } catch (cause) {
+      engine.free();
+      throw cause;
+    }
   }
 
   /**
@@ -85,11 +91,12 @@ export class Model {
    * @throws {@link TiercastError} `invalid_input` when the length is not a whole number of rows.
    */
   runBatch(rows: Float32Array): Float32Array {
-    if (!(rows instanceof Float32Array)) {
+    const floats = asFloats(rows);
+    if (!floats) {
       throw new TiercastError("invalid_input", `runBatch takes a Float32Array of rows; this is ${describe(rows)}`);
     }
     const engine = this.#open();
-    this.#running.done(() => engine.runBatch(rows));
+    this.#running.done(() => engine.runBatch(this.#running.outside(floats)));
     return new Float32Array(this.#running.bytes());
   }
 

@@ -1,10 +1,28 @@
-import type { Names } from "./assessment.js";
 import { TiercastError } from "./errors.js";
 import type { Scorer } from "./scorer.js";
-import type { Assessment, MemberEvent } from "./types.js";
+import { unreadable } from "./section.js";
+import type { Assessment, BundleInfo, MemberEvent } from "./types.js";
+
+/** What a bundle scores by, of the section that scores. */
+export interface ScoredBy {
+  schemaHash: string;
+  /** An index into {@link ENGINES}. */
+  engine: number;
+  /** An index into {@link DECODES}. */
+  decode: number;
+  cuts: number[];
+  currency: string;
+  exponent: number;
+  tiers: { name: string; atLeastMinor: number }[];
+  features: string[];
+}
+
+/** In the order of the core's enums. */
+const ENGINES = ["plan", "onnx"];
+const DECODES = ["argmax", "median", "expected", "ranks"];
 
 /** A member, and what every runtime must compute for it. */
-export interface Vector {
+interface Vector {
   name: string;
   events: MemberEvent[];
   now: number;
@@ -15,17 +33,15 @@ export interface Vector {
 }
 
 /** Computes a bundle's own vectors through the calls that everybody uses, and compares. */
-export function prove(scorer: Scorer, names: Names, inputs: number, vectors: Vector[]): number {
-  const { schemaHash, tiers, features } = scorer.info;
-  const said = [schemaHash, features.length, ...tiers.map(({ name }) => name)];
-  if (JSON.stringify(said) !== JSON.stringify([names.schemaHash, inputs, ...names.tiers])) {
-    throw new TiercastError(
-      "bundle_section",
-      "the bundle's manifest names other features or tiers than it scores by; train again",
-    );
+export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
+  if (said(scorer.info) !== done(by)) {
+    throw unreadable("the bundle's manifest says something else than the bundle scores by");
+  }
+  if (!Array.isArray(vectors) || !vectors.every(isVector)) {
+    throw unreadable("the bundle's vectors cannot be read");
   }
   const same =
-    scorer.info.engine === "plan"
+    ENGINES[by.engine] === "plan"
       ? (found: number, expected: number) => Object.is(found, Math.fround(expected))
       : // tract orders its sums by the machine's vector width.
         (found: number, expected: number) => Math.abs(found - expected) <= 1e-5;
@@ -34,7 +50,7 @@ export function prove(scorer: Scorer, names: Names, inputs: number, vectors: Vec
     const bits = new Uint32Array(found.features.buffer);
     const agree =
       features.length === bits.length &&
-      features.every((expected, i) => bits[i] === Number.parseInt(expected, 16)) &&
+      features.every((expected, i) => bits[i]?.toString(16).padStart(8, "0") === expected) &&
       probabilities.length === found.probabilities.length &&
       probabilities.every((expected, i) => same(found.probabilities[i] as number, expected)) &&
       found.tier === tier;
@@ -46,6 +62,41 @@ export function prove(scorer: Scorer, names: Names, inputs: number, vectors: Vec
     }
   }
   return vectors.length;
+}
+
+/** A manifest's part of what {@link done} gives; undefined if it has another shape. */
+function said(info: BundleInfo): string | undefined {
+  try {
+    const { schemaHash, engine, decode, cuts = [], currency, tiers, features } = info;
+    return JSON.stringify([
+      [schemaHash, engine, decode, currency.code, currency.exponent],
+      cuts.map(Math.fround),
+      tiers.map(({ name, atLeast, atLeastMinor }) => [name, Number(atLeast), atLeastMinor]),
+      features.map(({ name }) => name),
+    ]);
+  } catch {
+    return undefined;
+  }
+}
+
+function done({ schemaHash, engine, decode, cuts, currency, exponent, tiers, features }: ScoredBy): string {
+  return JSON.stringify([
+    [schemaHash, ENGINES[engine], DECODES[decode], currency, exponent],
+    cuts,
+    tiers.map(({ name, atLeastMinor }) => [name, atLeastMinor / 10 ** exponent, atLeastMinor]),
+    features,
+  ]);
+}
+
+function isVector(value: unknown): value is Vector {
+  const { name, events, now, features, probabilities, tier } = (value ?? {}) as Partial<Vector>;
+  const numbers = [now, tier, ...(Array.isArray(probabilities) ? probabilities : [undefined])];
+  return (
+    typeof name === "string" &&
+    Array.isArray(events) &&
+    numbers.every((number) => typeof number === "number") &&
+    Array.isArray(features)
+  );
 }
 
 function assessed(scorer: Scorer, events: MemberEvent[], now: number): Assessment {

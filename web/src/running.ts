@@ -7,7 +7,8 @@ import { asTiercastError, TiercastError } from "./errors.js";
  */
 export type Binding = typeof import("../pkg/tiercast_wasm.js");
 
-const utf8 = new TextDecoder();
+/** A mark at the start of a text is part of it: a name must come out as it is. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * An engine that runs: its calls, and what they leave in its memory (`wasm/src/left.rs`).
@@ -19,6 +20,11 @@ export class Running {
     readonly binding: Binding,
     readonly memory: WebAssembly.Memory,
   ) {}
+
+  /** The same numbers outside the engine's memory, where they are while a call makes it grow. */
+  outside<T extends Float32Array | Uint8Array>(numbers: T): T {
+    return numbers.buffer === this.memory.buffer ? (numbers.slice() as T) : numbers;
+  }
 
   /** What a call returns; a call that was refused returns nothing or false, and this throws why. */
   done<T>(call: () => T): NonNullable<T> {

@@ -1,19 +1,23 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Member as MemberEngine, Scorer as ScorerEngine } from "../pkg/tiercast_wasm.js";
 import { assessment, type Names } from "./assessment.js";
-import { describe, isInstance, readBytes } from "./bytes.js";
+import { asBytes, asFloats, describe, readBytes } from "./bytes.js";
 import { disposable } from "./disposable.js";
 import { type LoadOptions, load } from "./engine.js";
 import { asTiercastError, TiercastError } from "./errors.js";
 import { type Answers, Member, type MemberEvents } from "./member.js";
 import type { BytesSource } from "./platform.js";
-import { prove, type Vector } from "./prove.js";
+import { prove, type ScoredBy } from "./prove.js";
 import { Room } from "./room.js";
 import type { Running } from "./running.js";
+import { parse } from "./section.js";
 import type { BundleInfo } from "./types.js";
 
-/** What the engine calls a bundle's texts; the tiers' names follow the last. */
-const TEXT = { manifest: 0, card: 1, vectors: 2, schemaHash: 3, tiers: 4 } as const;
+/** What the engine calls a bundle's texts; the tiers' names follow the last, then the features'. */
+const TEXT = { manifest: 0, card: 1, vectors: 2, schemaHash: 3, currency: 4, tiers: 5 } as const;
+
+/** What it calls the numbers that a bundle scores by; the tiers' thresholds follow the last, then the cuts. */
+const NUMBER = { engine: 0, decode: 1, exponent: 2, tiers: 3 } as const;
 
 /**
  * A loaded bundle: the features, the model and the shop's tier rules, ready to score.
@@ -28,12 +32,13 @@ export class Scorer {
   readonly #answers: Answers;
   #info: BundleInfo | undefined;
   #names: Names | undefined;
+  #features: string[] | undefined;
   /** Texts that {@link Scorer.info} may still need after `dispose()`. */
   #kept: string[] | undefined;
 
   private constructor(running: Running, bytes: Uint8Array) {
     const { binding, memory } = running;
-    const engine = running.done(() => binding.Scorer.load(bytes));
+    const engine = running.done(() => binding.Scorer.load(running.outside(bytes)));
     const room = <T extends typeof Float32Array | typeof Float64Array>(type: T, address: number, length: number) =>
       new Room(memory, type, address, length, engine);
     const numbers = room(Float64Array, engine.numbers(), engine.numbersLength());
@@ -48,6 +53,7 @@ export class Scorer {
         const texts = running.text();
         return assessment(this.#named(), now, numbers.view, values.view, texts);
       },
+      features: () => this.#featureNames(),
       observed: () => {
         const [added, duplicates, tooLate] = numbers.view as unknown as [number, number, number];
         return { added, duplicates, tooLate };
@@ -65,9 +71,9 @@ export class Scorer {
    * Loads a bundle (`.tcb`). A string is an address; in Node it may also be a file path.
    *
    * @throws {@link TiercastError} `unavailable` when something cannot be read, `wasm_failed` when the engine does not
-   * start, `not_a_bundle`, `bundle_truncated`, `bundle_hash`, `bundle_version`, `bundle_section`, `schema_mismatch`
-   * or `invalid_model` when the bundle is not one this version can use, `unsupported_model` when its model needs what
-   * {@link LoadOptions} did not offer.
+   * start, `not_a_bundle`, `bundle_truncated`, `bundle_hash`, `bundle_version`, `bundle_section`, `invalid_spec`,
+   * `schema_mismatch` or `invalid_model` when the bundle is not one this version can use, `unsupported_model` when its
+   * model needs what {@link LoadOptions} did not offer.
    */
   static load(bundle: BytesSource, options: LoadOptions = {}): Promise<Scorer> {
     return load(readBytes(bundle, "the bundle"), options, (running, bytes) => new Scorer(running, bytes));
@@ -90,15 +96,15 @@ export class Scorer {
    *
    * @throws {@link TiercastError} `invalid_state`, `state_version` or `schema_mismatch`.
    */
-  restoreState(state: Uint8Array | ArrayBuffer): Member {
-    const bytes = isInstance(state, "ArrayBuffer") ? new Uint8Array(state as ArrayBuffer) : state;
-    if (!ArrayBuffer.isView(bytes)) {
+  restoreState(state: ArrayBuffer | ArrayBufferView): Member {
+    const bytes = asBytes(state);
+    if (!bytes) {
       throw new TiercastError(
         "invalid_input",
         `a state is a Uint8Array as saveState() returns; this is ${describe(state)}`,
       );
     }
-    return this.#member((engine) => engine.restore(bytes as Uint8Array));
+    return this.#member((engine) => engine.restore(this.#running.outside(bytes)));
   }
 
   /**
@@ -139,29 +145,33 @@ export class Scorer {
    * @throws {@link TiercastError} `invalid_input` when the length is not a whole number of rows.
    */
   scoreBatch(rows: Float32Array): Float32Array {
-    if (!(rows instanceof Float32Array)) {
+    const floats = asFloats(rows);
+    if (!floats) {
       throw new TiercastError("invalid_input", `scoreBatch takes a Float32Array of rows; this is ${describe(rows)}`);
     }
     const engine = this.#open();
-    this.#running.done(() => engine.scoreBatch(rows));
+    this.#running.done(() => engine.scoreBatch(this.#running.outside(floats)));
     return new Float32Array(this.#running.bytes());
   }
 
   /**
-   * Computes the parity cases that travel in the bundle and compares, and compares {@link Scorer.info} with what it scores by.
+   * Computes the parity cases that travel in the bundle and compares, and compares {@link Scorer.info} with what it
+   * scores by: the schema's hash, the engine, the decoding, the currency, the tiers and the features' names. The rest of
+   * it (name, version, card, kinds of events, period, units, descriptions) is only what the trainer wrote.
    *
-   * @returns how many cases were checked.
+   * @returns how many cases were checked: none if the bundle carries none.
    * @throws {@link TiercastError} `model_failed` naming the first case that differs; `bundle_section` when the bundle
-   * says something else of itself than it does.
+   * says something else of itself than it does, or its cases cannot be read.
    */
   prove(): number {
-    return prove(this, this.#named(), this.#row.view.length, this.#json(TEXT.vectors) as Vector[]);
+    return prove(this, this.#scoredBy(), this.#json(TEXT.vectors));
   }
 
   /** Frees the engine's memory. {@link Scorer.info} and members made from this scorer stay usable. */
   dispose(): void {
     if (!this.#engine) return;
     this.#named();
+    this.#featureNames();
     this.#kept = [this.#text(TEXT.manifest), this.#text(TEXT.card)];
     this.#engine.free();
     this.#engine = undefined;
@@ -180,6 +190,29 @@ export class Scorer {
     return this.#names;
   }
 
+  #featureNames(): string[] {
+    const from = TEXT.tiers + this.#probabilities.view.length;
+    this.#features ??= Array.from(this.#row.view, (_, feature) => this.#text(from + feature));
+    return this.#features;
+  }
+
+  #scoredBy(): ScoredBy {
+    const engine = this.#open();
+    const { schemaHash, tiers } = this.#named();
+    const cuts: number[] = [];
+    for (let at = NUMBER.tiers + tiers.length; !Number.isNaN(engine.number(at)); at++) cuts.push(engine.number(at));
+    return {
+      schemaHash,
+      engine: engine.number(NUMBER.engine),
+      decode: engine.number(NUMBER.decode),
+      cuts,
+      currency: this.#text(TEXT.currency),
+      exponent: engine.number(NUMBER.exponent),
+      tiers: tiers.map((name, tier) => ({ name, atLeastMinor: engine.number(NUMBER.tiers + tier) })),
+      features: this.#featureNames(),
+    };
+  }
+
   #text(which: number): string {
     this.#open().text(which);
     return this.#running.text();
@@ -187,12 +220,7 @@ export class Scorer {
 
   /** @throws {@link TiercastError} `bundle_section`: the engine does not read these sections. */
   #json(which: number): unknown {
-    const text = this.#kept?.[which] ?? this.#text(which);
-    try {
-      return JSON.parse(text);
-    } catch (cause) {
-      throw new TiercastError("bundle_section", `a section of the bundle is not JSON (${cause}); train again`, { cause });
-    }
+    return parse(this.#kept?.[which] ?? this.#text(which));
   }
 
   #open(): ScorerEngine {

@@ -26,10 +26,14 @@ export interface MemberEvent {
   amount?: number | string | undefined;
   /** The same in minor units; give one of the two. */
   amountMinor?: number | undefined;
+  /** {@link MemberEvent.amountMinor} as tables name the column. */
+  amount_minor?: number | undefined;
   /** What was taken off the price, as `amount`. */
   discount?: number | string | undefined;
   /** The same in minor units; give one of the two. */
   discountMinor?: number | undefined;
+  /** {@link MemberEvent.discountMinor} as tables name the column. */
+  discount_minor?: number | undefined;
   /** Units, 1 if absent. */
   quantity?: number | undefined;
   /** The item's identifier. */

@@ -5,7 +5,7 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     demo, native,
@@ -15,6 +15,15 @@ use crate::{
 const FILES: [&str; 3] = ["--", "tests/vectors", "tests/fixtures"];
 /// Enough synthetic members to fit the fixture's model on.
 const FIXTURE_MEMBERS: &str = "1000";
+/// The lines of `fixture.toml` that the fixtures differ in.
+const DECODE: &str = r#"decode = "median""#;
+const MODELS: &str = r#"models = ["same-tier", "dnn"]"#;
+/// How each fixture is trained: engine, decoding, models, file.
+const FIXTURES: [(&str, &str, &str, &str); 3] = [
+    ("plan", DECODE, MODELS, "fixture.tcb"),
+    ("onnx", DECODE, MODELS, "fixture-onnx.tcb"),
+    ("plan", r#"decode = "ranks""#, r#"models = ["same-tier", "logistic"]"#, "ranks.tcb"),
+];
 /// Which real members are taken: a busy year still passes through every runtime in seconds.
 const REAL_MEMBERS: [&str; 6] = ["--sample", "20", "--seed", "7", "--max-events", "2000"];
 
@@ -84,7 +93,8 @@ fn program() -> Run {
     Run::new(native::program("vectors"))
 }
 
-/// Trains the fixture from its project on the generator's members: as a plan, and with its ONNX file for tract.
+/// Trains the fixture from its project on the generator's members: as a plan, with its ONNX file for tract, and decoding
+/// by ranks.
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;
@@ -92,11 +102,16 @@ fn retrain() -> Result<()> {
         .args(["data", "synth", "--force", "--members", FIXTURE_MEMBERS, "--out"])
         .arg(&dir)
         .run()?;
-    let project = dir.join("tiercast.toml");
-    fs::copy(fixtures.join("fixture.toml"), &project)?;
-    for (engine, bundle) in [("plan", "fixture.tcb"), ("onnx", "fixture-onnx.tcb")] {
-        let run = dir.join(engine);
-        let train = demo::tiercast().args(["train", "--engine", engine, "-p"]).arg(&project);
+    let project = fs::read_to_string(fixtures.join("fixture.toml"))?;
+    for (engine, decode, models, bundle) in FIXTURES {
+        let changed = project.replace(DECODE, decode).replace(MODELS, models);
+        ensure!(
+            changed.contains(decode) && changed.contains(models),
+            "fixture.toml lacks the line {DECODE:?} or {MODELS:?}"
+        );
+        let (file, run) = (dir.join("tiercast.toml"), dir.join(bundle).with_extension("run"));
+        fs::write(&file, changed)?;
+        let train = demo::tiercast().args(["train", "--engine", engine, "-p"]).arg(&file);
         train.arg("-o").arg(&run).shown().run()?;
         copy(&run.join("bundle.tcb"), &fixtures.join(bundle))?;
     }

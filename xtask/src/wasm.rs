@@ -31,6 +31,9 @@ const FEATURES: [&str; 9] = [
     "--enable-exception-handling",
 ];
 
+/// Unlike `RUSTFLAGS`, it comes after the flags of `.cargo/config.toml` and leaves them in force.
+const WITHOUT_SIMD: &str = r#"target.wasm32-unknown-unknown.rustflags = ["-C", "target-feature=-simd128"]"#;
+
 /// How many optimised modules are kept: enough to switch between branches.
 const KEPT: usize = 16;
 
@@ -180,8 +183,7 @@ impl Module {
             }
             if !self.simd {
                 // Other flags compile everything again: in a folder of their own they do it once.
-                run =
-                    run.env("RUSTFLAGS", "-Ctarget-feature=-simd128").arg("--target-dir").arg(self.target()?);
+                run = run.args(["--config", WITHOUT_SIMD]).arg("--target-dir").arg(self.target()?);
             }
             run.run()?;
             let built = format!("{}.wasm", self.package.replace('-', "_"));

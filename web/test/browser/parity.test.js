@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, vectors } from "../support/fixtures.js";
+import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, RANKS_BUNDLE, vectors } from "../support/fixtures.js";
 import { serve } from "../support/serve.js";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
@@ -111,6 +111,7 @@ test("a page fetches the smallest build, and more only for a model that needs it
   page.on("request", (request) => request.url().endsWith(".wasm") && fetched.push(new URL(request.url()).pathname));
   for (const [path, file] of [
     ["bundle", BUNDLE],
+    ["ranks", RANKS_BUNDLE],
     ["dense", DENSE_MODEL],
     ["conv", CONV_MODEL],
     ["onnx", ONNX_BUNDLE],
@@ -122,9 +123,10 @@ test("a page fetches the smallest build, and more only for a model that needs it
     const scorer = await Scorer.load("/bundle.tcb");
     const model = await Model.load("/dense.tcb");
     model.input.fill(1);
-    return [scorer.prove() > 0, model.run().length];
+    const ranks = await Scorer.load("/ranks.tcb");
+    return [scorer.prove() > 0, ranks.prove() > 0, ranks.info.decode, model.run().length];
   });
-  assert.deepEqual([compact, fetched], [[true, 2], ["/pkg/tiercast_wasm_bg.wasm"]]);
+  assert.deepEqual([compact, fetched], [[true, true, "ranks", 2], ["/pkg/tiercast_wasm_bg.wasm"]]);
   const whole = await page.evaluate(async () => {
     const { Model } = await import("/dist/entry/browser.js");
     const model = await Model.load("/conv.tcb");

@@ -111,6 +111,28 @@ test("an event older than the bounded history is reported and ignored", () => {
   assert.deepEqual(member.saveState(), state);
 });
 
+test("a column's name is read, and is no second amount when it is undefined", () => {
+  const { amount, ...bare } = good;
+  const state = (event) => scorer.member(event).saveState();
+  const expected = state({ ...bare, amountMinor: 1000, discountMinor: 5 });
+  for (const same of [
+    { amount_minor: 1000, discount_minor: 5 },
+    { amountMinor: 1000, amount_minor: undefined, discountMinor: 5, discount_minor: undefined },
+    { amountMinor: undefined, amount_minor: 1000, discountMinor: undefined, discount_minor: 5 },
+  ]) {
+    assert.deepEqual(state({ ...bare, ...same }), expected, Object.keys(same).join());
+  }
+  assert.throws(() => state({ ...bare, amountMinor: 1000, amount_minor: 1000 }), { code: "invalid_event" });
+});
+
+test("what disposes of the member while the moment is read is noticed", () => {
+  for (const call of ["assess", "explain", "features"]) {
+    const member = scorer.member(good);
+    const now = { valueOf: () => (member.dispose(), good.time) };
+    assert.throws(() => member[call](now), { name: "TiercastError", code: "disposed" }, call);
+  }
+});
+
 test("null and absent optional fields are the same", () => {
   const member = scorer.member();
   assert.equal(member.observe({ ...good, item: undefined, quantity: null, discount: null }).added, 1);

@@ -42,6 +42,13 @@ test("every build of the compact engine gives the same bits", async () => {
   for (const other of others) assert.deepEqual(other, tiers);
 });
 
+test("the build without SIMD is inlined as little as the others", async () => {
+  const [all, scalar] = await Promise.all(
+    ["all/", "scalar/"].map(async (folder) => (await readFile(pkg(`${folder}tiercast_wasm_bg.wasm`))).length),
+  );
+  assert.ok(scalar < 1.1 * all, `${scalar} bytes, with SIMD ${all}`);
+});
+
 test("the build without SIMD has none, and this Node is seen to have it", async () => {
   assert.equal(hasSimd(), true);
   // A 128-bit vector type (0x7b) is a local or a value of some function in the others only.
@@ -117,12 +124,16 @@ test("events are read from bytes as serde reads them from objects", async () => 
   const { binding } = running;
   const { written } = await import("../../dist/events.js");
   const scorer = binding.Scorer.load(await readFile(ONNX_BUNDLE));
+  // More than is held, so that there are events that come too late.
+  const history = Array.from({ length: 300 }, (_, i) => ({ kind: "view", id: i, time: Date.UTC(2016, 5, 1) + i }));
   const outcome = (observe) => {
     const member = scorer.member();
     try {
+      running.done(() => member.observe(written(history)));
       running.done(() => observe(member));
+      const counts = Array.from(new Float64Array(running.memory.buffer, scorer.numbers(), 3));
       member.save();
-      return Buffer.from(running.bytes()).toString("hex");
+      return [counts, Buffer.from(running.bytes()).toString("hex")];
     } catch (error) {
       return error.code;
     } finally {
@@ -130,6 +141,7 @@ test("events are read from bytes as serde reads them from objects", async () => 
     }
   };
   const time = Date.UTC(2017, 5, 1);
+  const late = [history[299], { kind: "view", time }, { kind: "view", time: history[0].time - 1 }];
   const others = [
     { kind: "view", time: "2017-06-01T10:00:00Z", item: "é猫🐈" },
     { kind: "purchase", time, amount: 12.345, discount: 0.1, quantity: 1.5, order: 7 },
@@ -144,8 +156,9 @@ test("events are read from bytes as serde reads them from objects", async () => 
     { kind: "purchase" },
     { kind: "purchase", time, item: "x".repeat(257) },
   ];
-  for (const events of [household(1, 50), ...others.map((event) => [event])]) {
+  for (const events of [household(1, 50), late, ...others.map((event) => [event])]) {
     const bytes = outcome((member) => member.observe(written(events)));
     assert.deepEqual(bytes, outcome((member) => member.observeObjects(events)), JSON.stringify(events[0]));
+    if (events === late) assert.deepEqual(bytes[0], [1, 1, 1]);
   }
 });

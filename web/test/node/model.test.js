@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { Model, Scorer } from "tiercast";
+import { withSection } from "../../../edge-worker/tests/support/bundle.js";
 import { BUNDLE, CONV_MODEL, DENSE_MODEL } from "../support/fixtures.js";
 import { answers, conv, dense, rowsOf } from "../support/models.js";
 
@@ -35,4 +37,16 @@ for (const [name, file, compute, inputShape, outputShape] of [
 test("a model is not a scorer, and a scorer's bundle not a model", async () => {
   await assert.rejects(Model.load(BUNDLE), { code: "bundle_section" });
   await assert.rejects(Scorer.load(DENSE_MODEL), { code: "bundle_section" });
+});
+
+test("a model whose manifest is no JSON is refused, and leaves nothing in memory", async () => {
+  const bytes = await readFile(DENSE_MODEL);
+  const broken = withSection(bytes, "manifest", Buffer.from("{"));
+  const good = await Model.load(bytes);
+  const refuse = () => assert.rejects(Model.load(broken), { name: "TiercastError", code: "bundle_section" });
+  for (let i = 0; i < 50; i++) await refuse();
+  const before = good.input.buffer.byteLength;
+  // Without a turn of the event loop in which a finaliser could free it.
+  for (let i = 0; i < 2000; i++) await refuse();
+  assert.equal(good.input.buffer.byteLength, before);
 });

@@ -83,6 +83,7 @@ test("TypeScript accepts the README's example, with the types of Node and of a b
       const shapes: number[] = [...model.info.inputShape, ...model.info.outputShape, out.length, first ?? 0];
       const member = scorer.member();
       member.observe({ kind: "purchase", time: new Date(), amount: "12.34", item: "sku-1" });
+      member.observe({ kind: "purchase", time: 0, amount_minor: 1234, discount_minor: 5 });
       const assessment: Assessment = member.assess();
       const next: string | undefined = assessment.standing.next?.amount;
       const why: Reason[] = member.explain();

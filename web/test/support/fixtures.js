@@ -26,6 +26,9 @@ export const BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture.tcb", reposi
 /** The same members and model, kept as ONNX. */
 export const ONNX_BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture-onnx.tcb", repository));
 
+/** The same members and another model, decoding by ranks. */
+export const RANKS_BUNDLE = fileURLToPath(new URL("tests/fixtures/ranks.tcb", repository));
+
 /** Models on their own (`tests/fixtures/models.py`): one for every build, and one that needs all kernels. */
 export const DENSE_MODEL = fileURLToPath(new URL("tests/fixtures/model-dense.tcb", repository));
 export const CONV_MODEL = fileURLToPath(new URL("tests/fixtures/model-conv.tcb", repository));
