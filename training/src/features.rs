@@ -1,7 +1,6 @@
 //! `tiercast features`: the declared features of every member at every as-of date.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -30,6 +29,7 @@ use crate::{
     progress,
     project::{Project, count},
     table::{Events, FIELDS, ReadOptions, diagnose},
+    whole::Whole,
 };
 
 /// Compute the declared features of every member at every as-of date of the project.
@@ -251,17 +251,17 @@ pub fn write(dataset: &Dataset, path: &std::path::Path) -> anyhow::Result<()> {
     write_parquet(path, &RecordBatch::try_new(schema, columns)?)
 }
 
-/// Writes one batch as a Parquet file.
+/// Writes one batch as a Parquet file, which appears once it is whole.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written; what was there stays.
 pub(crate) fn write_parquet(path: &Path, batch: &RecordBatch) -> anyhow::Result<()> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let (whole, file) = Whole::create(path)?;
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
     writer.write(batch)?;
     writer.close()?;
-    Ok(())
+    whole.appear()
 }
 
 #[cfg(test)]

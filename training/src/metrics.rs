@@ -83,11 +83,6 @@ impl Measure {
     pub fn larger_is_better(self) -> bool {
         matches!(self, Self::Accuracy | Self::MacroF1 | Self::Kappa)
     }
-
-    /// Whether it looks at probabilities, so that the decoder makes no difference.
-    pub fn is_probabilistic(self) -> bool {
-        matches!(self, Self::Rps | Self::Ece | Self::LogLoss)
-    }
 }
 
 impl<T: Copy> Measures<T> {

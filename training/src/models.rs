@@ -24,8 +24,8 @@ mod same_tier;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
-pub use params::Params;
 pub use network::{Activation, Layer, Network, SMALLEST};
+pub use params::Params;
 pub use pool::Pool;
 pub use same_tier::SameTier;
 
@@ -78,9 +78,14 @@ impl Kind {
     /// When there is none of that name.
     pub fn parse(name: &str) -> anyhow::Result<Self> {
         let Some((_, kind)) = Self::ALL.iter().find(|(known, _)| *known == name) else {
-            bail!("there is no model {name:?}; use {}", Self::ALL.map(|(name, _)| name).join(", "));
+            bail!("there is no model {name:?}; use {}", Self::names().join(", "));
         };
         Ok(*kind)
+    }
+
+    /// The names of all kinds, which are those that `[train] models` may name.
+    pub fn names() -> [&'static str; 11] {
+        Self::ALL.map(|(name, _)| name)
     }
 
     /// The name in project files.
@@ -236,7 +241,8 @@ impl Model {
         }
     }
 
-    /// How many numbers were trained: weights, or leaves.
+    /// How many numbers the exported model has: weights and biases, those that are not trained (the differences after an
+    /// error function, a calibration's diagonal) among them, or leaves.
     pub fn parameters(&self) -> usize {
         match self {
             Self::SameTier(_) => 0,
@@ -270,9 +276,7 @@ impl Model {
     pub fn calibrated(&self, pool: &Pool) -> Self {
         let weight = pool.weights.first().copied().unwrap_or(1.0);
         match self {
-            Self::Network(network) => {
-                Self::Network(Network::from_scores(network.scores(weight, &pool.bias)))
-            }
+            Self::Network(network) => Self::Network(Network::from_scores(network.scores(weight, &pool.bias))),
             Self::Trees(forest) => Self::Trees(forest.scaled(weight, &pool.bias)),
             Self::SameTier(_) | Self::Blend(_) => self.clone(),
         }
@@ -291,13 +295,7 @@ pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<F
 ///
 /// # Errors
 /// When the network's loss is never finite; for a blend, which is not trained on rows alone.
-pub fn fit_with(
-    kind: Kind,
-    params: &Params,
-    tiers: usize,
-    rows: &Rows,
-    seed: u64,
-) -> anyhow::Result<Fitted> {
+pub fn fit_with(kind: Kind, params: &Params, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
     Ok(match kind {
         Kind::SameTier => {
             let rule = SameTier::fit(tiers, &rows.current_spend, &rows.targets);

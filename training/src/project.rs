@@ -14,24 +14,9 @@ use tiercast_core::{
     Currency, Decode, Duration, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Period, Timestamp,
 };
 
-use crate::locate::Problem;
+use crate::{locate::Problem, models::Kind};
 
 mod validate;
-
-/// The models that `[train] models` may name.
-pub const MODELS: [&str; 11] = [
-    "same-tier",
-    "linear",
-    "logistic",
-    "svm",
-    "dnn",
-    "boosting",
-    "ordinal",
-    "corn",
-    "hurdle",
-    "ridge",
-    "blend",
-];
 
 /// A checked project file.
 #[derive(Clone, Debug)]
@@ -194,13 +179,13 @@ pub struct TrainPlan {
     pub decode: Decode,
     /// Whether probabilities are calibrated on rows held out in cross-validation, where that lowers the log-loss.
     pub calibrate: bool,
-    /// The models to compare, of [`MODELS`].
+    /// The models to compare, of [`Kind::names`].
     pub models: Vec<String>,
 }
 
 impl Default for TrainPlan {
     fn default() -> Self {
-        Self { decode: Decode::Median, calibrate: true, models: MODELS.map(String::from).to_vec() }
+        Self { decode: Decode::Median, calibrate: true, models: Kind::names().map(String::from).to_vec() }
     }
 }
 

@@ -10,23 +10,22 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use tiercast_core::{Decode, LowerOptions, OnnxModel, Timestamp, lower};
+use tiercast_core::Timestamp;
 
 use crate::{
-    bundle::{self, Contents},
     dataset::Dataset,
-    evaluate::{board, words},
-    export, features,
+    evaluate::words,
+    features,
     metrics::{Judged, Measure},
-    models::{Fitted, Kind, Model, Params, Reads},
+    models::{Fitted, Kind, Model, Params},
     progress,
     project::Project,
     weights::{Engine, Weights},
-    whole,
 };
 
 mod card;
 pub mod effects;
+mod folder;
 pub mod folds;
 pub mod importance;
 pub mod predictions;
@@ -39,23 +38,20 @@ pub mod stack;
 use folds::{Prepared, Split};
 use predictions::{CROSS_VALIDATION, Predictions, TEST};
 use provenance::Provenance;
-use record::{DataRecord, ModelRecord, RunRecord, TierRecord};
 use search::Searched;
 use stack::{Calibration, Part};
-
-/// Rows on which tract is asked about trees at most.
-const MOST_BY_TRACT: usize = 32;
 
 /// Cross-validate the models of a project, fit them to the training rows, and test them out of time.
 ///
 /// Members, not rows, are dealt into folds. Tiers, imputation, outlier limits and scaling are fitted to training rows
-/// only. The network learns from 85 % of the training members and keeps the weights of the epoch that is best on the
+/// only. The networks learn from 85 % of the training members and keep the weights of the epoch that is best on the
 /// other 15 %; the linear models choose their penalty, and boosting its number of rounds, on such a part and are then
-/// fitted to all training rows. Then each model's probabilities are calibrated on the rows that the folds held out, where
-/// that lowers the log-loss ([train] calibrate = false leaves it out), and the blend adds up all models' logarithms of
-/// probabilities, the rule's among them, with weights fitted to those rows; every fold is judged with what the other folds
-/// gave. A blend in the browser needs the wasm with every kernel, which is fetched then. The bundle gets the trained model
-/// that does best in cross-validation by --select; the test has no say in it.
+/// fitted to all training rows (ridge chooses its penalty in five inner folds). Then each model's probabilities are
+/// calibrated on the rows that the folds held out, where that lowers the log-loss ([train] calibrate = false leaves it
+/// out), and the blend adds up all models' logarithms of probabilities, the rule's among them, with weights fitted to
+/// those rows; every fold is judged with what the other folds gave. A blend in the browser needs the wasm with every
+/// kernel, which is fetched then. The bundle gets the trained model that does best in cross-validation by --select; the
+/// test has no say in it.
 ///
 /// Boosting and the networks have settings (learning rate, size, penalties) with defaults that did well on several shops;
 /// --search tries others on this one's training rows. All trials are judged on the first fold, the better half of them on
@@ -110,6 +106,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.weights.check(args.engine)?;
     let project = Project::load(&args.project)?;
     let kinds = kinds(&project)?;
+    // Before the tables are read: what changes later is then seen in the end.
+    let provenance = Provenance::new(&project, &args)?;
     let bar = progress::spinner("rows read");
     let dataset = features::build(&project, &project.as_ofs(), &bar)?;
     bar.finish_and_clear();
@@ -121,7 +119,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     trained.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
-    let moved = write(&args, &project, &dataset, &trained, &predictions, selected)?;
+    let moved = folder::write(&args, &project, &dataset, &trained, &predictions, selected, provenance)?;
     say!(
         "{}: {} models on {} rows of {} members in {:.1} s ({:.1} s of it features)",
         args.output.display(),
@@ -221,14 +219,16 @@ impl Trained {
     fn stack(&mut self, project: &Project, dataset: &Dataset, alone: &[Kind]) {
         let mut blended = Vec::new();
         if self.kinds.contains(&Kind::Blend) {
-            let (period, as_of) = (project.tiers.period, project.split.train[0]);
-            let spend = stack::spend_feature(dataset.schema.spec(), period, as_of);
+            let (spec, period, as_ofs) = (dataset.schema.spec(), project.tiers.period, &project.split.train);
+            let spend = stack::spend_feature(spec, period, as_ofs);
             (blended, self.parts) = stack::blend(&self.splits, &self.fitted, alone, spend);
             if self.parts.iter().all(|part| part.model != Kind::SameTier.name()) {
-                self.warnings.push(stack::no_spend_feature(period, as_of));
+                self.warnings.push(stack::without_rule(spec, period, as_ofs, spend));
             }
         }
-        for (at, _) in alone.iter().enumerate().filter(|(_, kind)| **kind != Kind::SameTier && project.train.calibrate) {
+        for (at, _) in
+            alone.iter().enumerate().filter(|(_, kind)| **kind != Kind::SameTier && project.train.calibrate)
+        {
             self.calibrations[at] = Some(stack::calibrate(&self.splits, &mut self.fitted, at));
         }
         self.fitted.iter_mut().zip(blended).for_each(|(fitted, blend)| fitted.push(blend));
@@ -314,179 +314,4 @@ fn judged(predictions: &Predictions, rows: &[usize]) -> Judged {
     let of = |tiers: &[u8]| rows.iter().map(|row| tiers[*row]).collect::<Vec<_>>();
     let probabilities: Vec<f32> = rows.iter().flat_map(|row| predictions.row(*row)).copied().collect();
     Judged::new(predictions.tiers, &of(&predictions.target), &of(&predictions.decoded), &probabilities)
-}
-
-/// Writes the run's folder. Gives how far the bundle's rounded weights move its probabilities, if they are rounded.
-fn write(
-    args: &Args,
-    project: &Project,
-    dataset: &Dataset,
-    trained: &Trained,
-    predictions: &Predictions,
-    selected: usize,
-) -> anyhow::Result<Option<f32>> {
-    let models = args.output.join("models");
-    fs::create_dir_all(&models).with_context(|| format!("cannot make {}", models.display()))?;
-    let mut record = record(args, project, dataset, trained, selected);
-    let last = trained.last();
-    let mut selected_onnx = Vec::new();
-    for ((kind, fitted), model) in trained.kinds.iter().zip(trained.last_fitted()).zip(&mut record.models) {
-        let reads = fitted.model.reads();
-        let transform = last.transform(reads);
-        let metadata = [("project", project.name.clone()), ("inputs", transform.names().join(","))];
-        let Some(bytes) = export::model(kind.name(), &fitted.model, &metadata) else { continue };
-        let (inputs, ours) = (last.train.read(reads), fitted.model.probabilities(&last.train));
-        let (width, tiers) = (transform.width(), last.rules.len());
-        // tract takes milliseconds for a row of trees.
-        let some = if reads == Reads::Dense { last.train.len() } else { last.train.len().min(MOST_BY_TRACT) };
-        let by_tract = OnnxModel::load(&bytes, width, tiers)?.run(&inputs[..some * width])?;
-        model.burn_tract_difference = Some(export::largest_difference(&ours[..some * tiers], &by_tract));
-        let by_plan = run_plan(&bytes, args.weights, &inputs)?;
-        model.burn_plan_difference = Some(export::largest_difference(&ours, &by_plan));
-        let file = format!("models/{}.onnx", kind.name());
-        whole::write(&args.output.join(&file), &bytes)?;
-        model.file = Some(file);
-        if *kind == trained.kinds[selected] {
-            selected_onnx = bytes;
-        }
-    }
-    let judged_on: Vec<(&Prepared, &Fitted)> = if last.held_out.is_empty() {
-        trained
-            .splits
-            .iter()
-            .zip(&trained.fitted)
-            .filter(|(split, _)| split.split.fold.is_some())
-            .map(|(split, fitted)| (split, &fitted[selected]))
-            .collect()
-    } else {
-        vec![(last, &trained.last_fitted()[selected])]
-    };
-    record.importance = importance::permutation(dataset, &judged_on, project.seed);
-    let (train, test) = (&last.split.train, &last.split.held_out);
-    record.effects =
-        effects::partial_dependence(dataset, &judged_on, train, &record.importance, project.seed);
-    record.quality = quality::survey(dataset, train, test);
-    record.provenance = Provenance::new(project, args)?;
-    predictions.write(&args.output.join("predictions.parquet"))?;
-    record.write(&args.output)?;
-
-    let cuts = match project.train.decode {
-        Decode::Ranks => predictions.cuts(&record.selected, None),
-        _ => Vec::new(),
-    };
-    let names = [record.selected.as_str(), Kind::SameTier.name()];
-    let boards = board::Boards::new(predictions, &record, &names, &[project.train.decode]);
-    let now = project.split.test.last().or(project.split.train.last()).copied().unwrap_or_default();
-    let bytes = bundle::write(&Contents {
-        name: &project.name,
-        spec: dataset.schema.spec(),
-        transform: &last.transform(trained.last_fitted()[selected].model.reads()),
-        rules: &last.rules,
-        model: trained.kinds[selected].name(),
-        onnx: &selected_onnx,
-        engine: args.engine.into(),
-        weights: args.weights,
-        decode: project.train.decode,
-        cuts: &cuts,
-        typical: &last.typical,
-        card: card::write(&record, &boards),
-        now,
-        seed: project.seed,
-    })?;
-    whole::write(&args.output.join("bundle.tcb"), &bytes)?;
-    let moved = record.models[selected].burn_plan_difference;
-    Ok(moved.filter(|_| args.weights != Weights::F32))
-}
-
-/// The probabilities that the compact engine gives with weights stored in that way.
-fn run_plan(onnx: &[u8], weights: Weights, inputs: &[f32]) -> anyhow::Result<Vec<f32>> {
-    let plan = lower(onnx, &LowerOptions { storage: weights.storage(), ..LowerOptions::default() })?;
-    let mut out = Vec::new();
-    plan.run_rows(&mut plan.workspace(usize::MAX), inputs, &mut out)?;
-    Ok(out)
-}
-
-fn record(
-    args: &Args,
-    project: &Project,
-    dataset: &Dataset,
-    trained: &Trained,
-    selected: usize,
-) -> RunRecord {
-    let last = trained.last();
-    let dates = |dates: &[Timestamp]| dates.iter().map(|date| date.date()).collect();
-    let transform = last.transform(trained.last_fitted()[selected].model.reads());
-    let is_input = |at: usize| transform.columns.iter().any(|column| column.source as usize == at);
-    let constant = dataset.schema.names().enumerate().filter(|(at, _)| !is_input(*at));
-    let shares = crate::fit::tiers::shares(last.rules.len(), &last.train.targets);
-    RunRecord {
-        format: record::FORMAT,
-        producer: concat!("tiercast ", env!("CARGO_PKG_VERSION")).into(),
-        project: project.name.clone(),
-        source: project.source.clone(),
-        seed: project.seed,
-        data: DataRecord {
-            currency: project.currency.code.clone(),
-            currency_exponent: project.currency.exponent,
-            schema_hash: dataset.schema.hash_hex(),
-            features: dataset.schema.len(),
-            inputs: transform.width(),
-            constant: constant.map(|(_, name)| name.to_owned()).collect(),
-            train_as_of: dates(&project.split.train),
-            test_as_of: dates(&project.split.test),
-            train_rows: last.train.len(),
-            train_members: trained.members(),
-            test_rows: last.held_out.len(),
-            folds: trained.splits.len() - 1,
-            warnings: [dataset.warnings.as_slice(), &trained.warnings].concat(),
-        },
-        tiers: last
-            .rules
-            .tiers
-            .iter()
-            .zip(shares)
-            .map(|(tier, train_share)| TierRecord {
-                name: tier.name.clone(),
-                at_least: project.currency.format(tier.at_least),
-                at_least_minor: tier.at_least,
-                train_share,
-            })
-            .collect(),
-        decode: project.train.decode,
-        selected_by: args.select,
-        selected: trained.kinds[selected].name().into(),
-        models: trained
-            .kinds
-            .iter()
-            .zip(trained.last_fitted())
-            .zip(&trained.calibrations)
-            .map(|((kind, fitted), calibration)| ModelRecord {
-                calibration: calibration.clone(),
-                parts: if *kind == Kind::Blend { trained.parts.clone() } else { Vec::new() },
-                settings: trained.settings.get(kind).cloned().unwrap_or_default().of(*kind),
-                search: trained.searched.get(kind).cloned(),
-                ..model(*kind, fitted)
-            })
-            .collect(),
-        importance: Vec::new(),
-        effects: Vec::new(),
-        quality: Vec::new(),
-        provenance: Provenance::default(),
-    }
-}
-
-fn model(kind: Kind, fitted: &Fitted) -> ModelRecord {
-    ModelRecord {
-        name: kind.name().into(),
-        file: None,
-        parameters: fitted.model.parameters(),
-        l2: fitted.l2,
-        settings: serde_json::Value::Null,
-        search: None,
-        curve: fitted.curve.clone(),
-        calibration: None,
-        parts: Vec::new(),
-        burn_tract_difference: None,
-        burn_plan_difference: None,
-    }
 }

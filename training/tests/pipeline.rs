@@ -138,7 +138,18 @@ fn decoding_by_ranks_comes_with_its_cuts(folder: &Path) {
         .replace("\"median\"", "\"ranks\"")
         .replace(r#""linear", "logistic", "svm", "dnn", "ordinal", "corn", "hurdle", "#, "");
     fs::write(folder.join("ranks.toml"), project).unwrap();
+    // Of what an earlier run has left, the models of this program go, which are not this run's.
+    fs::create_dir_all(folder.join("ranks/models")).unwrap();
+    for name in ["svm", "boosting", "my own"] {
+        fs::write(folder.join(format!("ranks/models/{name}.onnx")), "").unwrap();
+    }
     succeeds(folder, &["train", "-p", "ranks.toml", "-o", "ranks", "--select", "kappa"]);
+    let mut models: Vec<_> = fs::read_dir(folder.join("ranks/models"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    models.sort();
+    assert_eq!(models, ["blend.onnx", "boosting.onnx", "my own.onnx"]);
     let inspected: Value =
         serde_json::from_str(&succeeds(folder, &["inspect", "--json", "ranks/bundle.tcb"])).unwrap();
     let manifest = &inspected["manifest"];

@@ -2,15 +2,16 @@
 //!
 //! It is never an input of a model, so that age or district can be looked at without being learnt from.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
-use datafusion::arrow::{
-    array::{Array, AsArray, RecordBatch, StringArray},
-    datatypes::Float64Type,
+use datafusion::{
+    arrow::{
+        array::{Array, AsArray, RecordBatch, StringArray},
+        datatypes::{DataType, FieldRef, Float64Type, Schema},
+    },
+    common::DFSchema,
+    prelude::{CsvReadOptions, SessionContext},
 };
 use serde::Serialize;
 
@@ -57,10 +58,20 @@ impl Attributes {
         let table = runtime.block_on(Raw::read(path, member, columns))?;
         let labels: Vec<Vec<Option<Label>>> = table.columns.iter().map(|column| column.labels()).collect();
         let mut members = BTreeMap::new();
-        for (row, name) in table.members.into_iter().enumerate() {
-            let of_row = labels.iter().map(|column| column[row].clone()).collect();
+        for (row, name) in table.members.iter().enumerate() {
+            let of_row: Vec<_> = labels.iter().map(|column| column[row].clone()).collect();
             if members.insert(name.clone(), of_row).is_some() {
                 bail!("{} has two rows of member {name:?}; give one row a member", path.display());
+            }
+        }
+        let mut read_as = BTreeMap::<String, Vec<&String>>::new();
+        for (name, number) in table.members.iter().zip(table.numbers) {
+            read_as.entry(number).or_default().push(name);
+        }
+        for (number, names) in read_as {
+            if let ([name], false) = (names.as_slice(), members.contains_key(&number)) {
+                let labels = members[*name].clone();
+                members.insert(number, labels);
             }
         }
         let columns: Vec<String> = table.columns.into_iter().map(|column| column.name).collect();
@@ -91,7 +102,10 @@ impl Attributes {
 
 /// A table as it is.
 struct Raw {
+    /// As the file writes them.
     members: Vec<String>,
+    /// As a table of events has them where a CSV file's column is all numbers: 7 for 007.
+    numbers: Vec<String>,
     columns: Vec<Column>,
 }
 
@@ -109,11 +123,18 @@ impl Raw {
         let schema = context.table("t").await?.schema().clone();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let columns = chosen(path, &names, member, asked)?;
-        let is_number = |name: &str| {
-            schema.fields().iter().any(|field| field.name() == name && field.data_type().is_numeric())
+        let kind = |name: &str| schema.fields().iter().find(|f| f.name() == name).map(|f| f.data_type());
+        let is_number = |name: &str| kind(name).is_some_and(DataType::is_numeric);
+        if path.extension().is_some_and(|extension| extension == "csv") {
+            register_text(&context, &schema, member, path).await?;
+        }
+        let written = ident(member);
+        let as_read = match kind(member).filter(|kind| kind.is_numeric()) {
+            Some(kind) => format!("arrow_cast({written}, '{kind}')"),
+            None => written.clone(),
         };
-        let texts =
-            std::iter::once(member).chain(columns.iter().copied()).map(|name| ident(name) + " AS VARCHAR");
+        let named = columns.iter().map(|name| ident(name));
+        let texts = [written, as_read].into_iter().chain(named).map(|sql| sql + " AS VARCHAR");
         let numbers = columns.iter().filter(|name| is_number(name)).map(|name| ident(name) + " AS DOUBLE");
         let fields: Vec<String> =
             texts.chain(numbers).enumerate().map(|(at, cast)| format!("CAST({cast}) AS c{at}")).collect();
@@ -124,8 +145,11 @@ impl Raw {
             texts: Vec::new(),
             numbers: is_number(name).then(Vec::new),
         };
-        let mut raw =
-            Self { members: Vec::new(), columns: columns.iter().map(|name| column(name)).collect() };
+        let mut raw = Self {
+            members: Vec::new(),
+            numbers: Vec::new(),
+            columns: columns.iter().map(|name| column(name)).collect(),
+        };
         batches.iter().try_for_each(|batch| raw.extend(batch))?;
         Ok(raw)
     }
@@ -134,12 +158,13 @@ impl Raw {
         let text = |at: usize| -> anyhow::Result<&StringArray> {
             batch.column(at).as_string_opt().context("the query gave no text")
         };
-        let members = text(0)?;
+        let (members, as_read) = (text(0)?, text(1)?);
         let known: Vec<usize> = (0..batch.num_rows()).filter(|row| members.is_valid(*row)).collect();
         self.members.extend(known.iter().map(|row| members.value(*row).to_owned()));
-        let mut numbers = self.columns.len() + 1;
+        self.numbers.extend(known.iter().map(|row| as_read.value(*row).to_owned()));
+        let mut numbers = self.columns.len() + 2;
         for (at, column) in self.columns.iter_mut().enumerate() {
-            let texts = text(at + 1)?;
+            let texts = text(at + 2)?;
             let value = |row: &usize| texts.is_valid(*row).then(|| texts.value(*row).to_owned());
             column.texts.extend(known.iter().map(value));
             if let Some(all) = &mut column.numbers {
@@ -153,6 +178,24 @@ impl Raw {
         }
         Ok(())
     }
+}
+
+/// Registers a CSV file again with the members as they are written, since "007" is another member than "7".
+async fn register_text(
+    context: &SessionContext,
+    schema: &DFSchema,
+    member: &str,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let as_text = |field: &FieldRef| match field.name() == member {
+        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        false => Arc::clone(field),
+    };
+    let schema = Schema::new(schema.fields().iter().map(as_text).collect::<Vec<_>>());
+    context.deregister_table("t")?;
+    let text = path.to_str().context("the path is not readable")?;
+    context.register_csv("t", text, CsvReadOptions::new().schema(&schema)).await?;
+    Ok(())
 }
 
 /// The columns to slice by.
@@ -191,10 +234,13 @@ impl Column {
         if let Some(labels) = self.numbers.as_deref().and_then(grouped) {
             return labels;
         }
-        let mut values: Vec<&String> =
-            self.texts.iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
-        values.sort_by_key(|value| (first_number(value), !is_upper_bound(value), *value));
-        let place: BTreeMap<&String, u32> = values.into_iter().zip(0..).collect();
+        let numbers = self.numbers.iter().flatten().copied().chain(std::iter::repeat(f64::NAN));
+        let distinct: BTreeMap<&String, f64> =
+            self.texts.iter().zip(numbers).filter_map(|(text, x)| Some((text.as_ref()?, x))).collect();
+        let mut values: Vec<(&String, f64)> = distinct.into_iter().collect();
+        let in_words = |value: &String| (first_number(value), !is_upper_bound(value));
+        values.sort_by(|(a, x), (b, y)| x.total_cmp(y).then_with(|| in_words(a).cmp(&in_words(b))));
+        let place: BTreeMap<&String, u32> = values.into_iter().map(|(value, _)| value).zip(0..).collect();
         let label = |value: &Option<String>| value.as_ref().map(|value| (place[value], value.clone()));
         self.texts.iter().map(label).collect()
     }
@@ -271,6 +317,25 @@ mod tests {
         assert_eq!(names, ["1 to 5", "1 to 5", "6 to 10", "11 to 15", "16 to 20", "no value"]);
         let few = read("member,age\na,3\nb,12\n", "member", &[]).unwrap();
         assert_eq!((few.label("a", 0), few.label("b", 0)), ((0, "3".into()), (1, "12".into())));
+    }
+
+    #[test]
+    fn members_are_who_the_file_says() {
+        let found = read("id,x\n007,a\n07,b\n12,c\n0013,d\n", "id", &[]).unwrap();
+        let label = |member: &str| found.label(member, 0).1;
+        assert_eq!(["007", "07", "12", "0013"].map(label), ["a", "b", "c", "d"]);
+        // A table of events whose members are all numbers has 13 for 0013; whom it means by 7 nobody can tell.
+        assert_eq!(["13", "7"].map(label), ["d", "not in the table"]);
+        let found = read("id,x\n007,a\n7,b\n", "id", &[]).unwrap();
+        assert_eq!(["007", "7"].map(|member| found.label(member, 0).1), ["a", "b"]);
+    }
+
+    #[test]
+    fn few_numbers_stand_in_their_order() {
+        let found = read("id,x\na,3\nb,-5\nc,-12\nd,0\n", "id", &[]).unwrap();
+        assert_eq!(["c", "b", "d", "a"].map(|member| found.label(member, 0).0), [0, 1, 2, 3]);
+        let found = read("id,x\na,0.5\nb,-0.25\nc,0.125\n", "id", &[]).unwrap();
+        assert_eq!(["b", "c", "a"].map(|member| found.label(member, 0).0), [0, 1, 2]);
     }
 
     #[test]

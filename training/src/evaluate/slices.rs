@@ -3,15 +3,18 @@
 //! A slice is told from others by what is known of its rows: the date, the fold, the tier, or a column of a table that the
 //! user gives. Intervals are from resamples of the slice's members, as everywhere in the report.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 use tiercast_core::Timestamp;
 
-use super::attributes::Attributes;
+use super::{attributes::Attributes, board::Verdict};
 use crate::{
-    metrics::{Estimate, RESAMPLES, percentile},
+    metrics::{Estimate, Measure, RESAMPLES, percentile},
     models::Kind,
     train::{
         predictions::{CROSS_VALIDATION, Predictions, TEST},
@@ -19,9 +22,9 @@ use crate::{
     },
 };
 
-/// Slices of fewer members are put together: their figures would be noise.
+/// Slices of fewer members are put together, and no verdict is given on so few: their figures are mostly noise.
 const FEWEST_MEMBERS: usize = 30;
-/// Slices of one column at most; the smallest are put together.
+/// Slices of one column that stand alone at most; the smallest are put together.
 const MOST_SLICES: usize = 16;
 
 /// The slices by one column.
@@ -51,6 +54,13 @@ pub struct Slice {
     pub bias: Estimate,
     /// MAE less the rule's, on the same resamples: below 0 the model is better.
     pub versus_rule: Estimate,
+}
+
+impl Slice {
+    /// Whether the model is better than the rule here; none where so few members cannot tell.
+    pub fn verdict(&self) -> Option<Verdict> {
+        (self.members >= FEWEST_MEMBERS).then(|| Verdict::of(self.versus_rule, Measure::Mae))
+    }
 }
 
 /// Where a value stands among the others of its column, and how it is called.
@@ -123,16 +133,19 @@ impl<'a> Held<'a> {
         Slicing { by: by.to_owned(), slices }
     }
 
-    /// Small groups as one, which comes last.
+    /// Small groups as one, which comes last; a single one keeps its name.
     fn pooled(&self, groups: BTreeMap<Label, Vec<&'a Row>>) -> Vec<(String, Vec<&'a Row>)>
     where
         Self: 'a,
     {
-        let mut sizes: Vec<usize> = groups.values().map(|rows| self.of_members(rows).len()).collect();
-        sizes.sort_unstable_by(|a, b| b.cmp(a));
-        let fewest = sizes.get(MOST_SLICES).map_or(FEWEST_MEMBERS, |n| (n + 1).max(FEWEST_MEMBERS));
+        let size = |rows: &[&Row]| Reverse(self.of_members(rows).len());
+        let mut largest: Vec<_> = groups.iter().map(|(label, rows)| (size(rows), label.clone())).collect();
+        largest.retain(|(Reverse(members), _)| *members >= FEWEST_MEMBERS);
+        largest.sort_unstable();
+        largest.truncate(MOST_SLICES);
+        let stand: BTreeSet<Label> = largest.into_iter().map(|(_, label)| label).collect();
         let (kept, small): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|(_, rows)| self.of_members(rows).len() >= fewest);
+            groups.into_iter().partition(|(label, _)| stand.contains(label));
         let mut found: Vec<_> = kept.into_iter().map(|((_, name), rows)| (name, rows)).collect();
         match small.len() {
             0 => {}

@@ -121,6 +121,12 @@ pub fn notes(run: &RunRecord, boards: &Boards) -> Vec<String> {
     notes.retain(|note| !note.is_empty());
     let settings = run.models.iter().filter_map(|model| Some(searched(&model.name, model.search.as_ref()?)));
     notes.extend(settings);
+    if run.models.iter().any(|model| model.search.as_ref().is_some_and(|search| search.replaced)) {
+        notes.push(
+            "Settings were searched on the folds of the cross-validation: its figures are a little too good for those that replaced the defaults, and the best of many is in part luck. The test had no say in them."
+                .into(),
+        );
+    }
     notes.extend(run.data.warnings.iter().cloned());
     if !run.data.constant.is_empty() {
         notes.push(format!(
@@ -171,7 +177,7 @@ pub fn searched(name: &str, searched: &Searched) -> String {
         signed_interval(best.difference)
     );
     match searched.replaced {
-        true => format!("{tried}; those of trial {} are better than the defaults ({figures}).", best.trial),
+        true => format!("{tried}; those of trial {} take the place of the defaults ({figures}).", best.trial),
         false => format!("{tried}; the defaults are as good as the best of the others ({figures})."),
     }
 }

@@ -103,7 +103,7 @@ mod tests {
         let mut rows = ladder(400, 3);
         rows.plain_width = 2;
         let plain = |at: usize| {
-            [if at % 7 == 0 { f32::NAN } else { rows.inputs[at * 2] }, rows.current_spend[at] as f32]
+            [if at.is_multiple_of(7) { f32::NAN } else { rows.inputs[at * 2] }, rows.current_spend[at] as f32]
         };
         rows.plain = (0..rows.len()).flat_map(plain).collect();
         rows

@@ -41,7 +41,16 @@ fn a_table_and_its_lookup_become_a_project_that_passes_the_check() {
     assert_eq!(dates(&project.split.train), ["2024-04-01", "2024-07-01"]);
     assert_eq!(dates(&project.split.test), ["2024-10-01"]);
     let names: Vec<_> = project.features.iter().map(|feature| feature.name.as_str()).collect();
-    for name in ["recency", "spend_91d", "net_spend_91d", "orders_28d", "share_toys", "share_books", "returns_91d", "tenure"] {
+    for name in [
+        "recency",
+        "spend_91d",
+        "net_spend_91d",
+        "orders_28d",
+        "share_toys",
+        "share_books",
+        "returns_91d",
+        "tenure",
+    ] {
         assert!(names.contains(&name), "{name} not in {names:?}");
     }
     let examined = examine(&text, &output, true, &indicatif::ProgressBar::hidden()).unwrap();

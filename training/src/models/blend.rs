@@ -53,7 +53,7 @@ impl Blend {
         }
     }
 
-    /// How many numbers its parts have.
+    /// How many numbers its parts have, as [`Model::parameters`] counts them.
     pub fn parameters(&self) -> usize {
         let of_networks: usize = self.networks.iter().map(Network::parameters).sum();
         of_networks + self.forest.as_ref().map_or(0, Forest::leaves)
@@ -89,13 +89,25 @@ const THOUSANDTHS: f64 = 1000.0;
 /// rule is fitted to that input.
 pub fn rule(tiers: usize, rows: &Rows, input: usize) -> Forest {
     let spend = rows.plain.iter().skip(input).step_by(rows.plain_width);
-    let spend: Vec<i64> = spend.map(|spend| (f64::from(*spend) * THOUSANDTHS).round() as i64).collect();
+    let spend: Vec<i64> = spend.map(|spend| thousandths(*spend)).collect();
     let rule = SameTier::fit(tiers, &spend, &rows.targets);
-    // Half a thousandth below a cut lies between the spend that reaches it and the spend that does not.
-    let below = |cut: &i64| ((*cut as f64 - 0.5) / THOUSANDTHS) as f32;
-    let cuts: Vec<f32> = rule.cuts().iter().map(below).collect();
+    let cuts: Vec<f32> = rule.cuts().iter().map(|cut| below(*cut)).collect();
     let trees = (0..tiers).map(|tier| Tree { tier, nodes: chain(&cuts, input, &rule.log_frequencies(tier)) });
     Forest { inputs: rows.plain_width, tiers, base: vec![0.0; tiers], trees: trees.collect() }
+}
+
+/// A spend that does not reach a cut, in thousandths, while the next number that the input can hold does.
+fn below(cut: i64) -> f32 {
+    let mut below = ((cut as f64 - 0.5) / THOUSANDTHS) as f32;
+    // From 16,384 on, neighbours are more than a thousandth apart, and half of one below may round to the cut itself.
+    while thousandths(below) >= cut {
+        below = below.next_down();
+    }
+    below
+}
+
+fn thousandths(spend: f32) -> i64 {
+    (f64::from(spend) * THOUSANDTHS).round() as i64
 }
 
 /// Tests one cut after the other: the left child is the leaf of the rule's tier.
@@ -140,6 +152,23 @@ mod tests {
         }
         let nobody = forest.probabilities(&[0.0, 0.0, f32::NAN]);
         assert_eq!(nobody, forest.probabilities(&[0.0, 0.0, -1e9]), "no spend is the lowest tier");
+    }
+
+    #[test]
+    fn a_spend_at_the_cut_reaches_it_however_large() {
+        for cut in [1, 10_000, 16_383_000, 16_384_001, 20_000_000, 123_456_789_000] {
+            let below = below(cut);
+            assert!(thousandths(below) < cut && thousandths(below.next_up()) >= cut, "{cut} {below}");
+        }
+        // As in a currency without minor units: half of the members spend 20,000, which is the cut, the others less.
+        let rows = Rows {
+            plain_width: 1,
+            plain: (0..40).map(|at| if at < 20 { 19_000.0 } else { 20_000.0 }).collect(),
+            targets: (0..40).map(|at| u8::from(at > 20) + 1).collect(),
+            ..Rows::default()
+        };
+        let p = rule(2, &rows, 0).probabilities(&[19_999.0, 20_000.0]);
+        assert!(p[0] > 0.9 && p[3] > 0.9, "{p:?}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Network {
         inputs.chunks(CHUNK * width).flat_map(run).collect()
     }
 
-    /// How many numbers were trained.
+    /// How many weights and biases its layers have, constant ones among them.
     pub fn parameters(&self) -> usize {
         self.layers.iter().map(|layer| layer.weight.len() + layer.bias.len()).sum()
     }

@@ -55,8 +55,9 @@ impl Pool {
         Self { weights: x, bias }
     }
 
-    /// The pool's probabilities for rows of each model's scores, row after row.
-    pub fn probabilities(&self, scores: &[Vec<f32>]) -> Vec<f32> {
+    /// The pool's probabilities for rows of each model's scores, row after row: what a blend must give.
+    #[cfg(test)]
+    pub(crate) fn probabilities(&self, scores: &[Vec<f32>]) -> Vec<f32> {
         let tiers = self.bias.len();
         let rows = scores.first().map_or(0, Vec::len) / tiers;
         let mut out = Vec::with_capacity(rows * tiers);

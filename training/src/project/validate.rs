@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tiercast_core::{Duration, FeatureDecl, FeatureSchema, FeatureSpec, Period, Timestamp};
 
-use super::{File, MODELS, Project, Split, SplitSection, TierCut, TierPlan, TierSection, TrainPlan};
+use super::{File, Kind, Project, Split, SplitSection, TierCut, TierPlan, TierSection, TrainPlan};
 use crate::locate::{Locator, Problem, nearest};
 
 /// A file that is not TOML or has fields that a project does not, as one problem.
@@ -283,12 +283,17 @@ impl Checker<'_> {
 
     fn models(&mut self, train: &TrainPlan) {
         if train.models.is_empty() {
-            self.report("train.models", "no model is named", format!("choose among {}", MODELS.join(", ")));
+            self.report(
+                "train.models",
+                "no model is named",
+                format!("choose among {}", Kind::names().join(", ")),
+            );
         }
         for (index, model) in train.models.iter().enumerate() {
-            if !MODELS.contains(&model.as_str()) {
-                let known = format!("choose among {}", MODELS.join(", "));
-                let help = nearest(model, MODELS).map_or(known, |near| format!("did you mean {near:?}?"));
+            if !Kind::names().contains(&model.as_str()) {
+                let known = format!("choose among {}", Kind::names().join(", "));
+                let help =
+                    nearest(model, Kind::names()).map_or(known, |near| format!("did you mean {near:?}?"));
                 self.report(&format!("train.models.{index}"), format!("there is no model {model:?}"), help);
             }
         }

@@ -5,7 +5,7 @@ use minijinja::{Value, context};
 use super::{Report, curves};
 use crate::{
     evaluate::{board::Verdict, slices::Slice, words},
-    metrics::{Estimate, Measure},
+    metrics::Estimate,
     train::quality::{Drift, FeatureQuality},
 };
 
@@ -73,7 +73,6 @@ fn slice(slice: &Slice) -> Value {
             verdict => verdict,
         }
     };
-    let verdict = Verdict::of(slice.versus_rule, Measure::Mae);
     context! {
         name => &slice.name,
         rows => slice.rows,
@@ -82,7 +81,7 @@ fn slice(slice: &Slice) -> Value {
             cell("accuracy", slice.accuracy, false, None),
             cell("MAE", slice.mae, false, None),
             cell("bias", slice.bias, true, None),
-            cell("MAE less the rule’s", slice.versus_rule, true, Some(verdict)),
+            cell("MAE less the rule’s", slice.versus_rule, true, slice.verdict()),
         ],
     }
 }

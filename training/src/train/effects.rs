@@ -66,9 +66,9 @@ pub fn partial_dependence(
     let features = importance.iter().filter(|feature| feature.worsening > 0.0);
     features
         .filter_map(|feature| place(&feature.feature).filter(is_number))
-        .take(MOST_FEATURES)
         .map(|at| effect(dataset, &samples, train, at))
         .filter(|effect| effect.rows > 0 && effect.points.len() > 1)
+        .take(MOST_FEATURES)
         .collect()
 }
 

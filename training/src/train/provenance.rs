@@ -4,7 +4,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -52,7 +52,7 @@ pub struct Version {
 }
 
 impl Provenance {
-    /// Hashes the tables of a project.
+    /// Hashes a project's file and tables.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -66,17 +66,35 @@ impl Provenance {
                 }
             }
         }
-        let hash = |table: &&str| FileHash::of(&project.resolve(table));
-        let version =
-            |(name, version): &(&str, &str)| Version { name: (*name).into(), version: (*version).into() };
-        let own = ("tiercast", env!("CARGO_PKG_VERSION"));
+        let hash = |table: &&str| {
+            FileHash::of(&project.resolve(table))
+                .with_context(|| format!("table {table} (run `tiercast check`)"))
+        };
         Ok(Self {
             command: command(args),
             project: FileHash::of(&project.path)?,
             tables: tables.iter().map(hash).collect::<anyhow::Result<_>>()?,
-            versions: std::iter::once(&own).chain(&LIBRARIES).map(version).collect(),
-            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            versions: versions(),
+            platform: platform(),
         })
+    }
+
+    /// Refuses a run whose files, hashed again at its end, are not those that it has read.
+    ///
+    /// # Errors
+    /// When one of them differs.
+    pub(super) fn check(&self, after: &Self) -> anyhow::Result<()> {
+        let files =
+            |run: &Self| std::iter::once(&run.project).chain(&run.tables).cloned().collect::<Vec<_>>();
+        let (before, after) = (files(self), files(after));
+        if let Some((changed, _)) = before.iter().zip(&after).find(|(before, after)| before != after) {
+            bail!(
+                "{} has changed since it was read, so nobody could tell what the models were trained on, and no run is \
+                 written; train again on a copy, or when nothing writes to it",
+                changed.name
+            );
+        }
+        Ok(())
     }
 }
 
@@ -100,6 +118,19 @@ impl FileHash {
         let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { name: file_name(path), bytes, sha256 })
     }
+}
+
+/// This program's version and those of the libraries that numbers come from.
+pub(super) fn versions() -> Vec<Version> {
+    let version =
+        |(name, version): &(&str, &str)| Version { name: (*name).into(), version: (*version).into() };
+    let own = ("tiercast", env!("CARGO_PKG_VERSION"));
+    std::iter::once(&own).chain(&LIBRARIES).map(version).collect()
+}
+
+/// Processor and system.
+pub(super) fn platform() -> String {
+    format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
 fn command(args: &Args) -> String {
@@ -152,9 +183,8 @@ mod tests {
         assert!(FileHash::of(&folder.path().join("none")).is_err());
     }
 
-    #[test]
-    fn the_command_has_what_decides_the_result_and_nothing_else() {
-        let args = Args {
+    fn args() -> Args {
+        Args {
             project: "/somewhere/my shop.toml".into(),
             output: "/elsewhere/run".into(),
             select: crate::metrics::Measure::MacroF1,
@@ -163,9 +193,30 @@ mod tests {
             search: Some(24),
             budget: Some(std::time::Duration::from_secs(600)),
             threads: Some(3),
-        };
+        }
+    }
+
+    #[test]
+    fn a_table_that_changes_meanwhile_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = crate::fixtures::synthetic(folder.path(), 20);
+        let hashed = || Provenance::new(&project, &args()).unwrap();
+        let before = hashed();
+        before.check(&hashed()).unwrap();
+        for table in [before.tables[0].name.as_str(), "tiercast.toml"] {
+            let path = folder.path().join(table);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, [whole.as_slice(), b"\n"].concat()).unwrap();
+            let error = before.check(&hashed()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{table} has changed")), "{error}");
+            std::fs::write(&path, whole).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_command_has_what_decides_the_result_and_nothing_else() {
         let expected = "tiercast train -p 'my shop.toml' --select macro-f1 --weights f16 --engine plan --search 24 --budget 600s";
-        assert_eq!(command(&args), expected);
+        assert_eq!(command(&args()), expected);
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

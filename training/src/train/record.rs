@@ -14,7 +14,7 @@ use super::{
     search::Searched,
     stack::{Calibration, Part},
 };
-use crate::{metrics::Measure, models::CurvePoint};
+use crate::{metrics::Measure, models::CurvePoint, whole};
 
 /// The version of `run.json`.
 pub const FORMAT: u32 = 1;
@@ -114,7 +114,7 @@ pub struct ModelRecord {
     pub name: String,
     /// The ONNX file, relative to the run's folder; none for the rule, which looks at spend and not at features.
     pub file: Option<String>,
-    /// Trained numbers: weights, or leaves of trees.
+    /// Numbers in the exported model: weights and biases, those that are not trained among them, or leaves of trees.
     pub parameters: usize,
     /// The L2 penalty chosen.
     pub l2: Option<f64>,
@@ -162,7 +162,7 @@ impl RunRecord {
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let path = folder.join("run.json");
         let text = serde_json::to_string_pretty(self)? + "\n";
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        whole::write(&path, text.as_bytes())
     }
 
     /// Reads `run.json`.

@@ -10,13 +10,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     path::Path,
     sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,8 +35,9 @@ use ledger::{Head, Ledger, Line};
 pub const FILE: &str = "search.jsonl";
 /// Trials of a round.
 const ROUND: usize = 16;
-/// Share of the time left that a round's first fold has in a time box: what is after it takes about as long again.
-const FIRST_FOLD: f64 = 0.45;
+/// Share of the time left that the first fold of a round has in a time box: the other folds take as long again, and longer
+/// where fits differ and there are too few for all threads.
+const FIRST_FOLD: f64 = 0.33;
 /// A probability counts as this at least, so that one certain miss does not decide.
 const LEAST: f64 = 1e-7;
 
@@ -140,8 +140,8 @@ struct Search<'a> {
     until: Option<Instant>,
     ledger: &'a Ledger,
     bar: &'a ProgressBar,
-    /// What each member loses with the defaults, fold by fold; none where that is not finite.
-    defaults: Vec<OnceLock<Option<Vec<f64>>>>,
+    /// What each member loses with the defaults, fold by fold, or why that is not known.
+    defaults: Vec<OnceLock<Result<Vec<f64>, String>>>,
     /// How it stands, for whoever waits.
     stands: Mutex<String>,
 }
@@ -163,14 +163,18 @@ impl Search<'_> {
         };
         let mut of_defaults = Tally::default();
         defaults.iter().for_each(|line| of_defaults.add(line));
-        searched.default_loss = Some(of_defaults.loss()).filter(|loss| loss.is_finite());
+        searched.default_loss = Some(of_defaults.loss());
         (searched.trials, searched.finalists) = (1, 1);
         let mut best: Option<(usize, Tally)> = None;
-        let (limit, mut first) = (self.plan.trials.unwrap_or(usize::MAX), 1);
-        while first < limit {
-            let round = self.round(first..limit.min(first + ROUND))?;
-            let Some(last) = round.begun.last() else { break };
-            first = last + 1;
+        let limit = self.plan.trials.unwrap_or(usize::MAX);
+        let (mut numbers, mut waiting) = (1..limit, Vec::new());
+        loop {
+            waiting.extend(numbers.by_ref().take(ROUND - waiting.len()));
+            let round = self.round(&waiting)?;
+            if round.begun.is_empty() {
+                break;
+            }
+            waiting.retain(|trial| !round.begun.contains(trial));
             searched.trials += round.begun.len();
             searched.finalists += round.finalists.len();
             searched.cut_short |= round.cut_short;
@@ -184,9 +188,9 @@ impl Search<'_> {
     /// Judges trials fold by fold, each time the better half of the ones before.
     ///
     /// In a time box it begins only as many of them as there is likely to be time for on every fold.
-    fn round(&self, trials: Range<usize>) -> anyhow::Result<Round> {
+    fn round(&self, trials: &[usize]) -> anyhow::Result<Round> {
         let mut round = Round::default();
-        let mut left: Vec<(usize, Tally)> = trials.map(|trial| (trial, Tally::default())).collect();
+        let mut left: Vec<(usize, Tally)> = trials.iter().map(|trial| (*trial, Tally::default())).collect();
         for fold in 0..self.folds.len() {
             left.sort_by(|a, b| a.1.loss().total_cmp(&b.1.loss()).then(a.0.cmp(&b.0)));
             left.truncate(if fold == 0 { left.len() } else { left.len().div_ceil(2) });
@@ -232,15 +236,22 @@ impl Search<'_> {
         if let Some(line) = self.ledger.get(self.kind, trial, fold + 1, &settings)? {
             return Ok(Some(line));
         }
-        if until.is_some_and(|until| Instant::now() >= until) {
+        let is_over = || until.is_some_and(|until| Instant::now() >= until);
+        if is_over() {
+            return Ok(None);
+        }
+        // After a resume the defaults may have to be trained first, and then the time may be over.
+        let defaults = self.defaults(fold)?;
+        if trial > 0 && is_over() {
             return Ok(None);
         }
         let losses = match trial {
-            0 => self.defaults(fold).map(<[f64]>::to_vec),
-            _ => self.losses(&params, fold),
+            0 => Some(defaults.to_vec()),
+            // What cannot be trained so is the worst of all trials, and no reason to end the search.
+            _ => self.losses(&params, fold).ok(),
         };
         let (mut difference, mut squares) = (0.0, 0.0);
-        for (a, b) in losses.iter().flatten().zip(self.defaults(fold).unwrap_or_default()) {
+        for (a, b) in losses.iter().flatten().zip(defaults) {
             difference += a - b;
             squares += (a - b) * (a - b);
         }
@@ -252,18 +263,26 @@ impl Search<'_> {
     }
 
     /// What each member of a fold loses with the defaults.
-    fn defaults(&self, fold: usize) -> Option<&[f64]> {
-        self.defaults[fold].get_or_init(|| self.losses(&Params::default(), fold)).as_deref()
+    fn defaults(&self, fold: usize) -> anyhow::Result<&[f64]> {
+        let losses = || self.losses(&Params::default(), fold).map_err(|error| format!("{error:#}"));
+        match self.defaults[fold].get_or_init(losses) {
+            Ok(losses) => Ok(losses),
+            Err(error) => bail!("{} cannot be trained with its defaults: {error}", self.kind.name()),
+        }
     }
 
-    /// What each member of a fold loses; none where the model has no finite loss.
-    fn losses(&self, params: &Params, fold: usize) -> Option<Vec<f64>> {
+    /// What each member of a fold loses.
+    ///
+    /// # Errors
+    /// When the model cannot be trained, or its loss is not finite.
+    fn losses(&self, params: &Params, fold: usize) -> anyhow::Result<Vec<f64>> {
         let split = &self.folds[fold];
         // The seed is that of the final training: the model chosen is the one that was judged.
         let seed = folds::seed_of(self.plan.seed, self.kind, split);
-        let fitted = models::fit_with(self.kind, params, split.rules.len(), &split.train, seed).ok()?;
+        let fitted = models::fit_with(self.kind, params, split.rules.len(), &split.train, seed)?;
         let losses = by_member(&fitted.model, split);
-        losses.iter().all(|loss| loss.is_finite()).then_some(losses)
+        ensure!(losses.iter().all(|loss| loss.is_finite()), "its loss is not finite");
+        Ok(losses)
     }
 
     /// The best trial if it is better than the defaults by more than a standard error, else these.
@@ -273,7 +292,7 @@ impl Search<'_> {
         };
         let params = Params::trial(self.kind, trial, self.plan.seed);
         let (mean, error) = (tally.mean(), tally.error());
-        let replaced = searched.default_loss.is_none() || mean + error < 0.0;
+        let replaced = mean + error < 0.0;
         let difference = Estimate { value: mean, low: mean - 1.96 * error, high: mean + 1.96 * error };
         let best = Best { trial, settings: params.of(self.kind), loss: tally.loss(), difference };
         let chosen = if replaced { params } else { Params::default() };

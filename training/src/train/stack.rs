@@ -165,11 +165,10 @@ fn rule_of(split: &Prepared, feature: usize) -> Option<Model> {
     Some(Model::Trees(rule(split.rules.len(), &split.train, input.0)))
 }
 
-/// The declared feature that is nearest to the net spend of the period before `as_of`: `net_spend`, or the sum of
+/// The declared feature that is nearest to the net spend of the period before an as-of date: `net_spend`, or the sum of
 /// purchases, over a window of about the period's length. Of two alike, the first.
-pub(super) fn spend_feature(spec: &FeatureSpec, period: Period, as_of: Timestamp) -> Option<usize> {
-    let (start, end) = period.before(as_of);
-    let length = (end.ms() - start.ms()) as f64;
+pub(super) fn spend_feature(spec: &FeatureSpec, period: Period, as_ofs: &[Timestamp]) -> Option<usize> {
+    let length = mean_length(period, as_ofs);
     let away = |at: usize| {
         let decl = &spec.features[at];
         let sums = match decl.op {
@@ -193,10 +192,30 @@ pub(super) fn spend_feature(spec: &FeatureSpec, period: Period, as_of: Timestamp
     .map(|(at, _)| at)
 }
 
-/// What to say where there is none.
-pub(super) fn no_spend_feature(period: Period, as_of: Timestamp) -> String {
-    let (start, end) = period.before(as_of);
-    let days = (end.ms() - start.ms()) / tiercast_core::DAY_MS;
+/// Milliseconds of the periods before these dates, on average: one window has to do for long months and short ones.
+fn mean_length(period: Period, as_ofs: &[Timestamp]) -> f64 {
+    let length = |as_of: &Timestamp| {
+        let (start, end) = period.before(*as_of);
+        (end.ms() - start.ms()) as f64
+    };
+    as_ofs.iter().map(length).sum::<f64>() / as_ofs.len() as f64
+}
+
+/// What to say where the rule is no part of the blend, `spend` being what [`spend_feature`] has found.
+pub(super) fn without_rule(
+    spec: &FeatureSpec,
+    period: Period,
+    as_ofs: &[Timestamp],
+    spend: Option<usize>,
+) -> String {
+    if let Some(feature) = spend {
+        return format!(
+            "the blend is without the same-tier rule, because {}, the spend of a period, is the same in all training rows \
+             of a fold; take more members or fewer folds, or check its window",
+            spec.features[feature].name
+        );
+    }
+    let days = (mean_length(period, as_ofs) / tiercast_core::DAY_MS as f64).round();
     format!(
         "the blend is without the same-tier rule, because no declared feature is the spend of a period; declare one: \
          name = \"net_spend\", op = \"net_spend\", window = \"{days}d\""

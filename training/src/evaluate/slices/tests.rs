@@ -67,14 +67,44 @@ fn a_member_is_drawn_with_all_its_rows() {
 fn small_slices_are_put_together_and_come_last() {
     let predictions = predictions();
     let held = held(&predictions);
-    let names = |label: fn(usize) -> u32| {
-        let slices =
-            held.slicing("x", 7, |row| (label(row.at - 200), format!("v{}", label(row.at - 200)))).slices;
-        slices.into_iter().map(|slice| (slice.name, slice.members)).collect::<Vec<_>>()
+    let slices = |label: fn(usize) -> u32| {
+        held.slicing("x", 7, |row| (label(row.at - 200), format!("v{}", label(row.at - 200)))).slices
     };
+    let names =
+        |label| slices(label).into_iter().map(|slice| (slice.name, slice.members)).collect::<Vec<_>>();
     let found = names(|at| if at < 120 { 1 } else { at as u32 });
     assert_eq!(found, [("v1".to_owned(), 120), ("others (80 values)".to_owned(), 80)]);
     let found = names(|at| u32::from(at < 10));
-    assert_eq!(found, [("v0".to_owned(), 190), ("v1".to_owned(), 10)], "one small slice stays itself");
+    assert_eq!(found, [("v0".to_owned(), 190), ("v1".to_owned(), 10)], "one small slice keeps its name");
+    // Of the last ten, the model is right about all and the rule about half of them.
+    let verdicts = |label| slices(label).iter().map(Slice::verdict).collect::<Vec<_>>();
+    let found = slices(|at| u32::from(at >= 190));
+    assert!(found[1].versus_rule.high < 0.0, "{:?}", found[1]);
+    assert_eq!(verdicts(|at| u32::from(at >= 190))[1], None, "ten members are too few for a verdict");
+    assert_eq!(verdicts(|at| u32::from(at >= 150))[1], Some(Verdict::Better));
+    assert_eq!(verdicts(|at| if at < 180 { 0 } else { at as u32 })[1], None, "nor are 20 others enough");
     assert!(names(|at| (at / 7) as u32).len() == 1, "all are small");
+}
+
+#[test]
+fn of_slices_of_one_size_the_first_sixteen_stand_alone() {
+    let mut predictions = predictions();
+    // Each member 20 times, once a fold: 20 folds of 200 members.
+    let once = predictions.clone();
+    for _ in 1..20 {
+        predictions.member.extend(once.member.iter().cloned());
+        predictions.target.extend(&once.target);
+        predictions.decoded.extend(&once.decoded);
+    }
+    let row = |at: usize| Row {
+        at,
+        target: predictions.target[at],
+        decided: predictions.decoded[at],
+        rule: predictions.decoded[at],
+    };
+    let held = Held { predictions: &predictions, rows: (0..20 * 400).map(row).collect() };
+    let found =
+        held.slicing("fold", 7, |row| ((row.at / 400) as u32, format!("fold {}", row.at / 400))).slices;
+    let names: Vec<&str> = found.iter().map(|slice| slice.name.as_str()).collect();
+    assert_eq!((names.len(), names[0], names[15], names[16]), (17, "fold 0", "fold 15", "others (4 values)"));
 }

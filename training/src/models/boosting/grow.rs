@@ -50,7 +50,7 @@ struct Split {
     input: usize,
     /// The last bin on the left.
     bin: usize,
-    /// None where no row lacks a value.
+    /// None where the rows that lack a value weigh nothing, if there are any.
     missing_left: Option<bool>,
     left: Sums,
 }
@@ -119,6 +119,11 @@ impl<'b> Grower<'b> {
         let (rows, depth, parent) = (leaf.rows.clone(), leaf.depth + 1, std::mem::take(&mut leaf.histogram));
         let (left, right) = (split.left, subtract(leaf.total, split.left));
         let (node, child) = (leaf.node, nodes.len());
+        let column = &self.columns[split.input];
+        let is_missing = |row: &u32| usize::from(column.codes[*row as usize]) == column.bins();
+        // Missing values that weigh nothing make no split of two sides; their rows go right all the same.
+        let missing_left =
+            split.missing_left.or_else(|| self.order[rows.clone()].iter().any(is_missing).then_some(false));
         let middle = self.partition(rows.clone(), split);
         let (near, far) = (rows.start..middle, middle..rows.end);
         nodes[node] = Node::Branch {
@@ -126,7 +131,7 @@ impl<'b> Grower<'b> {
             // Where only missing values go right, every number goes left.
             at_most: self.columns[split.input].cuts.get(split.bin).copied().unwrap_or(f32::INFINITY),
             // Where none is missing in training, later ones go with most rows.
-            missing_left: split.missing_left.unwrap_or(near.len() >= far.len()),
+            missing_left: missing_left.unwrap_or(near.len() >= far.len()),
             left: child as u32,
             right: child as u32 + 1,
         };
@@ -285,6 +290,25 @@ mod tests {
                 seen += 1;
             }
             assert_eq!(seen, rows.len());
+        }
+    }
+
+    #[test]
+    fn missing_values_without_weight_go_where_the_tree_says() {
+        let rows = patchy(1500, 3);
+        let columns = bins::columns(&rows);
+        let params = Params { leaves: 8, depth: 3, weight: 0.5, ..Params::default() };
+        let mut grower = Grower::new(&params, &columns, rows.len(), 1);
+        // The third input decides, low values are many, and where it is missing the second derivative is next to nothing.
+        let nodes = grower.grow(|row| match rows.plain_row(row)[2] {
+            x if x.is_nan() => [0.0, 1e-13],
+            x if x < 0.8 => [-0.2, 0.25],
+            _ => [0.9, 0.25],
+        });
+        assert!(matches!(nodes[0], Node::Branch { input: 2, .. }), "{:?}", nodes[0]);
+        let tree = Tree { tier: 0, nodes };
+        for (row, value) in grower.leaves() {
+            assert_eq!(tree.value(rows.plain_row(row)).to_bits(), value.to_bits(), "row {row}");
         }
     }
 

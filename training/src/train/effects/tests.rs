@@ -10,16 +10,16 @@ use crate::{
     train::folds::{Split, prepare},
 };
 
-/// Row i: spend i, recency i modulo 4, which is missing in every tenth row.
+/// Row i: spend i, recency i modulo 4, which is missing in every tenth row, and one order.
 fn dataset() -> Dataset {
     let spec = r#"{"events":{"currency":{"code":"USD","exponent":2}},"capacity":64,"features":[
         {"name":"spend","op":"sum","of":"amount"},{"name":"recency","op":"recency"},
-        {"name":"category","op":"mode","of":"category"}]}"#;
+        {"name":"category","op":"mode","of":"category"},{"name":"orders","op":"count"}]}"#;
     let recency = |i: i32| if i % 10 == 0 { f32::NAN } else { (i % 4) as f32 };
     Dataset {
         schema: FeatureSchema::compile(serde_json::from_str(spec).unwrap()).unwrap(),
         rows: (0..100).map(|i| RowKey { member: format!("m{i:03}"), as_of: Default::default() }).collect(),
-        features: (0..100).flat_map(|i| [i as f32, recency(i), (i % 2) as f32]).collect(),
+        features: (0..100).flat_map(|i| [i as f32, recency(i), (i % 2) as f32, 1.0]).collect(),
         current_spend: vec![0; 100],
         target_spend: (0..100).collect(),
         warnings: Vec::new(),
@@ -56,7 +56,8 @@ fn effects() -> Vec<Effect> {
         worsening,
         spread: 0.0,
     };
-    let importance = [feature("category", 0.3), feature("recency", 0.2), feature("spend", 0.1)];
+    let mut importance = vec![feature("orders", 0.4); MOST_FEATURES];
+    importance.extend([feature("category", 0.3), feature("recency", 0.2), feature("spend", 0.1)]);
     partial_dependence(&data, &[(&prepared, &fitted)], &prepared.split.train, &importance, 1)
 }
 

@@ -17,7 +17,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{models::Kind, train::folds::Prepared, whole};
+use crate::{
+    models::Kind,
+    train::{
+        folds::Prepared,
+        provenance::{self, Version},
+    },
+    whole,
+};
 
 /// The version of the file.
 const FORMAT: u32 = 1;
@@ -27,7 +34,8 @@ const FORMAT: u32 = 1;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Head {
     format: u32,
-    producer: String,
+    versions: Vec<Version>,
+    platform: String,
     seed: u64,
     folds: usize,
     /// SHA-256 of every fold's rows as the models see them.
@@ -47,16 +55,17 @@ impl Head {
             hash.update(&rows.targets);
         }
         let data = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let producer = concat!("tiercast ", env!("CARGO_PKG_VERSION")).into();
-        Self { format: FORMAT, producer, seed, folds: folds.len(), data }
+        let (versions, platform) = (provenance::versions(), provenance::platform());
+        Self { format: FORMAT, versions, platform, seed, folds: folds.len(), data }
     }
 
     /// What another file's losses differ by.
     fn differs(&self, found: &Self) -> &'static str {
         match () {
-            () if found.format != self.format || found.producer != self.producer => {
-                "another version of tiercast"
+            () if found.format != self.format || found.versions != self.versions => {
+                "other versions of tiercast or its libraries"
             }
+            () if found.platform != self.platform => "another kind of machine",
             () if found.seed != self.seed => "another seed",
             () if found.folds != self.folds => "another number of folds",
             () => "other rows: the tables, the features, the tiers or the dates have changed",
@@ -131,8 +140,11 @@ impl Ledger {
         };
         let lines = lines.map(read).collect::<anyhow::Result<_>>()?;
         let unwritable = || format!("cannot write {name}");
+        if whole < text.len() {
+            let file = OpenOptions::new().write(true).open(path).with_context(unwritable)?;
+            file.set_len(whole as u64).with_context(unwritable)?;
+        }
         let mut file = OpenOptions::new().create(true).append(true).open(path).with_context(unwritable)?;
-        file.set_len(whole as u64).with_context(unwritable)?;
         if whole == 0 {
             file.write_all((serde_json::to_string(&head)? + "\n").as_bytes()).with_context(unwritable)?;
         }

@@ -124,6 +124,10 @@ fn a_file_of_another_search_is_refused() {
     refused(&plan, &folds, "other settings for trial 0");
     changed("\"trial\":1", "\"trial\":one");
     refused(&plan, &folds, "damaged in line 5");
+    changed("\"burn\",\"version\":\"", "\"burn\",\"version\":\"9");
+    refused(&plan, &folds, "other versions");
+    changed("\"platform\":\"", "\"platform\":\"moon-");
+    refused(&plan, &folds, "another kind of machine");
     changed("{\"format\"", "[\"format\"");
     refused(&plan, &folds, "not a search's");
 }
@@ -143,7 +147,7 @@ fn no_fit_begins_when_the_time_is_over() {
         boosting(&Plan { budget: Some(Duration::ZERO), ..plan.clone() }, &folds, &file).unwrap();
     assert_eq!((again, searched), (params, known));
     // Without a number of trials it goes on until the time is over.
-    let brief = Plan { trials: None, budget: Some(Duration::from_millis(300)), ..PLAN };
+    let brief = Plan { trials: None, budget: Some(Duration::from_secs(1)), ..PLAN };
     let began = Instant::now();
     let (_, searched) = boosting(&brief, &folds, &file).unwrap();
     assert!(searched.cut_short && searched.trials > 6 && began.elapsed() < Duration::from_secs(30));
@@ -198,6 +202,34 @@ fn the_defaults_stay_unless_a_trial_is_better_by_more_than_a_standard_error() {
     let mut hopeless = Tally { members: 4.0, ..Tally::default() };
     hopeless.total = f64::INFINITY;
     assert_eq!(search.choose(searched.clone(), Some((1, hopeless))), (Params::default(), searched));
+}
+
+#[test]
+fn trials_that_time_left_out_come_next() {
+    let (folder, folds) = (tempfile::tempdir().unwrap(), either_or(90));
+    let file = folder.path().join(FILE);
+    let plan = Plan { trials: Some(8), ..PLAN };
+    let whole = boosting(&plan, &folds, &file).unwrap();
+    // Without time, the trials that are not known are left out, and none is counted twice.
+    let text = fs::read_to_string(&file).unwrap();
+    let known = text.lines().filter(|line| !line.contains("\"trial\":3,") && !line.contains("\"trial\":5,"));
+    fs::write(&file, known.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let brief = Plan { budget: Some(Duration::ZERO), ..plan.clone() };
+    let (_, searched) = boosting(&brief, &folds, &file).unwrap();
+    assert_eq!((searched.trials, searched.cut_short), (6, true));
+    assert_eq!(lines(&file).iter().filter(|line| line.0 == 3 || line.0 == 5).count(), 0);
+    assert_eq!(boosting(&plan, &folds, &file).unwrap(), whole);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn a_model_that_cannot_be_trained_says_why() {
+    let (folder, mut folds) = (tempfile::tempdir().unwrap(), either_or(80));
+    folds[1].train.inputs.fill(f32::NAN);
+    let plan = Plan { trials: Some(3), ..PLAN };
+    let error = run(&plan, &[Kind::Dnn], &folds, &folder.path().join(FILE)).unwrap_err();
+    assert!(error.to_string().contains("dnn cannot be trained with its defaults: "), "{error}");
+    assert!(error.to_string().contains("no finite loss"), "{error}");
 }
 
 #[test]

@@ -145,14 +145,31 @@ fn the_rules_feature_is_the_nearest_to_the_periods_spend() {
         r#"{"name":"nearer","op":"sum","of":"amount","window":"91d"}"#,
         r#"{"name":"net","op":"net_spend","window":"91d"}"#,
     ];
-    let as_of = Timestamp::parse("2017-07-01").unwrap();
+    let as_of = [Timestamp::parse("2017-07-01").unwrap()];
     let found = |most: usize| {
         let schema = schema(&declared[..most].join(","));
-        spend_feature(schema.spec(), Period::Quarter, as_of).map(|at| schema.spec().features[at].name.clone())
+        spend_feature(schema.spec(), Period::Quarter, &as_of)
+            .map(|at| schema.spec().features[at].name.clone())
     };
     assert_eq!(found(5), None);
     assert_eq!(found(6).as_deref(), Some("near"));
     assert_eq!(found(7).as_deref(), Some("nearer"));
     assert_eq!(found(8).as_deref(), Some("net"));
-    assert!(no_spend_feature(Period::Quarter, as_of).contains("window = \"91d\""));
+    let schema = schema(declared[0]);
+    let said = |spend| without_rule(schema.spec(), Period::Quarter, &as_of, spend);
+    assert!(said(None).contains("no declared feature") && said(None).contains("window = \"91d\""));
+    assert!(said(Some(0)).contains("because all, the spend of a period, is the same"), "{}", said(Some(0)));
+}
+
+#[test]
+fn a_month_is_as_long_as_months_are_on_average() {
+    let schema = schema(r#"{"name":"month","op":"net_spend","window":"30d"}"#);
+    let as_ofs = ["2017-03-01", "2017-04-01", "2017-05-01"].map(|date| Timestamp::parse(date).unwrap());
+    assert_eq!(spend_feature(schema.spec(), Period::Month, &as_ofs), Some(0));
+    assert_eq!(
+        spend_feature(schema.spec(), Period::Month, &as_ofs[..1]),
+        None,
+        "a February alone has 28 days"
+    );
+    assert!(without_rule(schema.spec(), Period::Month, &as_ofs, None).contains("window = \"30d\""));
 }

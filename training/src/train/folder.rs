@@ -1,0 +1,249 @@
+//! A run's folder: models, predictions, record and bundle.
+//!
+//! Everything is made before the first file is written, every file appears whole, and the bundle comes last.
+
+use std::fs;
+
+use anyhow::Context;
+use tiercast_core::{Decode, LowerOptions, OnnxModel, Timestamp, lower};
+
+use super::{
+    Args, Trained, card, effects,
+    folds::Prepared,
+    importance,
+    predictions::Predictions,
+    provenance::Provenance,
+    quality,
+    record::{self, DataRecord, ModelRecord, RunRecord, TierRecord},
+};
+use crate::{
+    bundle::{self, Contents},
+    dataset::Dataset,
+    evaluate::board,
+    export,
+    models::{Fitted, Kind, Reads},
+    project::Project,
+    weights::Weights,
+    whole,
+};
+
+/// Rows on which tract is asked about trees at most.
+const MOST_BY_TRACT: usize = 32;
+
+/// Writes the run's folder. Gives how far the bundle's rounded weights move its probabilities, if they are rounded.
+pub(super) fn write(
+    args: &Args,
+    project: &Project,
+    dataset: &Dataset,
+    trained: &Trained,
+    predictions: &Predictions,
+    selected: usize,
+    provenance: Provenance,
+) -> anyhow::Result<Option<f32>> {
+    let mut record = record(args, project, dataset, trained, selected);
+    let files = models(args, project, trained, &mut record.models)?;
+    let last = trained.last();
+    let judged_on = judged_on(trained, selected);
+    record.importance = importance::permutation(dataset, &judged_on, project.seed);
+    let (train, test) = (&last.split.train, &last.split.held_out);
+    record.effects =
+        effects::partial_dependence(dataset, &judged_on, train, &record.importance, project.seed);
+    record.quality = quality::survey(dataset, train, test);
+    provenance.check(&Provenance::new(project, args)?)?;
+    record.provenance = provenance;
+    let onnx =
+        record.models[selected].file.as_ref().and_then(|name| files.iter().find(|file| file.0 == *name));
+    let onnx = onnx.map_or(&[][..], |(_, bytes)| bytes);
+    let bundle = bundle(args, project, dataset, trained, predictions, &record, onnx)?;
+
+    let folder = args.output.join("models");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (name, bytes) in &files {
+        whole::write(&args.output.join(name), bytes)?;
+    }
+    // What an earlier run had trained would pass for this one's.
+    for kind in Kind::names().iter().filter(|kind| record.models.iter().all(|model| model.name != **kind)) {
+        let path = args.output.join(file(kind));
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    predictions.write(&args.output.join("predictions.parquet"))?;
+    record.write(&args.output)?;
+    whole::write(&args.output.join("bundle.tcb"), &bundle)?;
+    let moved = record.models[selected].burn_plan_difference;
+    Ok(moved.filter(|_| args.weights != Weights::F32))
+}
+
+/// The place of a model's ONNX file in the folder.
+fn file(kind: &str) -> String {
+    format!("models/{kind}.onnx")
+}
+
+/// The ONNX files with their places, told of in `records` with how far other engines are from what trained them.
+fn models(
+    args: &Args,
+    project: &Project,
+    trained: &Trained,
+    records: &mut [ModelRecord],
+) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let (last, mut files) = (trained.last(), Vec::new());
+    for ((kind, fitted), model) in trained.kinds.iter().zip(trained.last_fitted()).zip(records) {
+        let reads = fitted.model.reads();
+        let transform = last.transform(reads);
+        let metadata = [("project", project.name.clone()), ("inputs", transform.names().join(","))];
+        let Some(bytes) = export::model(kind.name(), &fitted.model, &metadata) else { continue };
+        let (inputs, ours) = (last.train.read(reads), fitted.model.probabilities(&last.train));
+        let (width, tiers) = (transform.width(), last.rules.len());
+        // tract takes milliseconds for a row of trees.
+        let some = if reads == Reads::Dense { last.train.len() } else { last.train.len().min(MOST_BY_TRACT) };
+        let by_tract = OnnxModel::load(&bytes, width, tiers)?.run(&inputs[..some * width])?;
+        model.burn_tract_difference = Some(export::largest_difference(&ours[..some * tiers], &by_tract));
+        let by_plan = run_plan(&bytes, args.weights, &inputs)?;
+        model.burn_plan_difference = Some(export::largest_difference(&ours, &by_plan));
+        model.file = Some(file(kind.name()));
+        files.push((file(kind.name()), bytes));
+    }
+    Ok(files)
+}
+
+/// The selected model with the rows that it is judged on: those of the test, or without one those of every fold.
+fn judged_on(trained: &Trained, selected: usize) -> Vec<(&Prepared, &Fitted)> {
+    if !trained.last().held_out.is_empty() {
+        return vec![(trained.last(), &trained.last_fitted()[selected])];
+    }
+    let splits = trained.splits.iter().zip(&trained.fitted);
+    splits
+        .filter(|(split, _)| split.split.fold.is_some())
+        .map(|(split, fitted)| (split, &fitted[selected]))
+        .collect()
+}
+
+fn bundle(
+    args: &Args,
+    project: &Project,
+    dataset: &Dataset,
+    trained: &Trained,
+    predictions: &Predictions,
+    record: &RunRecord,
+    onnx: &[u8],
+) -> anyhow::Result<Vec<u8>> {
+    let cuts = match project.train.decode {
+        Decode::Ranks => predictions.cuts(&record.selected, None),
+        _ => Vec::new(),
+    };
+    let names = [record.selected.as_str(), Kind::SameTier.name()];
+    let boards = board::Boards::new(predictions, record, &names, &[project.train.decode]);
+    let now = project.split.test.last().or(project.split.train.last()).copied().unwrap_or_default();
+    let (last, at) = (trained.last(), record.models.iter().position(|model| model.name == record.selected));
+    let fitted = at.and_then(|at| trained.last_fitted().get(at)).context("there is no trained model")?;
+    bundle::write(&Contents {
+        name: &project.name,
+        spec: dataset.schema.spec(),
+        transform: &last.transform(fitted.model.reads()),
+        rules: &last.rules,
+        model: &record.selected,
+        onnx,
+        engine: args.engine.into(),
+        weights: args.weights,
+        decode: project.train.decode,
+        cuts: &cuts,
+        typical: &last.typical,
+        card: card::write(record, &boards),
+        now,
+        seed: project.seed,
+    })
+}
+
+/// The probabilities that the compact engine gives with weights stored in that way.
+fn run_plan(onnx: &[u8], weights: Weights, inputs: &[f32]) -> anyhow::Result<Vec<f32>> {
+    let plan = lower(onnx, &LowerOptions { storage: weights.storage(), ..LowerOptions::default() })?;
+    let mut out = Vec::new();
+    plan.run_rows(&mut plan.workspace(usize::MAX), inputs, &mut out)?;
+    Ok(out)
+}
+
+fn record(
+    args: &Args,
+    project: &Project,
+    dataset: &Dataset,
+    trained: &Trained,
+    selected: usize,
+) -> RunRecord {
+    let last = trained.last();
+    let dates = |dates: &[Timestamp]| dates.iter().map(|date| date.date()).collect();
+    let transform = last.transform(trained.last_fitted()[selected].model.reads());
+    let is_input = |at: usize| transform.columns.iter().any(|column| column.source as usize == at);
+    let constant = dataset.schema.names().enumerate().filter(|(at, _)| !is_input(*at));
+    let shares = crate::fit::tiers::shares(last.rules.len(), &last.train.targets);
+    RunRecord {
+        format: record::FORMAT,
+        producer: concat!("tiercast ", env!("CARGO_PKG_VERSION")).into(),
+        project: project.name.clone(),
+        source: project.source.clone(),
+        seed: project.seed,
+        data: DataRecord {
+            currency: project.currency.code.clone(),
+            currency_exponent: project.currency.exponent,
+            schema_hash: dataset.schema.hash_hex(),
+            features: dataset.schema.len(),
+            inputs: transform.width(),
+            constant: constant.map(|(_, name)| name.to_owned()).collect(),
+            train_as_of: dates(&project.split.train),
+            test_as_of: dates(&project.split.test),
+            train_rows: last.train.len(),
+            train_members: trained.members(),
+            test_rows: last.held_out.len(),
+            folds: trained.splits.len() - 1,
+            warnings: [dataset.warnings.as_slice(), &trained.warnings].concat(),
+        },
+        tiers: last
+            .rules
+            .tiers
+            .iter()
+            .zip(shares)
+            .map(|(tier, train_share)| TierRecord {
+                name: tier.name.clone(),
+                at_least: project.currency.format(tier.at_least),
+                at_least_minor: tier.at_least,
+                train_share,
+            })
+            .collect(),
+        decode: project.train.decode,
+        selected_by: args.select,
+        selected: trained.kinds[selected].name().into(),
+        models: trained
+            .kinds
+            .iter()
+            .zip(trained.last_fitted())
+            .zip(&trained.calibrations)
+            .map(|((kind, fitted), calibration)| ModelRecord {
+                calibration: calibration.clone(),
+                parts: if *kind == Kind::Blend { trained.parts.clone() } else { Vec::new() },
+                settings: trained.settings.get(kind).cloned().unwrap_or_default().of(*kind),
+                search: trained.searched.get(kind).cloned(),
+                ..model(*kind, fitted)
+            })
+            .collect(),
+        importance: Vec::new(),
+        effects: Vec::new(),
+        quality: Vec::new(),
+        provenance: Provenance::default(),
+    }
+}
+
+fn model(kind: Kind, fitted: &Fitted) -> ModelRecord {
+    ModelRecord {
+        name: kind.name().into(),
+        file: None,
+        parameters: fitted.model.parameters(),
+        l2: fitted.l2,
+        settings: serde_json::Value::Null,
+        search: None,
+        curve: fitted.curve.clone(),
+        calibration: None,
+        parts: Vec::new(),
+        burn_tract_difference: None,
+        burn_plan_difference: None,
+    }
+}
