@@ -13,34 +13,15 @@ const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 const quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
 /** How long opening and scoring may take; both together take about 3 s. */
 const PATIENCE_MS = 90_000;
-/** How many browsers are tried. */
-const ATTEMPTS = 3;
-
-class Stalled extends Error {}
 
 writeFileSync(out, JSON.stringify(await scores()));
 
-/**
- * Headless Chromium was seen, rarely and after builds, to stop reading a response for minutes, with nothing to do on
- * either side; why is not known. Another browser is started then, and that is said.
- */
 async function scores() {
-  for (let left = ATTEMPTS; ; left--) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!(error instanceof Stalled) || left === 1) throw error;
-      console.error(`  ${error.message}; starting another`);
-    }
-  }
-}
-
-async function attempt() {
   const browser = await chromium.launch({ executablePath, args: [...flags, ...quiet] });
   let timer;
   const patience = new Promise((_, reject) => {
     const message = `Chromium did not finish within ${PATIENCE_MS / 1000} s`;
-    timer = setTimeout(() => reject(new Stalled(message)), PATIENCE_MS);
+    timer = setTimeout(() => reject(new Error(message)), PATIENCE_MS);
   });
   const work = openAndScore(browser);
   // Closing a stalled browser fails its work, which nobody waits for any more.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::{self, Write},
     net::TcpListener,
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use tiny_http::{Header, Request, Response, Server};
+use tiny_http::{Request, Server};
 
 /// Requests that are answered at the same time: a page loads its files side by side.
 const THREADS: usize = 4;
@@ -43,23 +44,30 @@ pub(crate) fn start(port: u16, mut mounts: Vec<Mount>) -> Result<String> {
 }
 
 fn answer(request: Request, mounts: &[Mount]) {
-    let file =
+    let found =
         locate(request.url(), mounts).and_then(|path| Some((File::open(&path).ok()?, media_type(&path))));
     // A browser that went away is not our failure.
-    let _ = match file {
-        Some((file, kind)) => {
-            request.respond(Response::from_file(file).with_header(header("Content-Type", kind)).with_header(
-                // The demo is rebuilt between runs under the same addresses.
-                header("Cache-Control", "no-store"),
-            ))
-        }
-        None => request.respond(Response::from_string("not found").with_status_code(404)),
-    };
+    let _ = send(request, found);
 }
 
-fn header(name: &'static str, value: &'static str) -> Header {
-    let parsed = Header::from_bytes(name, value);
-    parsed.unwrap_or_else(|()| unreachable!("{name}: {value} is a header"))
+/// Writes the response by hand, for one header that the library keeps to itself: it gives each connection a thread for as
+/// long as the connection is open, and a browser's sixth then waits, sometimes for minutes, until another is closed.
+fn send(request: Request, found: Option<(File, &str)>) -> io::Result<()> {
+    let mut to = request.into_writer();
+    let (status, kind, length) = match &found {
+        Some((file, kind)) => ("200 OK", *kind, file.metadata()?.len()),
+        None => ("404 Not Found", "text/plain", 0),
+    };
+    // The demo is rebuilt between runs under the same addresses: nothing is to be stored.
+    write!(
+        to,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )?;
+    if let Some((mut file, _)) = found {
+        io::copy(&mut file, &mut to)?;
+    }
+    to.flush()
 }
 
 /// The file of an address, never outside its mount.
