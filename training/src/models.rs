@@ -1,7 +1,7 @@
 //! The models that are compared: the same-tier rule, six linear ones, a small network with two heads, and boosted trees.
 //!
-//! The linear ones and the network become a [`Network`], which is what Burn runs here; boosting becomes a [`Forest`].
-//! ONNX carries both elsewhere. Nothing in this folder draws unseeded random numbers: the same rows and seed give the
+//! The linear ones and the network become a [`Network`], which is what Burn runs here; boosting becomes a [`Forest`], and
+//! [`Blend`] is a sum of both. ONNX carries them elsewhere. Nothing in this folder draws unseeded random numbers: the same rows and seed give the
 //! same model.
 
 use std::borrow::Cow;

@@ -247,7 +247,7 @@ fn what_rounded_weights_cost_is_said(folder: &Path) {
     let moved = |run: &str| {
         let record = RunRecord::read(&folder.join(run)).unwrap();
         let selected = record.models.iter().find(|model| model.name == record.selected).unwrap();
-        selected.burn_plan_difference.unwrap()
+        selected.plan_difference.unwrap()
     };
     assert!(moved("run") < 1e-5 && moved("small") > 1e-4, "{} {}", moved("run"), moved("small"));
     let words = format!("Weights as i8: its probabilities move by at most {:.1e} on", moved("small"));

@@ -5,8 +5,7 @@
 //! sums come from its parent's less its sibling's (Ke et al. 2017); a missing value has a side of its own at each
 //! split. How many rounds is found on members set aside; then all rows are used for as many.
 //!
-//! It is our own because no crate does this: forust-ml has one tier against the rest only, and with that a log-loss of
-//! 0.833 where scikit-learn's histogram boosting has 0.816. One thread does all the work of a fit in one order, so the
+//! It is our own because no crate that builds here does this: forust-ml has one tier against the rest only. One thread does all the work of a fit in one order, so the
 //! same rows and seed give the same bits; `train` runs several fits side by side. There are no categorical splits:
 //! codes come as one input each.
 

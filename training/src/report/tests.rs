@@ -96,8 +96,8 @@ fn run() -> (RunRecord, Predictions) {
                 curve: if *name == "same-tier" { Vec::new() } else { curve.clone() },
                 calibration: None,
                 parts: Vec::new(),
-                burn_tract_difference: None,
-                burn_plan_difference: None,
+                tract_difference: None,
+                plan_difference: None,
             })
             .collect(),
         importance: vec![Importance {

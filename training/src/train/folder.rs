@@ -71,7 +71,7 @@ pub(super) fn write(
     predictions.write(&args.output.join("predictions.parquet"))?;
     record.write(&args.output)?;
     whole::write(&args.output.join("bundle.tcb"), &bundle)?;
-    let moved = record.models[selected].burn_plan_difference;
+    let moved = record.models[selected].plan_difference;
     Ok(moved.filter(|_| args.weights != Weights::F32))
 }
 
@@ -98,9 +98,9 @@ fn models(
         // tract takes milliseconds for a row of trees.
         let some = if reads == Reads::Dense { last.train.len() } else { last.train.len().min(MOST_BY_TRACT) };
         let by_tract = OnnxModel::load(&bytes, width, tiers)?.run(&inputs[..some * width])?;
-        model.burn_tract_difference = Some(export::largest_difference(&ours[..some * tiers], &by_tract));
+        model.tract_difference = Some(export::largest_difference(&ours[..some * tiers], &by_tract));
         let by_plan = run_plan(&bytes, args.weights, &inputs)?;
-        model.burn_plan_difference = Some(export::largest_difference(&ours, &by_plan));
+        model.plan_difference = Some(export::largest_difference(&ours, &by_plan));
         model.file = Some(file(kind.name()));
         files.push((file(kind.name()), bytes));
     }
@@ -243,7 +243,7 @@ fn model(kind: Kind, fitted: &Fitted) -> ModelRecord {
         curve: fitted.curve.clone(),
         calibration: None,
         parts: Vec::new(),
-        burn_tract_difference: None,
-        burn_plan_difference: None,
+        tract_difference: None,
+        plan_difference: None,
     }
 }

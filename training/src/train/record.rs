@@ -134,10 +134,10 @@ pub struct ModelRecord {
     pub curve: Vec<CurvePoint>,
     /// Largest absolute difference of a probability on the training rows, for trees on some of them, between what
     /// trained it (for trees our own code, for all others Burn) and tract.
-    pub burn_tract_difference: Option<f32>,
+    pub tract_difference: Option<f32>,
     /// The same on all of them between what trained it and the compact engine, with weights stored as the bundle stores them.
     #[serde(default)]
-    pub burn_plan_difference: Option<f32>,
+    pub plan_difference: Option<f32>,
 }
 
 /// How much the ranked probability score worsens when one feature is shuffled among the held-out rows.
