@@ -66,7 +66,7 @@ pub use self::{
     explain::Reason,
     features::{
         FeatureDecl, FeatureInfo, FeatureSchema, FeatureSpec, MAX_CAPACITY, MAX_FEATURES, MemberState,
-        Observed, Of, Op, Stat,
+        Each, Observed, Of, Op, Stat,
     },
     model::{Model, ModelManifest},
     money::Currency,

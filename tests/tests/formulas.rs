@@ -78,6 +78,17 @@ fn formulas_agree_with_hand_computed_values() {
         (json!({"op": "share", "of": "category", "value": "a"}), 70.0 / 160.0),
         (json!({"op": "share", "of": "category", "value": "nowhere"}), 0.0),
         (json!({"op": "discount_share"}), 2.5 / 162.5),
+        (json!({"op": "lag", "each": "order", "lag": 1, "of": "amount"}), 60.0),
+        (json!({"op": "lag", "each": "order", "lag": 4, "of": "amount"}), 40.0),
+        (json!({"op": "lag", "each": "order", "lag": 4, "of": "discount"}), 2.5),
+        (json!({"op": "lag", "each": "order", "lag": 4, "of": "quantity"}), 3.0),
+        (json!({"op": "lag", "each": "order", "lag": 4, "of": "count"}), 2.0),
+        (json!({"op": "lag", "each": "order", "lag": 4, "of": "day"}), 30.0),
+        (json!({"op": "lag", "each": "day", "lag": 2, "of": "day"}), 16.0),
+        (json!({"op": "lag", "each": "event", "lag": 4, "of": "amount"}), 30.0),
+        (json!({"op": "lag", "each": "event", "lag": 5, "of": "amount"}), 10.0),
+        (json!({"op": "lag", "each": "event", "lag": 1, "of": "day", "events": ["*"]}), 0.5),
+        (json!({"op": "lag", "each": "order", "lag": 1, "of": "amount", "skip": "3d"}), 40.0),
         (json!({"op": "calendar", "stat": "month"}), 3.0),
         (json!({"op": "calendar", "stat": "weekday"}), 4.0),
         (json!({"op": "calendar", "stat": "week_sin"}), (std::f32::consts::TAU * 4.0 / 7.0).sin()),
@@ -99,6 +110,10 @@ fn what_cannot_be_known_is_missing() {
         json!({"op": "share", "of": "category", "value": "a", "window": "1d"}),
         json!({"op": "discount_share", "window": "1d"}),
         json!({"op": "mode", "of": "channel"}),
+        json!({"op": "lag", "each": "order", "lag": 5, "of": "amount"}),
+        json!({"op": "lag", "each": "order", "lag": 2, "of": "amount", "window": "3d"}),
+        json!({"op": "lag", "each": "order", "lag": 1, "of": "channel"}),
+        json!({"op": "lag", "each": "day", "lag": 1, "of": "day", "events": ["cart"]}),
     ] {
         let found = at(feature.clone(), "2017-03-31");
         assert_eq!(found.to_bits(), f32::NAN.to_bits(), "{feature}: {found}");
@@ -117,6 +132,16 @@ fn the_mode_is_the_most_frequent_and_exact_in_a_float() {
 }
 
 #[test]
+fn a_steps_name_is_that_of_its_dearest_event() {
+    let of = |lag: u32| {
+        at(json!({"op": "lag", "each": "order", "lag": lag, "of": "category"}), "2017-03-31").to_bits()
+    };
+    assert_eq!(of(4), of(1), "30.00 of b, 10.00 of a");
+    assert_eq!(of(2), of(3));
+    assert_ne!(of(1), of(2));
+}
+
+#[test]
 fn a_declaration_says_what_is_wrong_with_it() {
     for (feature, word) in [
         (json!({"name": "f", "op": "sum"}), "`of`"),
@@ -131,6 +156,11 @@ fn a_declaration_says_what_is_wrong_with_it() {
         (json!({"name": "f", "op": "share", "of": "category"}), "`value`"),
         (json!({"name": "f", "op": "share", "of": "item", "value": "a"}), "category or channel"),
         (json!({"name": "f", "op": "recency", "window": "1d"}), "takes no `window`"),
+        (json!({"name": "f", "op": "lag", "of": "amount", "lag": 1}), "`each`"),
+        (json!({"name": "f", "op": "lag", "of": "amount", "each": "day"}), "`lag`"),
+        (json!({"name": "f", "op": "lag", "of": "amount", "each": "day", "lag": 0}), "1 (the latest) to 256"),
+        (json!({"name": "f", "op": "lag", "of": "order", "each": "day", "lag": 1}), "`of` must be day"),
+        (json!({"name": "f", "op": "count", "lag": 1}), "takes no `lag`"),
         (json!({"name": "", "op": "count"}), "empty name"),
     ] {
         let refused = schema(feature.clone()).unwrap_err();

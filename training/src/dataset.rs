@@ -26,6 +26,8 @@ pub struct Dataset {
     pub current_spend: Vec<i64>,
     /// Net spend in minor units in `[as_of, as_of + period)`.
     pub target_spend: Vec<i64>,
+    /// Days from `as_of` to the first purchase before `as_of + period`; NaN where there is none.
+    pub next_purchase: Vec<f32>,
     /// The as-of dates whose target period the table does not cover to its end, in words.
     pub warnings: Vec<String>,
 }

@@ -36,7 +36,8 @@ use crate::{
 ///
 /// Features know only the events before the as-of date. The table has the columns member, as_of, one per feature
 /// (32-bit floats, NaN where nothing is known), current_spend and target_spend (minor units of the currency): net spend
-/// in the tier period that ends at the as-of date, and in the one that starts there.
+/// in the tier period that ends at the as-of date, and in the one that starts there; and next_purchase: days from the
+/// as-of date to the first purchase of the period that starts there, NaN where there is none.
 ///
 /// Example: tiercast features -p tiercast.toml -o features.parquet
 #[derive(Debug, clap::Args)]
@@ -137,6 +138,7 @@ struct Unsorted {
     features: Vec<f32>,
     current: Vec<i64>,
     target: Vec<i64>,
+    next: Vec<f32>,
 }
 
 impl Unsorted {
@@ -162,6 +164,7 @@ impl Unsorted {
             }
             self.current.extend_from_slice(points.column(2).as_primitive::<Int64Type>().values());
             self.target.extend_from_slice(points.column(3).as_primitive::<Int64Type>().values());
+            self.next.extend_from_slice(points.column(4).as_primitive::<Float32Type>().values());
         }
         Ok(())
     }
@@ -180,6 +183,7 @@ impl Unsorted {
                 .collect(),
             current_spend: order.iter().map(|at| self.current[*at]).collect(),
             target_spend: order.iter().map(|at| self.target[*at]).collect(),
+            next_purchase: order.iter().map(|at| self.next[*at]).collect(),
             rows: order.iter().map(|at| std::mem::replace(&mut self.keys[*at], empty())).collect(),
             schema: plan.schema,
             warnings: Vec::new(),
@@ -236,6 +240,7 @@ pub fn write(dataset: &Dataset, path: &std::path::Path) -> anyhow::Result<()> {
     fields.extend(dataset.schema.names().map(|name| Field::new(name, DataType::Float32, false)));
     fields.push(Field::new("current_spend", DataType::Int64, false));
     fields.push(Field::new("target_spend", DataType::Int64, false));
+    fields.push(Field::new("next_purchase", DataType::Float32, false));
     let schema = Arc::new(Schema::new(fields));
 
     let members = dataset.rows.iter().map(|row| Some(row.member.as_str()));
@@ -248,6 +253,7 @@ pub fn write(dataset: &Dataset, path: &std::path::Path) -> anyhow::Result<()> {
     }
     columns.push(Arc::new(Int64Array::from(dataset.current_spend.clone())));
     columns.push(Arc::new(Int64Array::from(dataset.target_spend.clone())));
+    columns.push(Arc::new(Float32Array::from(dataset.next_purchase.clone())));
     write_parquet(path, &RecordBatch::try_new(schema, columns)?)
 }
 

@@ -30,7 +30,7 @@ use datafusion::{
     },
 };
 use indicatif::ProgressBar;
-use tiercast_core::{Duration, Event, EventKind, FeatureSchema, MemberState, Period, Timestamp, net_spend};
+use tiercast_core::{DAY_MS, Duration, Event, EventKind, FeatureSchema, MemberState, Period, Timestamp, net_spend};
 
 use crate::table::{
     FIELDS,
@@ -111,6 +111,8 @@ pub struct Point {
     pub current: i64,
     /// Net spend in the period that starts there, minor units.
     pub target: i64,
+    /// Days until the first purchase of that period; NaN where there is none.
+    pub next: f32,
 }
 
 impl FoldPlan {
@@ -143,6 +145,7 @@ impl FoldPlan {
                 as_of,
                 current: net_spend(&events[..known], current_from, as_of),
                 target: net_spend(&events[known..], as_of, target_to),
+                next: next_purchase(&events[known..], as_of, target_to),
             });
         }
         Ok(points)
@@ -173,6 +176,12 @@ impl FoldPlan {
 /// The last moment before a period starts: what is known then is what a model of that period may see.
 pub(crate) fn just_before(as_of: Timestamp) -> Result<Timestamp> {
     Timestamp::from_ms(as_of.ms() - 1).map_err(external)
+}
+
+/// Days from `as_of` to the first purchase before `to`; NaN where there is none.
+fn next_purchase(events: &[Event], as_of: Timestamp, to: Timestamp) -> f32 {
+    let first = events.iter().find(|event| event.kind == EventKind::Purchase && event.time < to);
+    first.map_or(f32::NAN, |event| ((event.time.ms() - as_of.ms()) as f64 / DAY_MS as f64) as f32)
 }
 
 /// Sorts events canonically and keeps the first of each identity, as [`MemberState::observe`] does.
@@ -219,6 +228,7 @@ impl Fold {
             Field::new("features", DataType::FixedSizeList(values, width), false),
             Field::new("current", DataType::Int64, false),
             Field::new("target", DataType::Int64, false),
+            Field::new("next", DataType::Float32, false),
         ])
     }
 
@@ -340,6 +350,7 @@ impl GroupsAccumulator for Groups {
             Arc::new(features),
             numbers(|point| point.current),
             numbers(|point| point.target),
+            Arc::new(points.iter().map(|point| Some(point.next)).collect::<Float32Array>()),
         ];
         let structs = StructArray::try_new(self.fields.clone(), columns, None)?;
         let offsets = OffsetBuffer::from_lengths(lengths);

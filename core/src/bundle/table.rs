@@ -16,7 +16,7 @@ use crate::{
 
 const MAGIC: &[u8; 8] = b"TIERCAST";
 /// The version of the layout that this build writes and reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 const HEAD: usize = 16;
 const ENTRY: usize = 40;
 const NAME: usize = 16;

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    formula::{Column, Compute, Formula, Formulas, Group, Name, Shared, Value},
-    spec::{FeatureDecl, FeatureSpec, Of, Op, Stat},
+    formula::{Column, Compute, Formula, Formulas, Group, Name, Shared, Step, Value},
+    spec::{Each, FeatureDecl, FeatureSpec, Of, Op, Stat},
 };
 use crate::{
     error::{Quoted, Result, bail},
@@ -13,6 +13,8 @@ use crate::{
 
 /// Older than any event: the age at which a window over the whole history begins.
 const WHOLE: i64 = i64::MAX;
+/// The most steps that a sequence can have.
+const MAX_LAG: u32 = 256;
 
 impl Formulas {
     pub(super) fn compile(spec: &FeatureSpec) -> Result<Self> {
@@ -47,7 +49,7 @@ impl Group {
         let formula = Formula { slot, from, to, whole: oldest == WHOLE && youngest == 0, compute };
         let age = |place: usize| self.ages.get(place).copied().unwrap_or_default();
         let fits = |column: &&mut Column| {
-            column.shared == shared && (shared != Shared::Gaps || (column.from, column.to) == (from, to))
+            column.shared == shared && (!shared.is_of_a_window() || (column.from, column.to) == (from, to))
         };
         match self.columns.iter_mut().find(fits) {
             Some(column) => {
@@ -103,8 +105,31 @@ fn formula(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> 
             let code = if grouping(decl)? == Name::Category { Name::CategoryCode } else { Name::ChannelCode };
             return Ok((Shared::Repeats(code), Compute::Mode));
         }
+        Op::Lag => return lag(decl, rules),
     };
     Ok((Shared::Nothing, compute))
+}
+
+/// A number of a step of the sequence; the steps are found once for all of them.
+fn lag(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> {
+    let lag = decl.lag.unwrap_or_default();
+    if !(1..=MAX_LAG).contains(&lag) {
+        bail!(InvalidSpec, "feature {}: `lag` is {lag}; give 1 (the latest) to {MAX_LAG}", Quoted(&decl.name));
+    }
+    let step = match decl.of {
+        Some(Of::Amount | Of::Discount | Of::Quantity | Of::Count) => Step::Sum(value(decl, rules)?),
+        Some(Of::Day) => Step::Age,
+        Some(Of::Item) => Step::Code(Name::Item),
+        Some(Of::Category) => Step::Code(Name::Category),
+        Some(Of::Channel) => Step::Code(Name::Channel),
+        _ => bail!(
+            InvalidSpec,
+            "feature {}: `of` must be day, amount, discount, quantity, count, item, category or channel",
+            Quoted(&decl.name)
+        ),
+    };
+    let each = decl.each.unwrap_or(Each::Event);
+    Ok((Shared::Steps(each), Compute::Lag(lag as usize - 1, step)))
 }
 
 fn kinds(decl: &FeatureDecl, rules: &EventRules) -> Result<Vec<EventKind>> {
@@ -190,6 +215,8 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
     needs(matches!(op, Gap | Calendar), decl.stat.is_some(), "stat")?;
     needs(matches!(op, Decayed), decl.half_life.is_some(), "half_life")?;
     needs(matches!(op, Share), decl.value.is_some(), "value")?;
+    needs(matches!(op, Lag), decl.each.is_some(), "each")?;
+    needs(matches!(op, Lag), decl.lag.is_some(), "lag")?;
     if matches!(op, Trend) {
         needs(true, decl.window.is_some(), "window")?;
     }

@@ -7,7 +7,7 @@ use alloc::{
 
 use serde::Serialize;
 
-use super::{FeatureDecl, FeatureSchema, Of, Op, Stat};
+use super::{Each, FeatureDecl, FeatureSchema, Of, Op, Stat};
 
 /// A feature's name, unit and meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,7 +40,8 @@ fn unit(decl: &FeatureDecl, currency: &str) -> String {
         (Op::Gap, _) => "days",
         (Op::Trend | Op::Share | Op::DiscountShare, _) => "ratio",
         (Op::Calendar, _) => "number",
-        (Op::Mode, _) => "code",
+        (Op::Lag, Some(Of::Day)) => "days",
+        (Op::Mode, _) | (Op::Lag, Some(Of::Item | Of::Category | Of::Channel)) => "code",
         (Op::NetSpend, _) | (_, Some(Of::Amount | Of::Discount)) => currency,
         (_, Some(Of::Quantity)) => "units",
         _ => "count",
@@ -76,12 +77,37 @@ fn phrase(decl: &FeatureDecl) -> String {
         Op::Share => format!("share of {of} {value:?} in the amount of {kinds} events"),
         Op::DiscountShare => format!("share of discounts in the price of {kinds} events"),
         Op::Mode => format!("most frequent {of} of {kinds} events"),
+        Op::Lag => format!("{} of {}", lag_word(decl.of), nth_last(decl)),
     };
     match (decl.window, decl.skip) {
         (None, None) => format!("{what}, whole history"),
         (Some(window), None) => format!("{what}, last {window}"),
         (None, Some(skip)) => format!("{what}, until {skip} ago"),
         (Some(window), Some(skip)) => format!("{what}, {window} until {skip} ago"),
+    }
+}
+
+fn lag_word(of: Option<Of>) -> &'static str {
+    match of {
+        Some(Of::Day) => "days since the first event",
+        Some(Of::Count) => "number of events",
+        Some(of @ (Of::Amount | Of::Discount | Of::Quantity)) => of_word(of),
+        Some(Of::Item) => "dearest item",
+        Some(Of::Channel) => "channel of the dearest event",
+        _ => "category of the dearest event",
+    }
+}
+
+/// `the last order`, `the 2. last day with purchase events`.
+fn nth_last(decl: &FeatureDecl) -> String {
+    let one = match decl.each {
+        Some(Each::Order) => "order",
+        Some(Each::Day) => "day",
+        _ => "event",
+    };
+    match decl.lag {
+        Some(1) | None => format!("the last {one}"),
+        Some(nth) => format!("the {nth}. last {one}"),
     }
 }
 

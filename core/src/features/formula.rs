@@ -12,7 +12,7 @@ use core::{cmp::Reverse, ops::Range};
 use super::{
     repeats::Repeats,
     selection::Selection,
-    spec::{Of, Stat},
+    spec::{Each, Of, Stat},
     state::{KindTotals, MemberState},
 };
 use crate::{
@@ -56,6 +56,15 @@ pub(super) enum Shared {
     Weights(f64),
     /// The days between successive active days; all formulas have the same window.
     Gaps,
+    /// Where the last orders, days or events begin, the latest first; all formulas have the same window.
+    Steps(Each),
+}
+
+impl Shared {
+    /// Whether only formulas of one window can share it.
+    pub(super) fn is_of_a_window(self) -> bool {
+        matches!(self, Self::Gaps | Self::Steps(_))
+    }
 }
 
 /// A checked declaration: its place in the vector, its window between two of the group's ages, and how it is computed.
@@ -87,6 +96,18 @@ pub(super) enum Compute {
     DiscountShare,
     Calendar(Stat),
     Mode,
+    /// Of the step with so many later ones.
+    Lag(usize, Step),
+}
+
+/// A number of some events that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Days since the first of them.
+    Age,
+    Sum(Value),
+    /// The name of the one with the largest amount, the first of those alike.
+    Code(Name),
 }
 
 /// A number of an event, and how many of its whole units make one of the feature's.
@@ -158,7 +179,37 @@ impl Column {
                     last = Some(day);
                 }
             }
+            Shared::Steps(each) => {
+                let lags = self.formulas.iter().map(|formula| match formula.compute {
+                    Compute::Lag(lag, _) => lag + 1,
+                    _ => 0,
+                });
+                begins(events, each, lags.max().unwrap_or_default(), numbers);
+            }
         }
+    }
+}
+
+/// The places at which the last steps begin, the latest first, at most `most`.
+fn begins(events: &[&Event], each: Each, most: usize, places: &mut Vec<f64>) {
+    let is_one = |a: &Event, b: &Event| match each {
+        Each::Event => false,
+        Each::Order => a.order == b.order && a.order != 0,
+        Each::Day => a.time.day() == b.time.day(),
+    };
+    let mut later: Option<&Event> = None;
+    for (place, event) in events.iter().enumerate().rev() {
+        if later.is_some_and(|later| !is_one(event, later)) {
+            // Places are below 65,536, and so exact.
+            places.push(place as f64 + 1.0);
+            if places.len() == most {
+                return;
+            }
+        }
+        later = Some(event);
+    }
+    if later.is_some() {
+        places.push(0.0);
     }
 }
 
@@ -201,6 +252,12 @@ impl Formula {
             Compute::DiscountShare => ratio(sum(Of::Discount), sum(Of::Discount) + sum(Of::Amount)),
             Compute::Calendar(stat) => calendar(stat, selection.now()),
             Compute::Mode => mode(&selection.repeats, window()),
+            Compute::Lag(lag, step) => {
+                let place = |lag: usize| selection.numbers.get(lag).map(|place| *place as usize);
+                let Some(start) = place(lag) else { return f64::NAN };
+                let end = lag.checked_sub(1).and_then(place).unwrap_or(events.len());
+                step.of(events.get(start..end).unwrap_or_default(), selection.now())
+            }
         }
     }
 
@@ -239,6 +296,22 @@ impl Formula {
             units = units.saturating_add(value.forgotten_units(totals));
         }
         (count, value.major(units))
+    }
+}
+
+impl Step {
+    fn of(self, events: &[&Event], now: Timestamp) -> f64 {
+        match self {
+            Self::Age => events.first().map_or(f64::NAN, |first| days(now.ms() - first.time.ms())),
+            Self::Sum(value) => value.major(events.iter().fold(0, |sum, e| sum.wrapping_add(value.units(e)))),
+            Self::Code(name) => {
+                let dearest = events.iter().reduce(|best, e| if e.amount > best.amount { e } else { best });
+                match dearest.map_or(0, |event| code_of(name.code(event))) {
+                    0 => f64::NAN,
+                    code => f64::from(code),
+                }
+            }
+        }
     }
 }
 

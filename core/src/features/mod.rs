@@ -25,7 +25,7 @@ pub(crate) use self::formula::category_code;
 pub(crate) use self::packed::PackedSchema;
 pub use self::{
     describe::FeatureInfo,
-    spec::{FeatureDecl, FeatureSpec, Of, Op, Stat},
+    spec::{Each, FeatureDecl, FeatureSpec, Of, Op, Stat},
     state::{MemberState, Observed},
 };
 use crate::{
@@ -168,6 +168,12 @@ impl FeatureSchema {
 }
 
 impl FeatureDecl {
+    /// Whether its value is the code of a name, whose size means nothing.
+    pub fn is_code(&self) -> bool {
+        let is_name = matches!(self.of, Some(Of::Item | Of::Category | Of::Channel));
+        self.op == Op::Mode || self.op == Op::Lag && is_name
+    }
+
     /// The time of the oldest event that must be in the log; none if totals serve.
     fn reach(&self, now: Timestamp) -> Option<i64> {
         let totals_serve =

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{FORMULAS, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Stat};
+use super::{Each, FORMULAS, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Stat};
 use crate::{
     error::{Quoted, Result, bail},
     event::EventRules,
@@ -33,9 +33,11 @@ struct PackedDecl {
     half_life: Option<i64>,
     value: Option<String>,
     stat: Option<Stat>,
+    each: Option<Each>,
+    lag: Option<u32>,
 }
 
-crate::wire::fields!(PackedDecl { name, op, of, events, window, skip, half_life, value, stat });
+crate::wire::fields!(PackedDecl { name, op, of, events, window, skip, half_life, value, stat, each, lag });
 
 impl FeatureSchema {
     pub(crate) fn pack(&self) -> PackedSchema {
@@ -50,6 +52,8 @@ impl FeatureSchema {
             half_life: ms(decl.half_life),
             value: decl.value.clone(),
             stat: decl.stat,
+            each: decl.each,
+            lag: decl.lag,
         };
         PackedSchema {
             formulas: FORMULAS.into(),
@@ -85,6 +89,8 @@ impl FeatureSchema {
                 half_life: duration(decl.half_life)?,
                 value: decl.value,
                 stat: decl.stat,
+                each: decl.each,
+                lag: decl.lag,
             })
         };
         let features = packed.features.into_iter().map(decl).collect::<Result<_>>()?;

@@ -32,7 +32,7 @@ pub(super) struct Selection<'s> {
     start: usize,
     /// Which events of the column repeat a name.
     pub(super) repeats: Repeats,
-    /// A number for each event of the column, or for each gap in a window.
+    /// A number for each event of the column, for each gap in a window, or for each of its last steps.
     pub(super) numbers: Vec<f64>,
 }
 

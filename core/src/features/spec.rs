@@ -47,6 +47,12 @@ pub struct FeatureDecl {
     /// Which statistic (`gap`, `calendar`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stat: Option<Stat>,
+    /// What counts as one (`lag`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<Each>,
+    /// Which one before now, 1 is the latest, at most 256 (`lag`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u32>,
 }
 
 /// The formulas. `v` is the value named by `of`; sums run over the matching events in the window.
@@ -87,6 +93,10 @@ pub enum Op {
     Calendar,
     /// Code of the most frequent category or channel: 24 bits of its hash, an exact float; missing if there is none.
     Mode,
+    /// One number of the n-th last order, day or event: a step of the sequence that convolutional, recurrent and attention
+    /// models read. Σ v over its events, for `day` the days since its first event, for a name the code, as of `mode`, of
+    /// its event with the largest amount. Missing if there are fewer, or no name.
+    Lag,
 }
 
 crate::wire::variants!(Op {
@@ -105,6 +115,7 @@ crate::wire::variants!(Op {
     Calendar,
     Mode,
     NetSpend,
+    Lag,
 });
 
 /// What a formula is applied to.
@@ -133,6 +144,21 @@ pub enum Of {
 }
 
 crate::wire::variants!(Of { Amount, Discount, Quantity, Count, Item, Category, Channel, Order, Day });
+
+/// What counts as one step of a sequence: events that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Each {
+    /// Every event on its own.
+    Event,
+    /// Events of one order; an event without an order on its own.
+    Order,
+    /// Events of one UTC day.
+    Day,
+}
+
+crate::wire::variants!(Each { Event, Order, Day });
 
 /// Which statistic of gaps, or which property of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

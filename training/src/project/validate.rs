@@ -56,7 +56,7 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
 }
 
 /// The columns of a feature table that are not features.
-const RESERVED: [&str; 4] = ["member", "as_of", "current_spend", "target_spend"];
+const RESERVED: [&str; 5] = ["member", "as_of", "current_spend", "target_spend", "next_purchase"];
 
 struct Checker<'a> {
     locator: Locator<'a>,

@@ -233,6 +233,7 @@ mod tests {
                 .collect(),
             current_spend: (0..100).map(|i| noise(i) as i64).collect(),
             target_spend: (0..100).map(|i| (noise(i) + noise(i + 2000)) as i64).collect(),
+            next_purchase: (0..100).map(|i| noise(i + 3000) / 11.0).collect(),
             warnings: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@ fn dataset() -> Dataset {
         features: (0..100).flat_map(|i| [i as f32, recency(i), (i % 2) as f32, 1.0]).collect(),
         current_spend: vec![0; 100],
         target_spend: (0..100).collect(),
+        next_purchase: vec![f32::NAN; 100],
         warnings: Vec::new(),
     }
 }

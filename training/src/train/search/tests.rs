@@ -34,6 +34,7 @@ fn either_or(members: u64) -> Vec<Prepared> {
         features: features.iter().flatten().map(|x| *x as f32).collect(),
         current_spend: vec![0; members as usize],
         target_spend: (0..members).zip(&features).map(target).collect(),
+        next_purchase: vec![f32::NAN; members as usize],
         warnings: Vec::new(),
     };
     let plan = TierPlan {

@@ -30,6 +30,7 @@ fn prepared() -> Vec<Prepared> {
         features: (0..300).flat_map(|i| [spend(i) as f32 / 100.0, (noise(i + 9000) * 50.0) as f32]).collect(),
         current_spend: (0..300).map(spend).collect(),
         target_spend: (0..300).map(|i| spend(i) + (noise(i + 5000) * 8e4) as i64).collect(),
+        next_purchase: vec![f32::NAN; 300],
         warnings: Vec::new(),
     };
     let plan = TierPlan {
