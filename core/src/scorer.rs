@@ -10,12 +10,13 @@ use core::mem;
 use serde::Serialize;
 
 use crate::{
-    bundle::Bundle,
+    bundle::{Bundle, Opened, Vector},
     engine::{Engine, EngineKind, Workspace},
     error::{Error, Result, bail},
     event::EventInput,
     features::{MemberState, Observed},
     order,
+    tasks::profile::{Profile, ProfileSpec, Profiler},
     tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
@@ -137,6 +138,7 @@ const BATCH_ROWS: usize = 1024;
 pub struct Scorer {
     bundle: Bundle,
     engine: Engine,
+    profiler: Option<Profiler>,
 }
 
 /// Room to score in, made once and used again: after the first score nothing is allocated for the model.
@@ -144,6 +146,7 @@ pub struct Scorer {
 pub struct Scratch {
     workspace: Workspace,
     inputs: Vec<f32>,
+    profiles: Option<Workspace>,
 }
 
 impl Scorer {
@@ -153,10 +156,37 @@ impl Scorer {
     /// Those of [`Bundle::parse`]; `invalid_model` when the model cannot be loaded; `unsupported_model` when it needs
     /// the feature `onnx`.
     pub fn load(bytes: &[u8]) -> Result<Self> {
-        let (bundle, model) = Bundle::open(bytes)?;
+        let Opened { bundle, model, profile } = Bundle::open(bytes)?;
         let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
         let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
-        Ok(Self { bundle, engine })
+        let profiler = profile.map(|(spec, model)| Profiler::load(spec, model)).transpose()?;
+        Ok(Self { bundle, engine, profiler })
+    }
+
+    /// What profiles are made by; none for a bundle of tiers alone.
+    pub fn profile_spec(&self) -> Option<&ProfileSpec> {
+        self.profiler.as_ref().map(|profiler| &profiler.spec)
+    }
+
+    /// Describes how a member behaves, as known at `now`. Changes nothing.
+    ///
+    /// # Errors
+    /// `invalid_input` when the bundle has no profiles; `too_late` when the history at `now` was already forgotten;
+    /// `model_failed` when the model gives no profile.
+    pub fn profile(&self, state: &MemberState, now: Timestamp) -> Result<Profile> {
+        self.profile_in(&mut Scratch::default(), state, now)
+    }
+
+    /// As [`Scorer::profile`], in room that was made before; the first profile makes more.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::profile`].
+    pub fn profile_in(&self, scratch: &mut Scratch, state: &MemberState, now: Timestamp) -> Result<Profile> {
+        let Some(profiler) = &self.profiler else {
+            bail!(InvalidInput, "the bundle has no profiles; train one with a network over a [sequence]");
+        };
+        let workspace = scratch.profiles.get_or_insert_with(|| profiler.workspace());
+        profiler.profile(self.bundle.schema(), workspace, state, now)
     }
 
     /// The bundle.
@@ -166,7 +196,7 @@ impl Scorer {
 
     /// Room for up to `rows` rows at a time; more rows are scored in pieces.
     pub fn scratch(&self, rows: usize) -> Scratch {
-        Scratch { workspace: self.engine.workspace(rows), inputs: Vec::new() }
+        Scratch { workspace: self.engine.workspace(rows), inputs: Vec::new(), profiles: None }
     }
 
     /// Assesses a member as known at `now`. Changes nothing.
@@ -272,6 +302,9 @@ impl Scorer {
             if !bits.eq(vector.features.iter().cloned()) {
                 bail!(ModelFailed, "vector {:?}: the features have other bits", vector.name);
             }
+            if self.profiler.is_some() {
+                self.prove_profile(&state, vector)?;
+            }
             let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
             if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
                 bail!(
@@ -286,5 +319,15 @@ impl Scorer {
             }
         }
         Ok(vectors.len())
+    }
+
+    /// A plan's profile has the same bits everywhere.
+    fn prove_profile(&self, state: &MemberState, vector: &Vector) -> Result<()> {
+        let found = self.profile(state, vector.now)?;
+        let numbers = found.embedding.iter().chain([&found.churn, &found.next_purchase]);
+        if !numbers.map(|x| x.to_bits()).eq(vector.profile.iter().map(|x| x.to_bits())) {
+            bail!(ModelFailed, "vector {:?}: the profile has other bits", vector.name);
+        }
+        Ok(())
     }
 }

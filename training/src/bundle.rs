@@ -6,8 +6,8 @@ use anyhow::Context;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
-    Bundle, BundleParts, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions, Manifest, Of,
-    Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
+    Bundle, BundleParts, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions, Manifest,
+    MemberState, Of, ProfileSpec, Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
 };
 
 use crate::weights::Weights;
@@ -42,6 +42,8 @@ pub struct Contents<'a> {
     pub cuts: &'a [f32],
     /// Each feature's typical value in the training rows.
     pub typical: &'a [f32],
+    /// What profiles are made by, and their model, an ONNX file; none for a bundle of tiers alone.
+    pub profile: Option<(&'a ProfileSpec, &'a [u8])>,
     /// What people should know.
     pub card: Value,
     /// The moment at which the made-up members are assessed.
@@ -66,19 +68,21 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         cuts: contents.cuts.to_vec(),
         schema_hash: String::new(),
     };
+    let options = LowerOptions { storage: contents.weights.storage(), ..LowerOptions::default() };
+    let plan = |onnx: &[u8]| Ok::<_, tiercast_core::Error>(lower(onnx, &options)?.write());
+    let profile =
+        contents.profile.map(|(spec, onnx)| Ok::<_, tiercast_core::Error>((spec.clone(), plan(onnx)?)));
     let mut parts = BundleParts {
         manifest,
         spec: contents.spec.clone(),
         transform: contents.transform.clone(),
         rules: contents.rules.clone(),
         model: match contents.engine {
-            EngineKind::Plan => {
-                let options = LowerOptions { storage: contents.weights.storage(), ..LowerOptions::default() };
-                lower(contents.onnx, &options)?.write()
-            }
+            EngineKind::Plan => plan(contents.onnx)?,
             EngineKind::Onnx => contents.onnx.to_vec(),
         },
         typical: contents.typical.to_vec(),
+        profile: profile.transpose()?,
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -109,9 +113,19 @@ pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec
                 features: assessment.features.iter().map(|x| format!("{:08x}", x.to_bits())).collect(),
                 probabilities: assessment.probabilities,
                 tier: assessment.tier,
+                profile: profile(scorer, &state, now)?,
             })
         })
         .collect()
+}
+
+/// The numbers of a member's profile; none where the bundle has no profiles.
+fn profile(scorer: &Scorer, state: &MemberState, now: Timestamp) -> anyhow::Result<Vec<f32>> {
+    if scorer.profile_spec().is_none() {
+        return Ok(Vec::new());
+    }
+    let found = scorer.profile(state, now)?;
+    Ok([found.embedding, vec![found.churn, found.next_purchase]].concat())
 }
 
 /// The words that a schema's features look for, so that made-up events move them.
@@ -238,6 +252,7 @@ mod tests {
             decode: Decode::Median,
             cuts: &[],
             typical: &[20.0, 100.0],
+            profile: None,
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),
             seed: 7,

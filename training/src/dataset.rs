@@ -28,6 +28,8 @@ pub struct Dataset {
     pub target_spend: Vec<i64>,
     /// Days from `as_of` to the first purchase before `as_of + period`; NaN where there is none.
     pub next_purchase: Vec<f32>,
+    /// The most frequent categories of purchases, for a profile's interests; empty where no sequence is declared.
+    pub categories: Vec<String>,
     /// The as-of dates whose target period the table does not cover to its end, in words.
     pub warnings: Vec<String>,
 }

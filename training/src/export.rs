@@ -10,12 +10,14 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 
-use crate::models::{Activation, Forest, Model, Network, SMALLEST};
+use crate::models::{Activation, Forest, Model, Network, SMALLEST, Sequence};
 
+mod attributes;
 mod blend;
+mod sequence;
 mod trees;
 
-/// The operator set that the file declares.
+/// The operator set that a file declares, unless attention needs a newer one.
 pub const OPSET: i64 = 13;
 /// The version of the file layout that goes with it.
 const IR_VERSION: i64 = 7;
@@ -29,8 +31,14 @@ pub fn model(name: &str, model: &Model, metadata: &[(&str, String)]) -> Option<V
         Model::SameTier(_) => None,
         Model::Network(network) => Some(onnx(name, network, metadata)),
         Model::Trees(forest) => Some(forest_onnx(name, forest, metadata)),
+        Model::Sequence(model) => Some(file(sequence::graph(name, model), &[], metadata)),
         Model::Blend(blend) => Some(blend::onnx(name, blend, metadata)),
     }
+}
+
+/// What a network over sequences says of a member as the bytes of an ONNX file: `profile`, float32 `[N, embedding + 2]`.
+pub fn profile(name: &str, model: &Sequence, metadata: &[(&str, String)]) -> Vec<u8> {
+    file(sequence::profile(name, model), &[], metadata)
 }
 
 /// The network as the bytes of an ONNX file.
@@ -58,7 +66,7 @@ fn file(graph: GraphProto, sets: &[(&str, i64)], metadata: &[(&str, String)]) ->
         |(key, value): &(&str, String)| StringStringEntryProto { key: (*key).into(), value: value.clone() };
     ModelProto {
         ir_version: IR_VERSION,
-        opset_import: [("", OPSET)].iter().chain(sets).map(set).collect(),
+        opset_import: [("", opset(&graph))].iter().chain(sets).map(set).collect(),
         producer_name: "tiercast".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
@@ -66,6 +74,12 @@ fn file(graph: GraphProto, sets: &[(&str, i64)], metadata: &[(&str, String)]) ->
         ..Default::default()
     }
     .encode_to_vec()
+}
+
+/// The oldest common operator set that will do.
+fn opset(graph: &GraphProto) -> i64 {
+    let has_norm = graph.node.iter().any(|node| node.op_type == "LayerNormalization");
+    if has_norm { sequence::OPSET } else { OPSET }
 }
 
 fn graph(name: &str, network: &Network) -> GraphProto {

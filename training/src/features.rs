@@ -14,6 +14,7 @@ use datafusion::{
             Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
             TimestampMillisecondArray,
         },
+        compute::cast,
         datatypes::{DataType, Field, Float32Type, Int64Type, Schema, TimeUnit},
     },
     parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
@@ -128,7 +129,26 @@ async fn collect(project: &Project, plan: FoldPlan, read: &ReadOptions) -> anyho
     if rows.keys.is_empty() {
         bail!("no member is active before an as-of date; check [split] active_within");
     }
-    Ok(Dataset { warnings, ..rows.sort(plan) })
+    let categories = if project.segments > 0 { categories(&events).await? } else { Vec::new() };
+    Ok(Dataset { warnings, categories, ..rows.sort(plan) })
+}
+
+/// Categories that a profile's interests can name.
+const MOST_CATEGORIES: usize = 256;
+
+/// The most frequent categories of purchases, the most frequent first.
+async fn categories(events: &Events) -> anyhow::Result<Vec<String>> {
+    let sql = format!(
+        "SELECT CAST(\"category\" AS VARCHAR) FROM \"events\" WHERE \"category\" IS NOT NULL AND \"kind\" = 'purchase' \
+         GROUP BY \"category\" ORDER BY count(*) DESC, \"category\" LIMIT {MOST_CATEGORIES}"
+    );
+    let batches = events.context.sql(&sql).await?.collect().await?;
+    let mut names = Vec::new();
+    for batch in &batches {
+        let column = cast(batch.column(0), &DataType::Utf8)?;
+        names.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// Rows in the order in which partitions finished.
@@ -186,6 +206,7 @@ impl Unsorted {
             next_purchase: order.iter().map(|at| self.next[*at]).collect(),
             rows: order.iter().map(|at| std::mem::replace(&mut self.keys[*at], empty())).collect(),
             schema: plan.schema,
+            categories: Vec::new(),
             warnings: Vec::new(),
         }
     }

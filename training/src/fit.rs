@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use tiercast_core::{Column, FeatureSchema, Op, Step, Transform};
+use sequence::Layout;
+use tiercast_core::{Column, FeatureDecl, FeatureSchema, Step, Transform};
 
+pub mod sequence;
 pub mod tiers;
 
 /// Values beyond these shares of the training rows are outliers and are pulled in.
@@ -22,14 +24,14 @@ const RAREST_CATEGORY: f64 = 0.01;
 /// Fits a transform to raw rows (`schema.len()` values each, one after the other).
 ///
 /// Amounts, counts and other numbers are imputed with the median, clipped, and standardised; a heavy-tailed one comes
-/// twice, as it is and as a logarithm. Codes (`mode`) become one input for each frequent value. What never varies is
-/// left out.
+/// twice, as it is and as a logarithm. Codes become one input for each frequent value. What never varies is
+/// left out, and so are the steps of the sequence, which have a transform of their own.
 pub fn transform(schema: &FeatureSchema, rows: &[f32]) -> Transform {
     let width = schema.len();
     let mut columns = Vec::new();
-    for (source, decl) in schema.spec().features.iter().enumerate() {
+    for (source, decl) in beside_the_sequence(schema) {
         let values: Vec<f32> = rows.iter().skip(source).step_by(width).copied().collect();
-        if decl.op == Op::Mode {
+        if decl.is_code() {
             columns.extend(one_hot(&decl.name, source as u32, &values));
         } else {
             columns.extend(numeric(&decl.name, source as u32, &values));
@@ -38,19 +40,25 @@ pub fn transform(schema: &FeatureSchema, rows: &[f32]) -> Transform {
     never_empty(columns)
 }
 
-/// Fits the transform of what trees read: numbers as they are, missing ones NaN, codes (`mode`) one input for each
+/// Fits the transform of what trees read: numbers as they are, missing ones NaN, codes one input for each
 /// frequent value. What never varies is left out.
 pub fn plain(schema: &FeatureSchema, rows: &[f32]) -> Transform {
     let mut columns = Vec::new();
-    for (source, decl) in schema.spec().features.iter().enumerate() {
+    for (source, decl) in beside_the_sequence(schema) {
         let values: Vec<f32> = rows.iter().skip(source).step_by(schema.len()).copied().collect();
-        if decl.op == Op::Mode {
+        if decl.is_code() {
             columns.extend(one_hot(&decl.name, source as u32, &values));
         } else if values.windows(2).any(|pair| pair[0].total_cmp(&pair[1]).is_ne()) {
             columns.push(Column { name: decl.name.clone(), source: source as u32, steps: Vec::new() });
         }
     }
     never_empty(columns)
+}
+
+/// The features that are no steps of the sequence, with their places.
+fn beside_the_sequence(schema: &FeatureSchema) -> impl Iterator<Item = (usize, &FeatureDecl)> {
+    let steps = Layout::of(schema).map(|layout| layout.features()).unwrap_or_default();
+    schema.spec().features.iter().enumerate().filter(move |(at, _)| !steps.contains(at))
 }
 
 /// Where nothing varies, a constant input keeps the model and the bundle well formed.
@@ -145,21 +153,19 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
 /// Each feature's typical value: the median of the rows that have one, for a code the commonest; NaN where fewer than
 /// half of the rows have one.
 pub fn typical(schema: &FeatureSchema, rows: &[f32]) -> Vec<f32> {
-    let value = |(source, op): (usize, Op)| {
+    let value = |(source, decl): (usize, &FeatureDecl)| {
         let all = rows.iter().skip(source).step_by(schema.len()).copied();
         let mut known: Vec<f32> = all.clone().filter(|x| !x.is_nan()).collect();
         if known.is_empty() || 2 * known.len() < all.count() {
             return f32::NAN;
         }
         known.sort_unstable_by(f32::total_cmp);
-        match op {
-            Op::Mode => {
-                known.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).map_or(f32::NAN, |run| run[0])
-            }
-            _ => known[(known.len() - 1) / 2],
+        if decl.is_code() {
+            return known.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).map_or(f32::NAN, |run| run[0]);
         }
+        known[(known.len() - 1) / 2]
     };
-    schema.spec().features.iter().map(|decl| decl.op).enumerate().map(value).collect()
+    schema.spec().features.iter().enumerate().map(value).collect()
 }
 
 /// Applies a transform to raw rows.

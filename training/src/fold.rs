@@ -30,7 +30,9 @@ use datafusion::{
     },
 };
 use indicatif::ProgressBar;
-use tiercast_core::{DAY_MS, Duration, Event, EventKind, FeatureSchema, MemberState, Period, Timestamp, net_spend};
+use tiercast_core::{
+    DAY_MS, Duration, Event, EventKind, FeatureSchema, MemberState, Period, Timestamp, net_spend,
+};
 
 use crate::table::{
     FIELDS,

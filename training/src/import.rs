@@ -251,6 +251,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         (manifest.decode, manifest.cuts) = (Decode::Expected, Vec::new());
         say!("decided by the expected tier; the bundle's cuts are those of its own model");
     }
+    let profile = Bundle::profile_of(&bytes)?;
     let mut parts = BundleParts {
         manifest,
         spec: old.schema().spec().clone(),
@@ -264,6 +265,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
             Kept::Onnx(onnx) => onnx.clone(),
         },
         typical: old.typical().to_vec(),
+        profile,
         card,
         vectors: Vec::new(),
     };

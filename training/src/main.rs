@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tiercast::{check, data, evaluate, features, import, init, inspect, members, score, train};
+use tiercast::{check, data, evaluate, features, import, init, inspect, members, score, similar, train};
 
 /// Trains, evaluates and scores membership tiers from a shop's own event tables.
 ///
@@ -37,6 +37,7 @@ enum Command {
     Import(import::Args),
     Inspect(inspect::Args),
     Score(score::Args),
+    Similar(similar::Args),
     Members(members::Args),
 }
 
@@ -61,6 +62,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::Similar(args) => similar::run(args),
         Command::Members(args) => members::run(args),
     }
 }

@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod auc;
 mod bootstrap;
 
+pub use auc::auc;
 pub use bootstrap::{Bootstrap, Estimate, RESAMPLES, percentile};
 
 /// Bins of confidence in the expected calibration error and in the reliability plot.

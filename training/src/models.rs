@@ -8,6 +8,10 @@ use std::borrow::Cow;
 
 use anyhow::bail;
 
+use crate::device::Device;
+
+use sequence::Encoder;
+
 mod blend;
 pub mod boosting;
 mod cholesky;
@@ -15,12 +19,14 @@ mod convex;
 pub mod dnn;
 mod forest;
 mod hurdle;
+pub mod kmeans;
 mod network;
 mod ordinal;
 mod params;
 mod pool;
 mod ridge;
 mod same_tier;
+pub mod sequence;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
@@ -28,6 +34,7 @@ pub use network::{Activation, Layer, Network, SMALLEST};
 pub use params::Params;
 pub use pool::Pool;
 pub use same_tier::SameTier;
+pub use sequence::Sequence;
 
 /// Which model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,13 +59,19 @@ pub enum Kind {
     Hurdle,
     /// Ridge regression on the square root of the next period's spend.
     Ridge,
+    /// A convolutional network over the member's sequence.
+    Cnn,
+    /// A recurrent network over it.
+    Gru,
+    /// An attention encoder over it.
+    Transformer,
     /// All the project's other models, the rule among them, as a weighted sum.
     Blend,
 }
 
 impl Kind {
     /// All kinds and their names in project files, the rule first.
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("same-tier", Self::SameTier),
         ("linear", Self::Linear),
         ("logistic", Self::Logistic),
@@ -69,6 +82,9 @@ impl Kind {
         ("corn", Self::Corn),
         ("hurdle", Self::Hurdle),
         ("ridge", Self::Ridge),
+        ("cnn", Self::Cnn),
+        ("gru", Self::Gru),
+        ("transformer", Self::Transformer),
         ("blend", Self::Blend),
     ];
 
@@ -84,7 +100,7 @@ impl Kind {
     }
 
     /// The names of all kinds, which are those that `[train] models` may name.
-    pub fn names() -> [&'static str; 11] {
+    pub fn names() -> [&'static str; 14] {
         Self::ALL.map(|(name, _)| name)
     }
 
@@ -92,17 +108,44 @@ impl Kind {
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
     }
+
+    /// Whether it is trained on the device of a [`Fitting`]; all others are trained on the processor. The linear models'
+    /// solver reads a number back for every step, which a card answers later than a processor has done the step.
+    pub fn uses_device(self) -> bool {
+        matches!(self, Self::Dnn | Self::Corn) || self.encoder().is_some()
+    }
+
+    /// What reads the sequence, for those that read one.
+    pub fn encoder(self) -> Option<Encoder> {
+        match self {
+            Self::Cnn => Some(Encoder::Cnn),
+            Self::Gru => Some(Encoder::Gru),
+            Self::Transformer => Some(Encoder::Transformer),
+            _ => None,
+        }
+    }
 }
 
 /// Which inputs of a row a model reads, and so what its bundle's transform and its ONNX file's input hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+///
+/// They come in the order of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
     /// The dense ones.
-    Dense,
+    pub dense: bool,
+    /// The steps of the sequence.
+    pub sequence: bool,
     /// The plain ones.
-    Plain,
-    /// The dense ones, then the plain ones.
-    Both,
+    pub plain: bool,
+}
+
+impl Reads {
+    /// The dense inputs alone.
+    pub const DENSE: Self = Self { dense: true, sequence: false, plain: false };
+    /// The plain inputs alone.
+    pub const PLAIN: Self = Self { dense: false, sequence: false, plain: true };
+    /// The dense inputs, then the sequence.
+    pub const SEQUENCE: Self = Self { dense: true, sequence: true, plain: false };
 }
 
 /// Rows as models see them.
@@ -116,6 +159,14 @@ pub struct Rows {
     pub plain_width: usize,
     /// The plain inputs, row after row: features as they are, codes one-hot, NaN where missing.
     pub plain: Vec<f32>,
+    /// Steps of the sequence; 0 without one.
+    pub steps: usize,
+    /// Numbers of a step, the first is 1 where it is empty.
+    pub channels: usize,
+    /// The sequences, row after row, step after step, the earliest first: scaled, never NaN.
+    pub sequence: Vec<f32>,
+    /// Days to the first purchase of the next period, NaN where there is none; empty where no model asks for it.
+    pub next_purchase: Vec<f32>,
     /// Net spend in the current period, minor units: what the same-tier rule looks at.
     pub current_spend: Vec<i64>,
     /// The tier in the next period, 1…K.
@@ -149,13 +200,30 @@ impl Rows {
         &self.plain[at * self.plain_width..(at + 1) * self.plain_width]
     }
 
+    /// One row's sequence.
+    fn steps_of(&self, at: usize) -> &[f32] {
+        let width = self.steps * self.channels;
+        &self.sequence[at * width..(at + 1) * width]
+    }
+
+    /// One row's dense inputs and its sequence.
+    fn sequence_row(&self, at: usize) -> impl Iterator<Item = f32> {
+        self.row(at).iter().chain(self.steps_of(at)).copied()
+    }
+
     /// What a model reads, row after row.
     pub fn read(&self, reads: Reads) -> Cow<'_, [f32]> {
         match reads {
-            Reads::Dense => Cow::Borrowed(&self.inputs),
-            Reads::Plain => Cow::Borrowed(&self.plain),
-            Reads::Both => {
-                (0..self.len()).flat_map(|at| [self.row(at), self.plain_row(at)].concat()).collect()
+            Reads::DENSE => Cow::Borrowed(&self.inputs),
+            Reads::PLAIN => Cow::Borrowed(&self.plain),
+            _ => {
+                let part = |read: bool, part: &[f32]| if read { part.to_vec() } else { Vec::new() };
+                let row = |at: usize| {
+                    let sequence = part(reads.sequence, self.steps_of(at));
+                    [part(reads.dense, self.row(at)), sequence, part(reads.plain, self.plain_row(at))]
+                        .concat()
+                };
+                (0..self.len()).flat_map(row).collect()
             }
         }
     }
@@ -167,6 +235,10 @@ impl Rows {
             inputs: at.iter().flat_map(|at| self.row(*at)).copied().collect(),
             plain_width: self.plain_width,
             plain: at.iter().flat_map(|at| self.plain_row(*at)).copied().collect(),
+            steps: self.steps,
+            channels: self.channels,
+            sequence: at.iter().flat_map(|at| self.steps_of(*at)).copied().collect(),
+            next_purchase: at.iter().filter_map(|at| self.next_purchase.get(*at)).copied().collect(),
             current_spend: at.iter().map(|at| self.current_spend[*at]).collect(),
             targets: at.iter().map(|at| self.targets[*at]).collect(),
             target_spend: at.iter().filter_map(|at| self.target_spend.get(*at)).copied().collect(),
@@ -227,6 +299,8 @@ pub enum Model {
     Network(Network),
     /// Boosted trees.
     Trees(Forest),
+    /// Networks over the sequence.
+    Sequence(Sequence),
     /// Several of these.
     Blend(Blend),
 }
@@ -235,8 +309,9 @@ impl Model {
     /// Which inputs it reads; the rule, which reads spend, has those of the models beside it.
     pub fn reads(&self) -> Reads {
         match self {
-            Self::SameTier(_) | Self::Network(_) => Reads::Dense,
-            Self::Trees(_) => Reads::Plain,
+            Self::SameTier(_) | Self::Network(_) => Reads::DENSE,
+            Self::Trees(_) => Reads::PLAIN,
+            Self::Sequence(_) => Reads::SEQUENCE,
             Self::Blend(blend) => blend.reads(),
         }
     }
@@ -248,6 +323,7 @@ impl Model {
             Self::SameTier(_) => 0,
             Self::Network(network) => network.parameters(),
             Self::Trees(forest) => forest.leaves(),
+            Self::Sequence(sequence) => sequence.parameters(),
             Self::Blend(blend) => blend.parameters(),
         }
     }
@@ -258,6 +334,7 @@ impl Model {
             Self::SameTier(rule) => rule.probabilities(&rows.current_spend),
             Self::Network(network) => network.probabilities(&rows.inputs),
             Self::Trees(forest) => forest.probabilities(&rows.plain),
+            Self::Sequence(sequence) => sequence.probabilities(rows),
             Self::Blend(blend) => blend.probabilities(rows),
         }
     }
@@ -268,6 +345,7 @@ impl Model {
             Self::SameTier(_) => self.probabilities(rows).into_iter().map(|p| p.max(SMALLEST).ln()).collect(),
             Self::Network(network) => network.unweighted_scores().run(&rows.inputs),
             Self::Trees(forest) => forest.scores(&rows.plain),
+            Self::Sequence(sequence) => sequence.scores(rows),
             Self::Blend(blend) => blend.scores(rows),
         }
     }
@@ -278,24 +356,38 @@ impl Model {
         match self {
             Self::Network(network) => Self::Network(Network::from_scores(network.scores(weight, &pool.bias))),
             Self::Trees(forest) => Self::Trees(forest.scaled(weight, &pool.bias)),
+            Self::Sequence(sequence) => Self::Sequence(sequence.scaled(weight, &pool.bias)),
             Self::SameTier(_) | Self::Blend(_) => self.clone(),
         }
     }
 }
 
-/// Trains a model on rows with `tiers` tiers, with the default settings.
+/// What training depends on beside kind and rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitting<'a> {
+    /// Settings.
+    pub params: &'a Params,
+    /// The seed of every random choice.
+    pub seed: u64,
+    /// Where networks are trained.
+    pub device: &'a Device,
+}
+
+/// Trains a model on rows with `tiers` tiers, with the default settings, on the processor.
 ///
 /// # Errors
 /// As [`fit_with`].
 pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
-    fit_with(kind, &Params::default(), tiers, rows, seed)
+    let fitting = Fitting { params: &Params::default(), seed, device: &Device::Cpu };
+    fit_with(kind, &fitting, tiers, rows)
 }
 
 /// Trains a model on rows with `tiers` tiers.
 ///
 /// # Errors
 /// When the network's loss is never finite; for a blend, which is not trained on rows alone.
-pub fn fit_with(kind: Kind, params: &Params, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
+pub fn fit_with(kind: Kind, fitting: &Fitting, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
+    let Fitting { params, seed, .. } = *fitting;
     Ok(match kind {
         Kind::SameTier => {
             let rule = SameTier::fit(tiers, &rows.current_spend, &rows.targets);
@@ -304,12 +396,15 @@ pub fn fit_with(kind: Kind, params: &Params, tiers: usize, rows: &Rows, seed: u6
         Kind::Linear => convex::fit(convex::Objective::SquaredError, tiers, rows, seed),
         Kind::Logistic => convex::fit(convex::Objective::CrossEntropy, tiers, rows, seed),
         Kind::Svm => convex::fit(convex::Objective::SquaredHinge, tiers, rows, seed),
-        Kind::Dnn => dnn::fit(&params.dnn, dnn::Head::Softmax, tiers, rows, seed)?,
+        Kind::Dnn => dnn::fit(fitting, dnn::Head::Softmax, tiers, rows)?,
         Kind::Boosting => boosting::fit(&params.boosting, tiers, rows, seed),
         Kind::Ordinal => convex::fit(convex::Objective::ProportionalOdds, tiers, rows, seed),
-        Kind::Corn => dnn::fit(&params.dnn, dnn::Head::Corn, tiers, rows, seed)?,
+        Kind::Corn => dnn::fit(fitting, dnn::Head::Corn, tiers, rows)?,
         Kind::Hurdle => hurdle::fit(tiers, rows, seed)?,
         Kind::Ridge => ridge::fit(tiers, rows, seed),
+        Kind::Cnn => sequence::fit(fitting, Encoder::Cnn, tiers, rows)?,
+        Kind::Gru => sequence::fit(fitting, Encoder::Gru, tiers, rows)?,
+        Kind::Transformer => sequence::fit(fitting, Encoder::Transformer, tiers, rows)?,
         Kind::Blend => bail!("a blend is made of models that are trained already"),
     })
 }
@@ -322,5 +417,7 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+#[cfg(all(test, feature = "wgpu"))]
+mod devices;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use tiercast_core::{
-    Currency, Decode, Duration, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Period, Timestamp,
+    Currency, Decode, Duration, Each, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Period,
+    Timestamp,
 };
 
 use crate::{locate::Problem, models::Kind};
@@ -43,8 +44,57 @@ pub struct Project {
     pub split: Split,
     /// Which models, and how a score becomes a tier.
     pub train: TrainPlan,
-    /// The declared features, in order.
+    /// The declared features, in order, those of the sequence after all others.
     pub features: Vec<FeatureDecl>,
+    /// Segments of a profile at most; 0 without a sequence.
+    pub segments: usize,
+}
+
+/// `[sequence]`: the last orders, days or events of a member, for the models that read a sequence.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequencePlan {
+    /// What is one step.
+    pub each: Each,
+    /// Steps, the latest ones; 4 to 256.
+    pub last: u32,
+    /// What is known of each step: `day` (days since it), amount, discount, quantity, count, item, category or channel.
+    pub of: Vec<Of>,
+    /// The kinds of events that count; purchases if absent.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Segments of the profile that a network over the sequence gives; 2 to 32.
+    #[serde(default = "default_segments")]
+    pub segments: usize,
+}
+
+fn default_segments() -> usize {
+    6
+}
+
+impl SequencePlan {
+    /// One feature for each number of each step, the latest step first: `order_1_day`, `order_1_amount`, …
+    fn features(&self) -> impl Iterator<Item = FeatureDecl> {
+        let word = |each: Each| match each {
+            Each::Order => "order",
+            Each::Day => "day",
+            _ => "event",
+        };
+        let feature = move |lag: u32, of: Of| FeatureDecl {
+            name: format!("{}_{lag}_{}", word(self.each), format!("{of:?}").to_lowercase()),
+            op: Op::Lag,
+            of: Some(of),
+            events: self.events.clone(),
+            window: None,
+            skip: None,
+            half_life: None,
+            value: None,
+            stat: None,
+            each: Some(self.each),
+            lag: Some(lag),
+        };
+        (1..=self.last).flat_map(move |lag| self.of.iter().map(move |of| feature(lag, *of)))
+    }
 }
 
 /// `[[events]]`: a table, and what its columns mean.
@@ -179,13 +229,15 @@ pub struct TrainPlan {
     pub decode: Decode,
     /// Whether probabilities are calibrated on rows held out in cross-validation, where that lowers the log-loss.
     pub calibrate: bool,
-    /// The models to compare, of [`Kind::names`].
+    /// The models to compare, of [`Kind::names`]; by default all that read no sequence.
     pub models: Vec<String>,
 }
 
 impl Default for TrainPlan {
     fn default() -> Self {
-        Self { decode: Decode::Median, calibrate: true, models: Kind::names().map(String::from).to_vec() }
+        let kinds = Kind::ALL.iter().filter(|(_, kind)| kind.encoder().is_none());
+        let models = kinds.map(|(name, _)| (*name).to_owned()).collect();
+        Self { decode: Decode::Median, calibrate: true, models }
     }
 }
 
@@ -203,6 +255,7 @@ struct File {
     #[serde(default)]
     train: TrainPlan,
     features: Vec<FeatureDecl>,
+    sequence: Option<SequencePlan>,
 }
 
 #[derive(Deserialize)]

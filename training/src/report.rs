@@ -171,6 +171,7 @@ impl Report {
             slicings => sections::slices(self),
             effects => sections::effects(self),
             quality => sections::quality(self),
+            profile => sections::profile(self),
             importance => chart(charts::importance(self.most_important())),
             importance_rows => self.most_important(),
         })?;

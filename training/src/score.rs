@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use datafusion::{arrow::array::RecordBatch, prelude::col};
 use futures::StreamExt;
 use indicatif::{HumanCount, ProgressBar};
-use tiercast_core::{Assessment, Event, Scorer, Timestamp};
+use tiercast_core::{Assessment, Event, Profile, Scorer, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     whole,
 };
 
-mod output;
+pub(crate) mod output;
 
 use output::Output;
 
@@ -36,8 +36,9 @@ use output::Output;
 /// columns. Without EVENTS the project's own tables are scored.
 ///
 /// The output has one row a member, by member: as_of, tier, tier_name, expected_tier, p1 … pK, standing_tier, spend
-/// (so far in the period of as_of), to_next_tier (what is missing to the tier after it) and warnings. Its ending chooses
-/// the format: .parquet, .csv, .ndjson (one assessment a line, as the other runtimes give it) or .json (an array).
+/// (so far in the period of as_of), to_next_tier (what is missing to the tier after it) and warnings. A bundle with
+/// profiles adds churn (the probability of no purchase in the next period), next_purchase (expected days to it,
+/// otherwise), segment and interests (the categories that recent spend went to). The output's ending chooses the format: .parquet, .csv, .ndjson (one assessment a line, as the other runtimes give it) or .json (an array).
 ///
 /// Example: tiercast score run/bundle.tcb sales.parquet -p tiercast.toml -o scores.parquet
 #[derive(Debug, clap::Args)]
@@ -60,6 +61,9 @@ pub struct Args {
     /// Write the features too, in columns that begin with feature_.
     #[arg(long)]
     pub features: bool,
+    /// Write the profile's embedding too, in columns embedding_1, embedding_2, …: what `tiercast similar` reads.
+    #[arg(long)]
+    pub embedding: bool,
     /// Leave out rows that are not valid events, and count them, instead of stopping at the first.
     #[arg(long)]
     pub skip_invalid: bool,
@@ -80,6 +84,8 @@ pub struct Scored {
     pub member: String,
     /// What core says.
     pub assessment: Assessment,
+    /// What it says of the member's behaviour, if the bundle has profiles.
+    pub profile: Option<Profile>,
 }
 
 /// Runs the command.
@@ -121,7 +127,7 @@ async fn score(
         None => events.span().await.context("name the moment with --as-of")?.1,
     };
     whole::refuse_inputs(&args.output, events.files.iter().chain([&args.bundle]))?;
-    let mut output = Output::create(&args.output, scorer.bundle(), args.features)?;
+    let mut output = Output::create(&args.output, &scorer, args.features, args.embedding)?;
     let mut workers = Workers { scorer: Arc::clone(&scorer), as_of, running: VecDeque::new() };
     let mut members = Members {
         scorer,
@@ -292,7 +298,8 @@ fn assess(
     for event in events {
         state.observe(event);
     }
-    Ok(Scored { member, assessment: scorer.assess(&state, as_of)? })
+    let profile = scorer.profile_spec().map(|_| scorer.profile(&state, as_of)).transpose()?;
+    Ok(Scored { member, assessment: scorer.assess(&state, as_of)?, profile })
 }
 
 #[cfg(test)]

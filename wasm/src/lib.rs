@@ -87,8 +87,8 @@ impl Scorer {
     }
 
     /// Leaves a text of the bundle: 0 to 2 are the JSON sections `manifest`, `card` and `vectors`; what it scores by
-    /// follows: 3 is the hash of the features' schema, 4 the currency; then come the tiers' names, the lowest first, and
-    /// the features'.
+    /// follows: 3 is the hash of the features' schema, 4 the currency; then come the tiers' names, the lowest first, the
+    /// features', and, if the bundle has profiles, the segments' and the categories'.
     pub fn text(&self, which: usize) {
         let bundle = self.0.scorer.bundle();
         let spec = bundle.schema().spec();
@@ -101,7 +101,7 @@ impl Scorer {
             4 => &spec.events.currency.code,
             _ => match tiers.get(which - 5) {
                 Some(tier) => &tier.name,
-                None => spec.features.get(which - 5 - tiers.len()).map_or("", |feature| &feature.name),
+                None => named(bundle, self.0.scorer.profile_spec(), which - 5 - tiers.len()),
             },
         });
     }
@@ -229,6 +229,12 @@ impl Member {
         done(self.explain_at(now)).map(left::numbers).is_some()
     }
 
+    /// Leaves the member's profile as known at `now`: the probability of no purchase, days to the next one, the segment, how
+    /// many segments there are, how many interests, category and share of each, and the embedding.
+    pub fn profile(&self, now: f64) -> bool {
+        done(self.profile_at(now)).map(left::numbers).is_some()
+    }
+
     /// Leaves the features alone, as known at `now`: a row for [`Scorer::score_batch`].
     pub fn features(&self, now: f64) -> bool {
         done(self.features_at(now)).map(left::numbers).is_some()
@@ -273,12 +279,38 @@ impl Member {
         Ok(reasons.iter().flat_map(|r| [r.feature as f32, r.value, r.typical, r.effect]).collect())
     }
 
+    fn profile_at(&self, now: f64) -> Result<Vec<f32>, Refused> {
+        let Room { single, .. } = &mut *self.loaded.room.borrow_mut();
+        let scorer = &self.loaded.scorer;
+        let found = scorer.profile_in(single, &self.state, moment(now)?)?;
+        let segments = scorer.profile_spec().map_or(0, |profile| profile.segments.len());
+        let counts = [found.segment as usize, segments, found.interests.len()].map(|count| count as f32);
+        let mut numbers = [&[found.churn, found.next_purchase], counts.as_slice()].concat();
+        numbers
+            .extend(found.interests.iter().flat_map(|interest| [interest.category as f32, interest.share]));
+        numbers.extend(found.embedding);
+        Ok(numbers)
+    }
+
     fn features_at(&self, now: f64) -> Result<Vec<f32>, Refused> {
         let now = moment(now)?;
         match &*self.assessed.borrow() {
             Some((moment, features)) if *moment == now => Ok(features.clone()),
             _ => Ok(self.loaded.scorer.bundle().schema().features_at(&self.state, now)?),
         }
+    }
+}
+
+/// The name of a feature or, behind them, of a segment or a category of profiles.
+fn named<'b>(bundle: &'b core::Bundle, profile: Option<&'b core::ProfileSpec>, at: usize) -> &'b str {
+    let features = &bundle.schema().spec().features;
+    if let Some(feature) = features.get(at) {
+        return &feature.name;
+    }
+    let (Some(profile), at) = (profile, at - features.len()) else { return "" };
+    match profile.segments.get(at) {
+        Some(segment) => &segment.name,
+        None => profile.categories.get(at - profile.segments.len()).map_or("", |name| name),
     }
 }
 

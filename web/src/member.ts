@@ -5,7 +5,7 @@ import { TiercastError } from "./errors.js";
 import { written } from "./events.js";
 import type { Running } from "./running.js";
 import type { Scorer } from "./scorer.js";
-import type { Assessment, MemberEvent, Observed, Reason } from "./types.js";
+import type { Assessment, MemberEvent, Observed, Profile, Reason } from "./types.js";
 
 /**
  * What a scorer gives its members.
@@ -18,6 +18,8 @@ export interface Answers {
   assessment(now: number): Assessment;
   /** The features' names. */
   features(): readonly string[];
+  /** The profile that the engine has just left. */
+  profile(now: number): Profile;
   /** What became of the events that it has just taken in. */
   observed(): Observed;
 }
@@ -98,6 +100,19 @@ export class Member {
       reasons.push({ feature: features[index] ?? "", value, typical, effect });
     }
     return reasons;
+  }
+
+  /**
+   * How the member behaves as of `now`: a behaviour embedding, the chance of no purchase in the next period, the days to
+   * the next one, a segment and interests.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the bundle has no profiles (`info.profile` is then absent); otherwise
+   * as {@link Member.assess} does.
+   */
+  profile(now: Date | number = new Date()): Profile {
+    const moment = Number(now);
+    this.#do((engine) => engine.profile(moment));
+    return this.#answers.profile(moment);
   }
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */

@@ -30,7 +30,11 @@ interface Vector {
   features: string[];
   probabilities: number[];
   tier: number;
+  /** The embedding, the chance of no purchase and the days to the next one, in a bundle with profiles. */
+  profile?: number[];
 }
+
+const NO_PROFILE = { embedding: [], churn: 0, nextPurchase: 0 };
 
 /** Computes a bundle's own vectors through the calls that everybody uses, and compares. */
 export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
@@ -45,19 +49,21 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       ? (found: number, expected: number) => Object.is(found, Math.fround(expected))
       : // tract orders its sums by the machine's vector width.
         (found: number, expected: number) => Math.abs(found - expected) <= 1e-5;
-  for (const { name, events, now, features, probabilities, tier } of vectors) {
-    const found = assessed(scorer, events, now);
+  for (const { name, events, now, features, probabilities, tier, profile = [] } of vectors) {
+    const found = assessed(scorer, events, now, profile.length > 0);
     const bits = new Uint32Array(found.features.buffer);
     const agree =
       features.length === bits.length &&
       features.every((expected, i) => bits[i]?.toString(16).padStart(8, "0") === expected) &&
       probabilities.length === found.probabilities.length &&
       probabilities.every((expected, i) => same(found.probabilities[i] as number, expected)) &&
-      found.tier === tier;
+      found.tier === tier &&
+      profile.length === found.profile.length &&
+      profile.every((expected, i) => Object.is(found.profile[i], Math.fround(expected)));
     if (!agree) {
       throw new TiercastError(
         "model_failed",
-        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features; use the files of one version of this package`,
+        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features or another profile; use the files of one version of this package`,
       );
     }
   }
@@ -89,20 +95,27 @@ function done({ schemaHash, engine, decode, cuts, currency, exponent, tiers, fea
 }
 
 function isVector(value: unknown): value is Vector {
-  const { name, events, now, features, probabilities, tier } = (value ?? {}) as Partial<Vector>;
+  const { name, events, now, features, probabilities, tier, profile } = (value ?? {}) as Partial<Vector>;
   const numbers = [now, tier, ...(Array.isArray(probabilities) ? probabilities : [undefined])];
   return (
     typeof name === "string" &&
     Array.isArray(events) &&
     numbers.every((number) => typeof number === "number") &&
-    Array.isArray(features)
+    Array.isArray(features) &&
+    (profile === undefined || Array.isArray(profile))
   );
 }
 
-function assessed(scorer: Scorer, events: MemberEvent[], now: number): Assessment {
+function assessed(
+  scorer: Scorer,
+  events: MemberEvent[],
+  now: number,
+  profiled: boolean,
+): Assessment & { profile: number[] } {
   const member = scorer.member(events);
   try {
-    return member.assess(now);
+    const { embedding, churn, nextPurchase } = profiled ? member.profile(now) : NO_PROFILE;
+    return { ...member.assess(now), profile: profiled ? [...embedding, churn, nextPurchase] : [] };
   } finally {
     member.dispose();
   }

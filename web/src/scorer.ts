@@ -11,7 +11,7 @@ import { prove, type ScoredBy } from "./prove.js";
 import { Room } from "./room.js";
 import type { Running } from "./running.js";
 import { parse } from "./section.js";
-import type { BundleInfo } from "./types.js";
+import type { BundleInfo, Interest, Profile } from "./types.js";
 
 /** What the engine calls a bundle's texts; the tiers' names follow the last, then the features'. */
 const TEXT = { manifest: 0, card: 1, vectors: 2, schemaHash: 3, currency: 4, tiers: 5 } as const;
@@ -33,6 +33,7 @@ export class Scorer {
   #info: BundleInfo | undefined;
   #names: Names | undefined;
   #features: string[] | undefined;
+  readonly #profileNames = new Map<number, string>();
   /** Texts that {@link Scorer.info} may still need after `dispose()`. */
   #kept: string[] | undefined;
 
@@ -54,6 +55,7 @@ export class Scorer {
         return assessment(this.#named(), now, numbers.view, values.view, texts);
       },
       features: () => this.#featureNames(),
+      profile: (now) => this.#profile(now, new Float32Array(running.bytes())),
       observed: () => {
         const [added, duplicates, tooLate] = numbers.view as unknown as [number, number, number];
         return { added, duplicates, tooLate };
@@ -172,6 +174,7 @@ export class Scorer {
     if (!this.#engine) return;
     this.#named();
     this.#featureNames();
+    for (let which = 0; this.#profileName(which) !== ""; which++);
     this.#kept = [this.#text(TEXT.manifest), this.#text(TEXT.card)];
     this.#engine.free();
     this.#engine = undefined;
@@ -194,6 +197,36 @@ export class Scorer {
     const from = TEXT.tiers + this.#probabilities.view.length;
     this.#features ??= Array.from(this.#row.view, (_, feature) => this.#text(from + feature));
     return this.#features;
+  }
+
+  /** Of what the engine leaves: see `Member::profile` in `wasm/`. */
+  #profile(now: number, numbers: Float32Array): Profile {
+    const [churn, nextPurchase, segment, segments, interests] = numbers as unknown as [number, number, number, number, number];
+    const after = 5 + 2 * interests;
+    const of = (at: number): Interest => ({
+      category: this.#profileName(segments + (numbers[5 + 2 * at] as number)),
+      share: numbers[6 + 2 * at] as number,
+    });
+    return {
+      now,
+      embedding: numbers.slice(after),
+      churn,
+      nextPurchase,
+      segment,
+      segmentName: this.#profileName(segment),
+      interests: Array.from({ length: interests }, (_, at) => of(at)),
+    };
+  }
+
+  /** The names of segments and, behind them, of categories, empty behind the last; kept, as the scorer may be disposed before its members. */
+  #profileName(which: number): string {
+    const from = TEXT.tiers + this.#named().tiers.length + this.#featureNames().length;
+    let name = this.#profileNames.get(which);
+    if (name === undefined) {
+      name = this.#text(from + which);
+      this.#profileNames.set(which, name);
+    }
+    return name;
   }
 
   #scoredBy(): ScoredBy {

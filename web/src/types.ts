@@ -90,6 +90,32 @@ export interface Reason {
   effect: number;
 }
 
+/** How a member behaves, by a network over the member's sequence. */
+export interface Profile {
+  /** The moment, milliseconds since 1970. */
+  now: number;
+  /** The behaviour embedding: numbers between −1 and 1. Members whose embeddings point the same way behave alike. */
+  embedding: Float32Array;
+  /** Probability of no purchase in the period that starts at `now`. */
+  churn: number;
+  /** Expected days to the next purchase, given that it is within the period. */
+  nextPurchase: number;
+  /** The segment with the nearest centre: its index, the largest is 0. */
+  segment: number;
+  /** Its name, made of what sets it apart. */
+  segmentName: string;
+  /** The categories that recent spend went to, most first. */
+  interests: Interest[];
+}
+
+/** A category's part in a member's recent spend. */
+export interface Interest {
+  /** The category. */
+  category: string;
+  /** Its share of the purchases, each counting the less the older it is. */
+  share: number;
+}
+
 /** Where a member stands by spend so far in the current period. Amounts are exact decimals; days are UTC, `2017-03-31`. */
 export interface Standing {
   /** The tier that the spend so far earns, from 1. */
@@ -156,6 +182,17 @@ export interface BundleInfo {
   tiers: Tier[];
   /** The features, in the order of the vector. */
   features: Feature[];
+  /** What {@link Member.profile} answers with; absent from a bundle without profiles. */
+  profile?: {
+    /** Kind of model, for example `gru`. */
+    model: string;
+    /** Numbers of an embedding. */
+    embedding: number;
+    /** The segments, the largest first, with their shares of the training members. */
+    segments: { name: string; share: number }[];
+    /** The categories that interests may name. */
+    categories: string[];
+  };
   /** The model card: data, protocol, measures, caveats. */
   card: unknown;
 }

@@ -19,10 +19,11 @@ const FIXTURE_MEMBERS: &str = "1000";
 const DECODE: &str = r#"decode = "median""#;
 const MODELS: &str = r#"models = ["same-tier", "dnn"]"#;
 /// How each fixture is trained: engine, decoding, models, file.
-const FIXTURES: [(&str, &str, &str, &str); 3] = [
+const FIXTURES: [(&str, &str, &str, &str); 4] = [
     ("plan", DECODE, MODELS, "fixture.tcb"),
     ("onnx", DECODE, MODELS, "fixture-onnx.tcb"),
     ("plan", r#"decode = "ranks""#, r#"models = ["same-tier", "logistic"]"#, "ranks.tcb"),
+    ("plan", DECODE, r#"models = ["same-tier", "logistic", "transformer"]"#, "profile.tcb"),
 ];
 /// Which real members are taken: a busy year still passes through every runtime in seconds.
 const REAL_MEMBERS: [&str; 6] = ["--sample", "20", "--seed", "7", "--max-events", "2000"];
@@ -93,8 +94,8 @@ fn program() -> Run {
     Run::new(native::program("vectors"))
 }
 
-/// Trains the fixture from its project on the generator's members: as a plan, with its ONNX file for tract, and decoding
-/// by ranks.
+/// Trains the fixture from its project on the generator's members: as a plan, with its ONNX file for tract, decoding by
+/// ranks, and with profiles.
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;

@@ -9,7 +9,10 @@ use crate::{
     event::EventKind,
     features::{FeatureInfo, FeatureSchema},
     money::Currency,
-    tasks::tier::TierRules,
+    tasks::{
+        profile::{ProfileSpec, Segment},
+        tier::TierRules,
+    },
     time::Period,
 };
 
@@ -25,6 +28,24 @@ pub(super) struct Info<'b> {
     period: Period,
     tiers: Vec<TierInfo<'b>>,
     features: Vec<FeatureInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<ProfileInfo<'b>>,
+}
+
+/// What there is to know of a bundle's profiles.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProfileInfo<'b> {
+    model: &'b str,
+    embedding: u32,
+    segments: Vec<SegmentInfo<'b>>,
+    categories: &'b [String],
+}
+
+#[derive(Serialize)]
+struct SegmentInfo<'b> {
+    name: &'b str,
+    share: f32,
 }
 
 #[derive(Serialize)]
@@ -36,7 +57,13 @@ struct TierInfo<'b> {
 }
 
 impl<'b> Info<'b> {
-    pub(super) fn new(manifest: &'b Manifest, schema: &'b FeatureSchema, rules: &'b TierRules) -> Self {
+    pub(super) fn new(
+        manifest: &'b Manifest,
+        schema: &'b FeatureSchema,
+        rules: &'b TierRules,
+        profile: Option<&'b ProfileSpec>,
+    ) -> Self {
+        let segment = |segment: &'b Segment| SegmentInfo { name: &segment.name, share: segment.share };
         let spec = schema.spec();
         let currency = &spec.events.currency;
         let kinds = EventKind::BUILT_IN.iter().map(|(name, _)| *name);
@@ -53,6 +80,12 @@ impl<'b> Info<'b> {
             period: rules.period,
             tiers: rules.tiers.iter().map(tier).collect(),
             features: schema.describe().collect(),
+            profile: profile.map(|profile| ProfileInfo {
+                model: &profile.model,
+                embedding: profile.embedding,
+                segments: profile.segments.iter().map(segment).collect(),
+                categories: &profile.categories,
+            }),
         }
     }
 }

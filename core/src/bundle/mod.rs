@@ -4,7 +4,7 @@
 //! section (name padded with zeros to 16, offset u64, length u64, check sum u64), then the sections, each at a multiple of
 //! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
-//! file. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! file; `profile.plan`, in some bundles, is the model of profiles. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -22,6 +22,7 @@ use crate::{
     error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
+    tasks::profile::ProfileSpec,
     tasks::tier::{Decode, TierRules},
     time::Timestamp,
     transform::Transform,
@@ -29,6 +30,8 @@ use crate::{
 };
 
 pub(crate) const TASK: &str = "tier";
+/// The section that holds the plan of the profile's model.
+const PROFILE: &str = "profile.plan";
 
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,6 +76,9 @@ pub struct Vector {
     pub probabilities: Vec<f32>,
     /// The tier decided on.
     pub tier: u8,
+    /// What the profile's model gives, if the bundle has one: the embedding, the chance of no purchase, days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profile: Vec<f32>,
 }
 
 /// Everything that goes into a bundle.
@@ -90,6 +96,8 @@ pub struct BundleParts {
     pub model: Vec<u8>,
     /// Each feature's median over the training rows, NaN where it is mostly missing: what explanations compare with.
     pub typical: Vec<f32>,
+    /// What profiles are made by, and the plan of their model; none for a bundle of tiers alone.
+    pub profile: Option<(ProfileSpec, Vec<u8>)>,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -115,9 +123,10 @@ struct Core {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
+    profile: Option<ProfileSpec>,
 }
 
-crate::wire::fields!(Core { manifest, schema, transform, rules, typical });
+crate::wire::fields!(Core { manifest, schema, transform, rules, typical, profile });
 
 /// A bundle that was read and checked.
 #[derive(Clone, Debug)]
@@ -131,6 +140,13 @@ pub struct Bundle {
     card: String,
     vectors: String,
     sections: Vec<Section>,
+}
+
+/// A bundle, and its models as they are in the file.
+pub(crate) struct Opened<'b> {
+    pub(crate) bundle: Bundle,
+    pub(crate) model: &'b [u8],
+    pub(crate) profile: Option<(ProfileSpec, &'b [u8])>,
 }
 
 impl Bundle {
@@ -151,7 +167,9 @@ impl Bundle {
             bail!(InvalidSpec, "{} typical values for {} features", parts.typical.len(), schema.len());
         }
         parts.manifest.schema_hash = schema.hash_hex();
-        let manifest = to_json(&info::Info::new(&parts.manifest, &schema, &parts.rules))?;
+        let (profile, profile_plan) = parts.profile.unzip();
+        profile.iter().try_for_each(|profile| profile.check(schema.len()))?;
+        let manifest = to_json(&info::Info::new(&parts.manifest, &schema, &parts.rules, profile.as_ref()))?;
         let engine = parts.manifest.engine;
         let core = Core {
             manifest: parts.manifest,
@@ -159,15 +177,20 @@ impl Bundle {
             transform: parts.transform,
             rules: parts.rules,
             typical: parts.typical,
+            profile,
         };
-        Ok(assemble(&[
+        let mut sections = alloc::vec![
             ("manifest", manifest),
             ("scorer", wire::to_bytes(&core)),
             (engine.section(), parts.model),
+        ];
+        sections.extend(profile_plan.map(|plan| (PROFILE, plan)));
+        sections.extend([
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
             ("vectors", to_json(&parts.vectors)?),
-        ]))
+        ]);
+        Ok(assemble(&sections))
     }
 
     /// Reads and checks a bundle.
@@ -177,7 +200,7 @@ impl Bundle {
     /// bytes; `schema_mismatch` when it was trained for other feature formulas; `invalid_spec` when the sections
     /// contradict each other.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        Ok(Self::open(bytes)?.0)
+        Ok(Self::open(bytes)?.bundle)
     }
 
     /// Which engine the model of a bundle is for, also of one that holds a model alone.
@@ -189,8 +212,16 @@ impl Bundle {
         Ok(if keeps_onnx { EngineKind::Onnx } else { EngineKind::Plan })
     }
 
-    /// As [`Bundle::parse`], with the section that holds the model.
-    pub(crate) fn open(bytes: &[u8]) -> Result<(Self, &[u8])> {
+    /// What a bundle's profiles are made by, and the plan of their model; none where it has none.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::parse`].
+    pub fn profile_of(bytes: &[u8]) -> Result<Option<(ProfileSpec, Vec<u8>)>> {
+        Ok(Self::open(bytes)?.profile.map(|(spec, plan)| (spec, plan.into())))
+    }
+
+    /// As [`Bundle::parse`], with the sections that hold the models.
+    pub(crate) fn open(bytes: &[u8]) -> Result<Opened<'_>> {
         let table = Table::parse(bytes)?;
         if table.find("model").is_ok() {
             bail!(
@@ -215,6 +246,13 @@ impl Bundle {
             bail!(InvalidSpec, "{} typical values for {} features", core.typical.len(), schema.len());
         }
         let model = table.find(manifest.engine.section())?;
+        let profile = match core.profile {
+            Some(spec) => {
+                spec.check(schema.len())?;
+                Some((spec, table.find(PROFILE)?))
+            }
+            None => None,
+        };
         let bundle = Self {
             manifest,
             schema,
@@ -226,7 +264,7 @@ impl Bundle {
             vectors: table.text("vectors")?,
             sections: table.sections(),
         };
-        Ok((bundle, model))
+        Ok(Opened { bundle, model, profile })
     }
 
     /// What it says of itself.

@@ -114,7 +114,11 @@ fn formula(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> 
 fn lag(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> {
     let lag = decl.lag.unwrap_or_default();
     if !(1..=MAX_LAG).contains(&lag) {
-        bail!(InvalidSpec, "feature {}: `lag` is {lag}; give 1 (the latest) to {MAX_LAG}", Quoted(&decl.name));
+        bail!(
+            InvalidSpec,
+            "feature {}: `lag` is {lag}; give 1 (the latest) to {MAX_LAG}",
+            Quoted(&decl.name)
+        );
     }
     let step = match decl.of {
         Some(Of::Amount | Of::Discount | Of::Quantity | Of::Count) => Step::Sum(value(decl, rules)?),

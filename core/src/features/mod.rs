@@ -8,6 +8,7 @@ mod compile;
 mod describe;
 mod formula;
 mod identities;
+mod interests;
 mod packed;
 mod repeats;
 mod selection;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use self::formula::Formulas;
 pub(crate) use self::formula::category_code;
+pub(crate) use self::interests::interests;
 pub(crate) use self::packed::PackedSchema;
 pub use self::{
     describe::FeatureInfo,

@@ -1,3 +1,4 @@
 //! What a score means, and the decision taken from it: one file a task.
 
+pub(crate) mod profile;
 pub(crate) mod tier;

@@ -25,6 +25,9 @@ pub fn model(name: &str) -> &str {
         "ordinal" => "ordered logistic regression",
         "corn" => "the ordinal neural network",
         "hurdle" => "the hurdle model",
+        "cnn" => "the convolutional network",
+        "gru" => "the recurrent network",
+        "transformer" => "the attention network",
         other => other,
     }
 }

@@ -1,9 +1,9 @@
-//! A blend as one ONNX graph: a slice of the dense inputs for the networks, all inputs for the trees, the sum of their
+//! A blend as one ONNX graph: slices of the inputs for the networks, all inputs for the trees, the sum of their
 //! scores, and a softmax.
 
 use tract_onnx::pb::{GraphProto, TensorProto, tensor_proto::DataType};
 
-use super::{file, layers, node, rows, trees};
+use super::{file, layers, node, rows, sequence, trees};
 use crate::models::{Blend, Forest, Node};
 
 /// The file's bytes.
@@ -18,7 +18,8 @@ fn graph(name: &str, blend: &Blend) -> GraphProto {
         blend.networks.first().and_then(|network| network.layers.first()).map_or(0, |layer| layer.inputs);
     let plain = blend.forest.as_ref().map_or(0, |forest| forest.inputs);
     let from = if plain == 0 { "features" } else { "dense" };
-    if dense > 0 && plain > 0 {
+    let from = if blend.sequences.is_empty() { from } else { "dense" };
+    if dense > 0 && from == "dense" {
         slice(&mut graph, dense);
     }
     let mut parts = Vec::new();
@@ -27,9 +28,13 @@ fn graph(name: &str, blend: &Blend) -> GraphProto {
         layers(&mut graph, network, &format!("network_{at}_"), from, &scores);
         parts.push(scores);
     }
+    for (at, model) in blend.sequences.iter().enumerate() {
+        parts.push(sequence::tiers(&mut graph, model, &format!("sequence_{at}_")));
+    }
+    let before = blend.sequences.first().map_or(dense, |model| model.architecture.shape.width());
     if let Some(forest) = &blend.forest {
         let scores = "scores_of_trees";
-        graph.node.push(trees::ensemble(&moved(forest, dense), "features", scores, "NONE"));
+        graph.node.push(trees::ensemble(&moved(forest, before), "features", scores, "NONE"));
         parts.push(scores.into());
     }
     let mut parts = parts.into_iter();
@@ -40,7 +45,7 @@ fn graph(name: &str, blend: &Blend) -> GraphProto {
         sum = more;
     }
     graph.node.push(node("Softmax", "softmax", vec![sum], "probabilities"));
-    graph.input.push(rows("features", dense + plain));
+    graph.input.push(rows("features", before + plain));
     graph.output.push(rows("probabilities", blend.tiers));
     graph
 }

@@ -3,8 +3,9 @@
 //! The base is a tree of a single leaf for each tier, after all others: base values of two classes mean different
 //! things to different runtimes, and a leaf means the same to all.
 
-use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto::AttributeType};
+use tract_onnx::pb::{AttributeProto, NodeProto};
 
+use super::attributes::{floats, ints, text, texts};
 use crate::models::{Forest, Node, Tree};
 
 /// The operator's domain and the version of it that is used.
@@ -90,26 +91,6 @@ impl Lists {
             text("post_transform", after),
         ]
     }
-}
-
-fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
-    AttributeProto { name: name.into(), r#type: kind as i32, ..Default::default() }
-}
-
-fn ints(name: &str, ints: Vec<i64>) -> AttributeProto {
-    AttributeProto { ints, ..attribute(name, AttributeType::Ints) }
-}
-
-fn floats(name: &str, floats: Vec<f32>) -> AttributeProto {
-    AttributeProto { floats, ..attribute(name, AttributeType::Floats) }
-}
-
-fn texts(name: &str, strings: Vec<Vec<u8>>) -> AttributeProto {
-    AttributeProto { strings, ..attribute(name, AttributeType::Strings) }
-}
-
-fn text(name: &str, text: &str) -> AttributeProto {
-    AttributeProto { s: text.into(), ..attribute(name, AttributeType::String) }
 }
 
 #[cfg(test)]

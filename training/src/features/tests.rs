@@ -179,7 +179,10 @@ fn the_table_comes_back_as_it_was_written() {
     });
     let schema = batches[0].schema();
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(names, ["member", "as_of", "recency", "spend", "current_spend", "target_spend", "next_purchase"]);
+    assert_eq!(
+        names,
+        ["member", "as_of", "recency", "spend", "current_spend", "target_spend", "next_purchase"]
+    );
     let spend = batches[0].column(3).as_primitive::<Float32Type>();
     assert_eq!(spend.values().as_ref(), [10.0, 7.25, 15.5, 7.25, 5.5, 0.0]);
     assert!(fs::metadata(&path).unwrap().len() > 0);

@@ -356,6 +356,7 @@ fn parts(old: &Bundle) -> BundleParts {
         rules: old.rules().clone(),
         model: lower(&for_fixture(old), &LowerOptions::default()).unwrap().write(),
         typical: old.typical().to_vec(),
+        profile: None,
         card: serde_json::from_str(old.card()).unwrap(),
         vectors: Vec::new(),
     }

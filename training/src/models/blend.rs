@@ -2,7 +2,7 @@
 //!
 //! Each part already carries its weight, and the pool's bias is in the first one, so that a blend is a sum.
 
-use super::{Forest, Model, Network, Node, Pool, Reads, Rows, SameTier, Tree, forest::softmax};
+use super::{Forest, Model, Network, Node, Pool, Reads, Rows, SameTier, Sequence, Tree, forest::softmax};
 
 /// Parts that each give scores of the tiers.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Blend {
     pub tiers: usize,
     /// They read dense inputs.
     pub networks: Vec<Network>,
+    /// They read dense inputs and the sequence.
+    pub sequences: Vec<Sequence>,
     /// It reads plain inputs.
     pub forest: Option<Forest>,
 }
@@ -20,12 +22,13 @@ impl Blend {
     /// [`rule`].
     pub fn new(models: &[&Model], pool: &Pool) -> Self {
         let mut bias = pool.bias.clone();
-        let mut blend = Self { tiers: bias.len(), networks: Vec::new(), forest: None };
+        let mut blend = Self { tiers: bias.len(), networks: Vec::new(), sequences: Vec::new(), forest: None };
         let has_weight = pool.weights.iter().any(|weight| *weight > 0.0);
         for (model, weight) in models.iter().zip(&pool.weights).filter(|(_, w)| **w > 0.0 || !has_weight) {
             match model {
                 Model::Network(network) => blend.networks.push(network.scores(*weight, &bias)),
                 Model::Trees(forest) => blend.add(forest.scaled(*weight, &bias)),
+                Model::Sequence(sequence) => blend.sequences.push(sequence.scaled(*weight, &bias)),
                 Model::Blend(_) | Model::SameTier(_) => continue,
             }
             bias.fill(0.0);
@@ -46,23 +49,27 @@ impl Blend {
 
     /// Which inputs its parts read.
     pub fn reads(&self) -> Reads {
-        match (self.networks.is_empty(), &self.forest) {
-            (true, _) => Reads::Plain,
-            (false, None) => Reads::Dense,
-            (false, Some(_)) => Reads::Both,
-        }
+        let sequence = !self.sequences.is_empty();
+        Reads { dense: sequence || !self.networks.is_empty(), sequence, plain: self.forest.is_some() }
     }
 
     /// How many numbers its parts have, as [`Model::parameters`] counts them.
     pub fn parameters(&self) -> usize {
         let of_networks: usize = self.networks.iter().map(Network::parameters).sum();
-        of_networks + self.forest.as_ref().map_or(0, Forest::leaves)
+        let of_sequences: usize = self.sequences.iter().map(Sequence::parameters).sum();
+        of_networks + of_sequences + self.forest.as_ref().map_or(0, Forest::leaves)
     }
 
     /// The sums of the parts' scores, row after row.
     pub fn scores(&self, rows: &Rows) -> Vec<f32> {
         let of_forest = self.forest.iter().map(|forest| forest.scores(&rows.plain));
-        let parts = self.networks.iter().map(|network| network.run(&rows.inputs)).chain(of_forest);
+        let of_sequences = self.sequences.iter().map(|sequence| sequence.scores(rows));
+        let parts = self
+            .networks
+            .iter()
+            .map(|network| network.run(&rows.inputs))
+            .chain(of_sequences)
+            .chain(of_forest);
         let add = |mut sums: Vec<f32>, part: Vec<f32>| {
             sums.iter_mut().zip(part).for_each(|(sum, score)| *sum += score);
             sums
@@ -181,7 +188,8 @@ mod tests {
         let pool = Pool { weights: vec![0.3, 0.0, 0.9, 0.4, 0.2], bias: vec![0.2, -0.3, 0.1] };
         let scores: Vec<Vec<f32>> = models.iter().map(|model| model.scores(&rows)).collect();
         let blend = Blend::new(&models, &pool);
-        assert_eq!((blend.networks.len(), blend.reads()), (2, Reads::Both), "one has no weight");
+        let both = Reads { dense: true, sequence: false, plain: true };
+        assert_eq!((blend.networks.len(), blend.reads()), (2, both), "one has no weight");
         for (found, expected) in blend.probabilities(&rows).iter().zip(pool.probabilities(&scores)) {
             assert!((found - expected).abs() < 2e-6, "{found} {expected}");
         }

@@ -5,7 +5,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Kind, boosting, dnn, mix};
+use super::{Kind, boosting, dnn, mix, sequence};
 
 /// The settings of every kind that has some.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,12 +14,14 @@ pub struct Params {
     pub boosting: boosting::Params,
     /// Of the dense network, whatever its last layer.
     pub dnn: dnn::Params,
+    /// Of the networks over sequences.
+    pub sequence: sequence::Params,
 }
 
 impl Params {
     /// Whether a search can try anything.
     pub fn has(kind: Kind) -> bool {
-        matches!(kind, Kind::Boosting | Kind::Dnn | Kind::Corn)
+        matches!(kind, Kind::Boosting | Kind::Dnn | Kind::Corn) || kind.encoder().is_some()
     }
 
     /// A trial of a search: the first one, 0, is the default; any other depends on its number, the kind and the seed
@@ -31,6 +33,7 @@ impl Params {
             _ if number == 0 => {}
             Kind::Boosting => params.boosting = boosting::Params::draw(&mut draw),
             Kind::Dnn | Kind::Corn => params.dnn = dnn::Params::draw(&mut draw),
+            _ if kind.encoder().is_some() => params.sequence = sequence::Params::draw(&mut draw),
             _ => {}
         }
         params
@@ -41,6 +44,7 @@ impl Params {
         let json = match kind {
             Kind::Boosting => serde_json::to_value(self.boosting),
             Kind::Dnn | Kind::Corn => serde_json::to_value(&self.dnn),
+            _ if kind.encoder().is_some() => serde_json::to_value(&self.sequence),
             _ => Ok(serde_json::Value::Null),
         };
         // Plain numbers under plain names are always JSON.

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use tiercast_core::{Duration, FeatureDecl, FeatureSchema, FeatureSpec, Period, Timestamp};
+use tiercast_core::{Duration, FeatureDecl, FeatureSchema, FeatureSpec, MAX_FEATURES, Of, Period, Timestamp};
 
-use super::{File, Kind, Project, Split, SplitSection, TierCut, TierPlan, TierSection, TrainPlan};
+use super::{
+    File, Kind, Project, SequencePlan, Split, SplitSection, TierCut, TierPlan, TierSection, TrainPlan,
+};
 use crate::locate::{Locator, Problem, nearest};
 
 /// A file that is not TOML or has fields that a project does not, as one problem.
@@ -32,7 +34,9 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
     checker.sections(&file);
     let tiers = checker.tiers(&file.tiers, &file.currency);
     let split = checker.split(&file.split, file.tiers.period);
-    checker.models(&file.train);
+    checker.models(&file.train, file.sequence.is_some());
+    let sequence = checker.sequence(file.sequence.as_ref());
+    let declared = file.features.len();
     let project = Project {
         path: path.to_owned(),
         folder: path.parent().unwrap_or(Path::new("")).to_owned(),
@@ -45,9 +49,10 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
         tiers,
         split,
         train: file.train,
-        features: file.features,
+        segments: file.sequence.as_ref().map_or(0, |plan| plan.segments),
+        features: [file.features, sequence].concat(),
     };
-    checker.features(&project);
+    checker.features(&project, declared);
     if checker.problems.is_empty() {
         return Ok(project);
     }
@@ -281,7 +286,44 @@ impl Checker<'_> {
         }
     }
 
-    fn models(&mut self, train: &TrainPlan) {
+    /// The features that a sequence stands for; none where it cannot be.
+    fn sequence(&mut self, plan: Option<&SequencePlan>) -> Vec<FeatureDecl> {
+        let Some(plan) = plan else { return Vec::new() };
+        if !(4..=256).contains(&plan.last) {
+            let message = format!("a sequence of {} steps cannot be read", plan.last);
+            self.report("sequence.last", message, "give 4 to 256; 24 suits most shops");
+            return Vec::new();
+        }
+        if !(2..=32).contains(&plan.segments) {
+            let message = format!("{} segments cannot be made", plan.segments);
+            self.report("sequence.segments", message, "give 2 to 32; 6 is the default");
+        }
+        if plan.of.is_empty() {
+            let help = "for example of = [\"day\", \"amount\", \"category\"]";
+            self.report("sequence.of", "nothing is known of a step", help);
+        }
+        for (index, of) in plan.of.iter().enumerate() {
+            let path = format!("sequence.of.{index}");
+            if plan.of[..index].contains(of) {
+                self.report(&path, "this is given twice", "give each once");
+            } else if matches!(of, Of::Order) {
+                self.report(
+                    &path,
+                    "an order is no number of a step",
+                    "choose among day, amount, discount, quantity, count, item, category and channel",
+                );
+            }
+        }
+        let features: Vec<FeatureDecl> = plan.features().collect();
+        if features.len() > MAX_FEATURES {
+            let message = format!("{} numbers are more than {MAX_FEATURES}", features.len());
+            self.report("sequence", message, "take fewer steps, or less of each");
+            return Vec::new();
+        }
+        features
+    }
+
+    fn models(&mut self, train: &TrainPlan, has_sequence: bool) {
         if train.models.is_empty() {
             self.report(
                 "train.models",
@@ -295,11 +337,18 @@ impl Checker<'_> {
                 let help =
                     nearest(model, Kind::names()).map_or(known, |near| format!("did you mean {near:?}?"));
                 self.report(&format!("train.models.{index}"), format!("there is no model {model:?}"), help);
+            } else if !has_sequence && Kind::parse(model).is_ok_and(|kind| kind.encoder().is_some()) {
+                self.report(
+                    &format!("train.models.{index}"),
+                    format!("{model:?} reads a sequence, and none is declared"),
+                    "add [sequence] with each = \"order\", last = 24, of = [\"day\", \"amount\"], or take the model out",
+                );
             }
         }
     }
 
-    fn features(&mut self, project: &Project) {
+    /// The first `declared` have a place of their own in the file, the others are the sequence's.
+    fn features(&mut self, project: &Project, declared: usize) {
         if project.features.is_empty() {
             self.report(
                 "features",
@@ -325,7 +374,8 @@ impl Checker<'_> {
                 );
             }
             if let Err(error) = compile(project, std::slice::from_ref(feature)) {
-                self.problems.push(self.locator.problem(&format!("features.{index}"), error.to_string()));
+                let path = if index < declared { format!("features.{index}") } else { "sequence".into() };
+                self.problems.push(self.locator.problem(&path, error.to_string()));
             }
         }
         if let (true, Err(error)) = (self.problems.len() == before, compile(project, &project.features)) {

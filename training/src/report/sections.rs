@@ -6,7 +6,10 @@ use super::{Report, curves};
 use crate::{
     evaluate::{board::Verdict, slices::Slice, words},
     metrics::Estimate,
-    train::quality::{Drift, FeatureQuality},
+    train::{
+        profile::SegmentRecord,
+        quality::{Drift, FeatureQuality},
+    },
 };
 
 /// Below the first limit a stability index is little by custom, from the second it is much (Siddiqi 2006).
@@ -103,6 +106,54 @@ pub(super) fn effects(report: &Report) -> Vec<Value> {
         }
     };
     effects.iter().map(section).collect()
+}
+
+/// How members behave: what the profile's heads are worth, and the segments; none for a run without a profile.
+pub(super) fn profile(report: &Report) -> Option<Value> {
+    let profile = report.run.profile.as_ref()?;
+    let heads = profile.test.as_ref().unwrap_or(&profile.cross_validation);
+    let held = if profile.test.is_some() { "test rows" } else { "rows held out in cross-validation" };
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let mut sentences = Vec::new();
+    if let Some(auc) = heads.auc {
+        let recency = heads.auc_recency.map_or(String::new(), |auc| {
+            format!("; the days since the last purchase do so in {}", percent(auc))
+        });
+        sentences.push(format!(
+            "Of the {} {held}, {} bought nothing in the period. The network gives a member who lapses a higher chance of it \
+             than one who does not in {} of such pairs{recency}. Its squared error (Brier score) is {:.4}; the same chance \
+             for everybody has {:.4}.",
+            words::thousands(heads.rows),
+            percent(heads.lapsed),
+            percent(auc),
+            heads.brier,
+            heads.brier_share
+        ));
+    }
+    sentences.push(format!(
+        "It misses the day of the next purchase by {:.1} days on average; the same day for everybody, the median, by {:.1}.",
+        heads.days, heads.days_median
+    ));
+    let unit = 10_f64.powi(i32::from(report.run.data.currency_exponent));
+    let segment = |segment: &SegmentRecord| {
+        let traits = segment.traits.iter().map(|one| {
+            let number = |x: f32| words::short_number(f64::from(x));
+            format!("{} {} ({} overall)", one.feature, number(one.median), number(one.overall))
+        });
+        context! {
+            name => &segment.name,
+            share => segment.share,
+            lapsed => segment.lapsed,
+            spend => words::thousands((segment.spend / unit).max(0.0).round() as usize),
+            tiers => &segment.tiers,
+            traits => traits.collect::<Vec<_>>().join(", "),
+        }
+    };
+    Some(context! {
+        model => words::model(&profile.model),
+        sentences => sentences,
+        segments => profile.segments.iter().map(segment).collect::<Vec<_>>(),
+    })
 }
 
 /// The features' values, those that drifted most or lack most first; none for a run that did not look at them.

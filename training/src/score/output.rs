@@ -19,13 +19,20 @@ use datafusion::{
     parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
 };
 use serde::Serialize;
-use tiercast_core::{Bundle, Standing};
+use tiercast_core::{Interest, Profile, ProfileSpec, Scorer, Standing};
 
 use super::Scored;
 use crate::whole::Whole;
 
 /// What the names of feature columns begin with, so that they meet no other column.
 const FEATURE: &str = "feature_";
+/// The columns of a profile, before its embedding.
+const PROFILE: [&str; 4] = ["churn", "next_purchase", "segment", "interests"];
+
+/// The column of an embedding's `at`-th number, from 1.
+pub(crate) fn embedding_column(at: usize) -> String {
+    format!("embedding_{at}")
+}
 
 /// A file of scores being written, beside the place where it appears when it is whole.
 pub(super) struct Output {
@@ -45,6 +52,8 @@ struct Layout {
     tiers: usize,
     exponent: u8,
     features: Option<Vec<String>>,
+    /// Whether the bundle has profiles, and how many numbers of an embedding are written.
+    profile: Option<usize>,
 }
 
 /// One line of JSON: core's assessment with the member it is of.
@@ -62,14 +71,43 @@ struct Line<'a> {
     warnings: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<&'a [f32]>,
+    #[serde(flatten)]
+    profile: Option<ProfileOf<'a>>,
+}
+
+/// A member's profile within a line.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProfileOf<'a> {
+    churn: f32,
+    next_purchase: f32,
+    segment: &'a str,
+    interests: &'a [Interest],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    embedding: &'a [f32],
 }
 
 impl Output {
-    pub(super) fn create(path: &Path, bundle: &Bundle, features: bool) -> anyhow::Result<Self> {
+    /// `embedding` writes a profile's embedding too.
+    pub(super) fn create(
+        path: &Path,
+        scorer: &Scorer,
+        features: bool,
+        embedding: bool,
+    ) -> anyhow::Result<Self> {
+        let bundle = scorer.bundle();
+        if embedding && scorer.profile_spec().is_none() {
+            bail!(
+                "the bundle has no profiles, and so no embeddings; train one with a network over a [sequence], or leave \
+                 --embedding out"
+            );
+        }
+        let numbers = |spec: &ProfileSpec| if embedding { spec.embedding as usize } else { 0 };
         let layout = Layout {
             tiers: bundle.rules().len(),
             exponent: bundle.schema().spec().events.currency.exponent,
             features: features.then(|| bundle.schema().names().map(str::to_owned).collect()),
+            profile: scorer.profile_spec().map(numbers),
         };
         let ending = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         if !matches!(ending, "parquet" | "csv" | "json" | "ndjson" | "jsonl") {
@@ -139,14 +177,18 @@ impl Layout {
         let probabilities = (1..=self.tiers).map(|tier| format!("p{tier}"));
         let tail = ["standing_tier", "spend", "to_next_tier", "warnings"].map(str::to_owned);
         let features = self.features.iter().flatten().map(|name| format!("{FEATURE}{name}"));
-        head.into_iter().chain(probabilities).chain(tail).chain(features)
+        let profile = if self.profile.is_some() { PROFILE.as_slice() } else { &[] };
+        let embedding = (1..=self.profile.unwrap_or_default()).map(embedding_column);
+        let profile = profile.iter().map(|name| (*name).to_owned()).chain(embedding);
+        head.into_iter().chain(probabilities).chain(tail).chain(profile).chain(features)
     }
 
     fn schema(&self) -> SchemaRef {
         let decimal = DataType::Decimal128(18, self.exponent.cast_signed());
         let fields = self.names().map(|name| match name.as_str() {
             "member" | "tier_name" => Field::new(name, DataType::Utf8, false),
-            "warnings" => Field::new(name, DataType::Utf8, true),
+            "segment" => Field::new(name, DataType::Utf8, false),
+            "warnings" | "interests" => Field::new(name, DataType::Utf8, true),
             "as_of" => {
                 Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
             }
@@ -185,13 +227,22 @@ impl Layout {
         columns.push(money(|row| Some(row.assessment.standing.spend_minor))?);
         columns.push(money(|row| row.assessment.standing.next.as_ref().map(|next| next.amount_minor))?);
         columns.push(texts(|row| Some(row.assessment.warnings.join("; ")).filter(|text| !text.is_empty())));
+        if let Some(numbers) = self.profile {
+            let float =
+                |get: &dyn Fn(&Profile) -> f32| floats(&|row| row.profile.as_ref().map_or(f32::NAN, get));
+            columns.push(float(&|profile| profile.churn));
+            columns.push(float(&|profile| profile.next_purchase));
+            columns.push(texts(|row| row.profile.as_ref().map(|profile| profile.segment_name.clone())));
+            columns.push(texts(|row| Some(interests(row.profile.as_ref())).filter(|text| !text.is_empty())));
+            columns.extend((0..numbers).map(|at| float(&|profile| profile.embedding[at])));
+        }
         let width = self.features.as_ref().map_or(0, Vec::len);
         columns.extend((0..width).map(|feature| floats(&|row| row.assessment.features[feature])));
         Ok(RecordBatch::try_new(self.schema(), columns)?)
     }
 
     fn fields(&self, row: &Scored) -> Vec<String> {
-        let Scored { member, assessment } = row;
+        let Scored { member, assessment, profile } = row;
         let standing = &assessment.standing;
         let mut fields = vec![
             quoted(member),
@@ -205,6 +256,11 @@ impl Layout {
         fields.push(standing.spend.clone());
         fields.push(standing.next.as_ref().map_or(String::new(), |next| next.amount.clone()));
         fields.push(quoted(&assessment.warnings.join("; ")));
+        if let (Some(numbers), Some(profile)) = (self.profile, profile) {
+            fields.extend([profile.churn.to_string(), profile.next_purchase.to_string()]);
+            fields.extend([quoted(&profile.segment_name), quoted(&interests(Some(profile)))]);
+            fields.extend(profile.embedding.iter().take(numbers).map(f32::to_string));
+        }
         if self.features.is_some() {
             let known = |value: &f32| if value.is_nan() { String::new() } else { value.to_string() };
             fields.extend(assessment.features.iter().map(known));
@@ -213,7 +269,14 @@ impl Layout {
     }
 
     fn line<'a>(&self, row: &'a Scored) -> Line<'a> {
-        let Scored { member, assessment } = row;
+        let Scored { member, assessment, profile } = row;
+        let of = |(numbers, profile): (usize, &'a Profile)| ProfileOf {
+            churn: profile.churn,
+            next_purchase: profile.next_purchase,
+            segment: &profile.segment_name,
+            interests: &profile.interests,
+            embedding: &profile.embedding[..numbers],
+        };
         Line {
             member,
             as_of: assessment.now.to_string(),
@@ -224,8 +287,16 @@ impl Layout {
             standing: &assessment.standing,
             warnings: &assessment.warnings,
             features: self.features.as_ref().map(|_| assessment.features.as_slice()),
+            profile: self.profile.zip(profile.as_ref()).map(of),
         }
     }
+}
+
+/// `GROCERY 62 %, MEAT 12 %`.
+fn interests(profile: Option<&Profile>) -> String {
+    let interest = |interest: &Interest| format!("{} {:.0} %", interest.name, interest.share * 100.0);
+    let all = profile.iter().flat_map(|profile| &profile.interests).map(interest);
+    all.collect::<Vec<_>>().join(", ")
 }
 
 /// A CSV field, in quotes where it needs them (RFC 4180).

@@ -60,6 +60,7 @@ fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
         },
         model: lower(&onnx, &LowerOptions::default()).unwrap().write(),
         typical: vec![0.0; schema.len()],
+        profile: None,
         card: serde_json::Value::Null,
         vectors,
     })
@@ -75,6 +76,7 @@ fn args(folder: &std::path::Path, project: &Project, output: &str) -> Args {
         as_of: Some("2024-03-01".into()),
         project: Some(project.path.clone()),
         features: true,
+        embedding: false,
         skip_invalid: false,
         memory: 64,
     }

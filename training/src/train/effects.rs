@@ -6,7 +6,7 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
-use tiercast_core::{Op, expected_tier};
+use tiercast_core::expected_tier;
 
 use super::{
     folds::{Prepared, raw},
@@ -62,7 +62,7 @@ pub fn partial_dependence(
 ) -> Vec<Effect> {
     let samples = samples(dataset, splits, seed);
     let place = |name: &str| dataset.schema.names().position(|known| known == name);
-    let is_number = |at: &usize| dataset.schema.spec().features[*at].op != Op::Mode;
+    let is_number = |at: &usize| !dataset.schema.spec().features[*at].is_code();
     let features = importance.iter().filter(|feature| feature.worsening > 0.0);
     features
         .filter_map(|feature| place(&feature.feature).filter(is_number))
@@ -125,6 +125,7 @@ impl Sample<'_> {
         let mut rows = self.rows.clone();
         rows.inputs = fit::apply(&self.split.dense, width, &raw);
         rows.plain = fit::apply(&self.split.plain, width, &raw);
+        rows.sequence = fit::apply(&self.split.sequence, width, &raw);
         self.model.probabilities(&rows).chunks(self.split.rules.len()).map(expected_tier).sum()
     }
 }

@@ -5,13 +5,14 @@
 use std::fs;
 
 use anyhow::Context;
-use tiercast_core::{Decode, LowerOptions, OnnxModel, Timestamp, lower};
+use tiercast_core::{Decode, LowerOptions, OnnxModel, ProfileSpec, Timestamp, lower};
 
 use super::{
     Args, Trained, card, effects,
     folds::Prepared,
     importance,
     predictions::Predictions,
+    profile,
     provenance::Provenance,
     quality,
     record::{self, DataRecord, ModelRecord, RunRecord, TierRecord},
@@ -41,7 +42,17 @@ pub(super) fn write(
     provenance: Provenance,
 ) -> anyhow::Result<Option<f32>> {
     let mut record = record(args, project, dataset, trained, selected);
-    let files = models(args, project, trained, &mut record.models)?;
+    let mut files = models(args, project, trained, &mut record.models)?;
+    let profiled = profile::make(project, dataset, trained);
+    record.profile = profiled.as_ref().map(|profiled| profiled.record.clone());
+    let profile = profiled.map(|profiled| {
+        let metadata =
+            [("project", project.name.clone()), ("inputs", profiled.spec.transform.names().join(","))];
+        (profiled.spec, export::profile("profile", &profiled.network, &metadata))
+    });
+    if let (Some(record), Some((_, onnx))) = (&record.profile, &profile) {
+        files.push((record.file.clone(), onnx.clone()));
+    }
     let last = trained.last();
     let judged_on = judged_on(trained, selected);
     record.importance = importance::permutation(dataset, &judged_on, project.seed);
@@ -54,7 +65,8 @@ pub(super) fn write(
     let onnx =
         record.models[selected].file.as_ref().and_then(|name| files.iter().find(|file| file.0 == *name));
     let onnx = onnx.map_or(&[][..], |(_, bytes)| bytes);
-    let bundle = bundle(args, project, dataset, trained, predictions, &record, onnx)?;
+    let profile = profile.as_ref().map(|(spec, onnx)| (spec, onnx.as_slice()));
+    let bundle = bundle(args, project, dataset, trained, predictions, &record, (onnx, profile))?;
 
     let folder = args.output.join("models");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -62,8 +74,10 @@ pub(super) fn write(
         whole::write(&args.output.join(name), bytes)?;
     }
     // What an earlier run had trained would pass for this one's.
-    for kind in Kind::names().iter().filter(|kind| record.models.iter().all(|model| model.name != **kind)) {
-        let path = args.output.join(file(kind));
+    let written = |name: &str| files.iter().any(|(file, _)| file == name);
+    for name in Kind::names().iter().chain(&["profile"]).map(|name| file(name)).filter(|name| !written(name))
+    {
+        let path = args.output.join(name);
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -96,7 +110,7 @@ fn models(
         let (inputs, ours) = (last.train.read(reads), fitted.model.probabilities(&last.train));
         let (width, tiers) = (transform.width(), last.rules.len());
         // tract takes milliseconds for a row of trees.
-        let some = if reads == Reads::Dense { last.train.len() } else { last.train.len().min(MOST_BY_TRACT) };
+        let some = if !reads.plain { last.train.len() } else { last.train.len().min(MOST_BY_TRACT) };
         let by_tract = OnnxModel::load(&bytes, width, tiers)?.run(&inputs[..some * width])?;
         model.tract_difference = Some(export::largest_difference(&ours[..some * tiers], &by_tract));
         let by_plan = run_plan(&bytes, args.weights, &inputs)?;
@@ -126,7 +140,7 @@ fn bundle(
     trained: &Trained,
     predictions: &Predictions,
     record: &RunRecord,
-    onnx: &[u8],
+    (onnx, profile): (&[u8], Option<(&ProfileSpec, &[u8])>),
 ) -> anyhow::Result<Vec<u8>> {
     let cuts = match project.train.decode {
         Decode::Ranks => predictions.cuts(&record.selected, None),
@@ -149,6 +163,7 @@ fn bundle(
         decode: project.train.decode,
         cuts: &cuts,
         typical: &last.typical,
+        profile,
         card: card::write(record, &boards),
         now,
         seed: project.seed,
@@ -173,7 +188,8 @@ fn record(
     let last = trained.last();
     let dates = |dates: &[Timestamp]| dates.iter().map(|date| date.date()).collect();
     let transform = last.transform(trained.last_fitted()[selected].model.reads());
-    let is_input = |at: usize| transform.columns.iter().any(|column| column.source as usize == at);
+    let all = last.transform(Reads { dense: true, sequence: true, plain: true });
+    let is_input = |at: usize| all.columns.iter().any(|column| column.source as usize == at);
     let constant = dataset.schema.names().enumerate().filter(|(at, _)| !is_input(*at));
     let shares = crate::fit::tiers::shares(last.rules.len(), &last.train.targets);
     RunRecord {
@@ -228,6 +244,7 @@ fn record(
         importance: Vec::new(),
         effects: Vec::new(),
         quality: Vec::new(),
+        profile: None,
         provenance: Provenance::default(),
     }
 }

@@ -17,8 +17,9 @@ use tiercast_core::{TierRules, Transform};
 
 use crate::{
     dataset::Dataset,
-    fit,
-    models::{self, Fitted, Kind, Params, Reads, Rows, mix},
+    device::Device,
+    fit::{self, sequence::Layout},
+    models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, mix},
     project::TierPlan,
 };
 
@@ -66,6 +67,8 @@ pub struct Prepared {
     pub dense: Transform,
     /// Transform to the plain inputs.
     pub plain: Transform,
+    /// Transform to the steps of the sequence; without columns where there is none.
+    pub sequence: Transform,
     /// Each feature's typical value in the training rows.
     pub typical: Vec<f32>,
     /// The training rows.
@@ -77,12 +80,10 @@ pub struct Prepared {
 impl Prepared {
     /// The transform to what a model reads.
     pub fn transform(&self, reads: Reads) -> Transform {
-        let columns = match reads {
-            Reads::Dense => self.dense.columns.clone(),
-            Reads::Plain => self.plain.columns.clone(),
-            Reads::Both => [self.dense.columns.clone(), self.plain.columns.clone()].concat(),
-        };
-        Transform { columns }
+        let Reads { dense, sequence, plain } = reads;
+        let parts = [(dense, &self.dense), (sequence, &self.sequence), (plain, &self.plain)];
+        let columns = parts.into_iter().filter(|(read, _)| *read).flat_map(|(_, part)| part.columns.clone());
+        Transform { columns: columns.collect() }
     }
 }
 
@@ -97,6 +98,9 @@ pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split)
     let dense = fit::transform(&dataset.schema, &train);
     let plain = fit::plain(&dataset.schema, &train);
     let typical = fit::typical(&dataset.schema, &train);
+    let layout = Layout::of(&dataset.schema);
+    let sequence = layout.as_ref().map_or_else(Transform::default, |l| l.transform(&dataset.schema, &train));
+    let steps = layout.map_or(0, |layout| layout.steps);
     let rows = |at: &[usize]| {
         let raw = raw(dataset, at);
         Rows {
@@ -104,6 +108,10 @@ pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split)
             inputs: fit::apply(&dense, dataset.schema.len(), &raw),
             plain_width: plain.width(),
             plain: fit::apply(&plain, dataset.schema.len(), &raw),
+            steps,
+            channels: sequence.width() / steps.max(1),
+            sequence: fit::apply(&sequence, dataset.schema.len(), &raw),
+            next_purchase: at.iter().map(|row| dataset.next_purchase[*row]).collect(),
             current_spend: at.iter().map(|row| dataset.current_spend[*row]).collect(),
             targets: at.iter().map(|row| rules.tier_of(dataset.target_spend[*row])).collect(),
             target_spend: at.iter().map(|row| dataset.target_spend[*row]).collect(),
@@ -112,7 +120,7 @@ pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split)
         }
     };
     let (train, held_out) = (rows(&split.train), rows(&split.held_out));
-    Ok(Prepared { split, rules, dense, plain, typical, train, held_out })
+    Ok(Prepared { split, rules, dense, plain, sequence, typical, train, held_out })
 }
 
 /// The raw features of some rows.
@@ -129,6 +137,7 @@ pub fn train_all(
     kinds: &[Kind],
     settings: &BTreeMap<Kind, Params>,
     seed: u64,
+    device: &Device,
     threads: usize,
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<Vec<Fitted>>> {
@@ -139,8 +148,8 @@ pub fn train_all(
         let (split, kind) = of_job(job);
         let (split, kind) = (&prepared[split], kinds[kind]);
         let params = settings.get(&kind).unwrap_or(&defaults);
-        let seed = seed_of(seed, kind, split);
-        let fitted = models::fit_with(kind, params, split.rules.len(), &split.train, seed);
+        let fitting = Fitting { params, seed: seed_of(seed, kind, split), device };
+        let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train);
         progress.inc(1);
         fitted
     };
@@ -221,7 +230,9 @@ mod tests {
 
     fn dataset() -> Dataset {
         let spec = r#"{"events":{"currency":{"code":"USD","exponent":2}},"capacity":64,
-            "features":[{"name":"spend","op":"sum","of":"amount"},{"name":"recency","op":"recency"}]}"#;
+            "features":[{"name":"spend","op":"sum","of":"amount"},{"name":"recency","op":"recency"},
+            {"name":"l1","op":"lag","each":"day","lag":1,"of":"amount"},{"name":"l2","op":"lag","each":"day","lag":2,"of":"amount"},
+            {"name":"l3","op":"lag","each":"day","lag":3,"of":"amount"},{"name":"l4","op":"lag","each":"day","lag":4,"of":"amount"}]}"#;
         let schema = tiercast_core::FeatureSchema::compile(serde_json::from_str(spec).unwrap()).unwrap();
         let row = |i: u64| crate::dataset::RowKey { member: format!("m{i:03}"), as_of: Default::default() };
         let noise = |i: u64| (mix(i) % 1000) as f32;
@@ -229,11 +240,22 @@ mod tests {
             schema,
             rows: (0..100).map(row).collect(),
             features: (0..100)
-                .flat_map(|i| [noise(i), if i % 9 == 0 { f32::NAN } else { noise(i + 1000) }])
+                .flat_map(|i| {
+                    let may_miss = |salt| if i % 9 == 0 { f32::NAN } else { noise(i + salt) };
+                    [
+                        noise(i),
+                        may_miss(1000),
+                        noise(i + 4000),
+                        noise(i + 5000),
+                        noise(i + 6000),
+                        may_miss(7000),
+                    ]
+                })
                 .collect(),
             current_spend: (0..100).map(|i| noise(i) as i64).collect(),
             target_spend: (0..100).map(|i| (noise(i) + noise(i + 2000)) as i64).collect(),
             next_purchase: (0..100).map(|i| noise(i + 3000) / 11.0).collect(),
+            categories: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -259,12 +281,14 @@ mod tests {
                 })
                 .map(|p| p.into_iter().map(f32::to_bits).collect())
                 .collect();
-            (prepared.rules, prepared.dense, prepared.plain, models)
+            (prepared.rules, prepared.dense, prepared.plain, prepared.sequence, models)
         };
         let before = fitted(&data);
         for row in 60..100 {
-            data.features[row * 2] = 1e9;
-            data.features[row * 2 + 1] = f32::NAN;
+            data.features[row * 6] = 1e9;
+            data.features[row * 6 + 1] = f32::NAN;
+            data.features[row * 6 + 2..row * 6 + 6].fill(1e9);
+            data.next_purchase[row] = 1e9;
             data.current_spend[row] = 1_000_000_000;
             data.target_spend[row] = -5;
         }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tiercast_core::Op;
 
 use crate::{
     dataset::Dataset,
@@ -58,13 +57,13 @@ pub struct Drift {
     pub chance: f64,
 }
 
-/// Looks at every feature, in the order of the schema.
+/// Looks at every feature, in the order of the schema, but of the sequence at the latest step alone: the others' values are
+/// those that it had before.
 pub fn survey(dataset: &Dataset, train: &[usize], test: &[usize]) -> Vec<FeatureQuality> {
     let column = |rows: &[usize], at: usize| rows.iter().map(|row| dataset.row(*row)[at]).collect::<Vec<_>>();
     let features = dataset.schema.spec().features.iter().enumerate();
-    features
-        .map(|(at, decl)| of(&decl.name, decl.op == Op::Mode, &column(train, at), &column(test, at)))
-        .collect()
+    let features = features.filter(|(_, decl)| decl.lag.is_none_or(|lag| lag == 1));
+    features.map(|(at, decl)| of(&decl.name, decl.is_code(), &column(train, at), &column(test, at))).collect()
 }
 
 fn of(name: &str, is_code: bool, train: &[f32], test: &[f32]) -> FeatureQuality {

@@ -9,6 +9,7 @@ use tiercast_core::Decode;
 
 use super::{
     effects::Effect,
+    profile::ProfileRecord,
     provenance::Provenance,
     quality::FeatureQuality,
     search::Searched,
@@ -51,9 +52,12 @@ pub struct RunRecord {
     /// How it answers to its most important features.
     #[serde(default)]
     pub effects: Vec<Effect>,
-    /// What each feature's values are like, in the order of the schema.
+    /// What each feature's values are like, in the order of the schema, of the sequence at its latest step.
     #[serde(default)]
     pub quality: Vec<FeatureQuality>,
+    /// The profile in the bundle; none where no network over a sequence was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileRecord>,
     /// What it takes to get this run again.
     #[serde(default)]
     pub provenance: Provenance,

@@ -23,6 +23,7 @@ fn dataset() -> Dataset {
         current_spend: vec![0; 100],
         target_spend: (0..100).collect(),
         next_purchase: vec![f32::NAN; 100],
+        categories: Vec::new(),
         warnings: Vec::new(),
     }
 }

@@ -31,6 +31,7 @@ fn prepared() -> Vec<Prepared> {
         current_spend: (0..300).map(spend).collect(),
         target_spend: (0..300).map(|i| spend(i) + (noise(i + 5000) * 8e4) as i64).collect(),
         next_purchase: vec![f32::NAN; 300],
+        categories: Vec::new(),
         warnings: Vec::new(),
     };
     let plan = TierPlan {

@@ -1,0 +1,232 @@
+//! How a network over sequences learns: Adam on the weighted sum of the three heads' log-losses, stopped when the tiers'
+//! log-loss on members set aside no longer falls. The weights kept are those of the best epoch.
+
+use anyhow::{Context, ensure};
+use burn::{
+    module::{Module, Param},
+    optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Tensor, activation},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use super::{
+    Architecture, Encoder, Outputs, Params, STRETCHES, Sequence, Shape,
+    net::{Slot, Start, Tensors},
+};
+use crate::models::{
+    CurvePoint, Fitted, Fitting, Model, Rows,
+    network::{matrix, numbers},
+};
+
+/// Factor on the learning rate after each epoch.
+const SLOWER: f64 = 0.93;
+/// Share of the training members set aside.
+const ASIDE: f64 = 0.15;
+/// Epochs without a new best after which it stops.
+const PATIENCE: u32 = 5;
+const MOST_EPOCHS: u32 = 40;
+/// The longest that the gradient of a step is let be, so that recurrence does not blow it up (Pascanu et al. 2013).
+const LONGEST: f32 = 1.0;
+
+/// # Errors
+/// When the rows have no sequence, or no epoch has a finite loss.
+pub(in crate::models) fn fit(
+    fitting: &Fitting,
+    encoder: Encoder,
+    tiers: usize,
+    rows: &Rows,
+) -> anyhow::Result<Fitted> {
+    let (params, device) = (&fitting.params.sequence, fitting.device.tensors().autodiff());
+    ensure!(rows.steps > 0, "there is no sequence to learn from; declare [sequence] in the project file");
+    let mut rng = StdRng::seed_from_u64(fitting.seed);
+    let (aside, inner) = rows.part(ASIDE, fitting.seed);
+    let stretches = Stretches::cut(&inner.next_purchase);
+    let architecture = Architecture {
+        encoder,
+        shape: Shape { dense: rows.width, steps: rows.steps, channels: rows.channels },
+        hidden: params.hidden,
+        trunk: 2 * params.hidden,
+        embedding: params.embedding,
+        tiers,
+        stretches: stretches.days.len(),
+    };
+    let slots = architecture.slots();
+    let mut weights = Weights::new(&slots, &mut rng, &device);
+    let optimizer = AdamWConfig::new()
+        .with_weight_decay(params.decay as f32)
+        .with_grad_clipping(Some(burn::grad_clipping::GradientClippingConfig::Norm(LONGEST)))
+        .init();
+    let mut order: Vec<usize> = (0..inner.len()).collect();
+    let mut training =
+        Training { params, architecture, slots: &slots, stretches, rows: &inner, device, rng, optimizer };
+    let (mut curve, mut best): (Vec<CurvePoint>, Option<(f64, u32, Sequence)>) = (Vec::new(), None);
+    for epoch in 1..=MOST_EPOCHS {
+        order.shuffle(&mut training.rng);
+        let train;
+        (weights, train) = training.epoch(weights, params.rate * SLOWER.powi(epoch as i32 - 1), &order);
+        let model = training.model(&weights);
+        let validation = log_loss(&model, &aside);
+        curve.push(CurvePoint { step: epoch, train, validation });
+        let (least, at) = best.as_ref().map_or((f64::INFINITY, 0), |(loss, at, _)| (*loss, *at));
+        if validation < least {
+            best = Some((validation, epoch, model));
+        } else if epoch - at >= PATIENCE {
+            break;
+        }
+    }
+    let (.., model) = best.context(
+        "a network over sequences (cnn, gru, transformer) has no finite loss in any epoch, so there is nothing to keep; look \
+         for extreme values with `tiercast features`, or take it out of [train] models",
+    )?;
+    Ok(Fitted { model: Model::Sequence(model), curve, l2: None })
+}
+
+/// The matrices as they are trained.
+#[derive(Module, Debug)]
+struct Weights {
+    all: Vec<Param<Tensor<2>>>,
+}
+
+impl Weights {
+    fn new(slots: &[Slot], rng: &mut StdRng, device: &Device) -> Self {
+        let mut start = |slot: &Slot| {
+            let size = slot.rows * slot.columns;
+            let bound = match slot.start {
+                Start::He => (6.0 / slot.rows as f32).sqrt(),
+                Start::Glorot => (6.0 / (slot.rows + slot.columns) as f32).sqrt(),
+                Start::Zeros | Start::Ones => 0.0,
+            };
+            let numbers = match slot.start {
+                Start::Ones => vec![1.0; size],
+                // No dense input leaves a matrix without numbers.
+                _ if bound == 0.0 || size == 0 => vec![0.0; size],
+                _ => (0..size).map(|_| rng.random_range(-bound..bound)).collect(),
+            };
+            Param::from_tensor(matrix(numbers, slot.rows, slot.columns, device))
+        };
+        Self { all: slots.iter().map(&mut start).collect() }
+    }
+}
+
+/// The stretches of time in which a next purchase may fall.
+struct Stretches {
+    /// Days at which all but the first begin.
+    cuts: Vec<f32>,
+    /// Mean days within each.
+    days: Vec<f32>,
+}
+
+impl Stretches {
+    /// Cut at equal shares of the rows that have a next purchase.
+    fn cut(next: &[f32]) -> Self {
+        let mut known: Vec<f32> = next.iter().copied().filter(|days| !days.is_nan()).collect();
+        known.sort_unstable_by(f32::total_cmp);
+        if known.is_empty() {
+            return Self { cuts: Vec::new(), days: vec![0.0] };
+        }
+        let mut cuts: Vec<f32> = (1..STRETCHES).map(|at| known[known.len() * at / STRETCHES]).collect();
+        cuts.dedup();
+        cuts.retain(|cut| *cut > known[0]);
+        let mut stretches = Self { cuts, days: Vec::new() };
+        let (mut sums, mut counts) = (vec![0.0_f64; STRETCHES], vec![0_u32; STRETCHES]);
+        for days in known {
+            let at = stretches.of(days);
+            sums[at] += f64::from(days);
+            counts[at] += 1;
+        }
+        let means = sums.iter().zip(&counts).take(stretches.cuts.len() + 1);
+        stretches.days = means.map(|(sum, n)| (sum / f64::from((*n).max(1))) as f32).collect();
+        stretches
+    }
+
+    fn of(&self, days: f32) -> usize {
+        self.cuts.partition_point(|cut| *cut <= days)
+    }
+}
+
+/// What is the same in all epochs.
+struct Training<'a> {
+    params: &'a Params,
+    architecture: Architecture,
+    slots: &'a [Slot],
+    stretches: Stretches,
+    rows: &'a Rows,
+    device: Device,
+    rng: StdRng,
+    optimizer: ModuleOptimizer,
+}
+
+impl Training<'_> {
+    /// One epoch; the loss is the mean of the tiers' log-loss over its batches, each before its step.
+    fn epoch(&mut self, mut weights: Weights, rate: f64, order: &[usize]) -> (Weights, f64) {
+        let mut losses = Vec::new();
+        for batch in order.chunks(self.params.batch) {
+            let tensors = weights.all.iter().map(Param::val).collect();
+            let (tiers, others) = self.losses(&Tensors::new(self.slots, tensors), batch);
+            losses.push(tiers.clone().inner());
+            let gradients = GradientsParams::from_grads((tiers + others).backward(), &weights);
+            weights = self.optimizer.step(rate, weights, gradients);
+        }
+        // Read once an epoch: a card would stand still for each reading.
+        let losses = if losses.is_empty() { Vec::new() } else { numbers(Tensor::cat(losses, 0)) };
+        let sizes = order.chunks(self.params.batch).map(|batch| batch.len() as f64);
+        let total: f64 = losses.into_iter().zip(sizes).map(|(loss, rows)| f64::from(loss) * rows).sum();
+        (weights, total / order.len().max(1) as f64)
+    }
+
+    /// The tiers' log-loss, and the weighted ones of the other heads.
+    fn losses(&mut self, weights: &Tensors<'_>, batch: &[usize]) -> (Tensor<1>, Tensor<1>) {
+        let (rows, n, device) = (self.rows, batch.len(), self.device.clone());
+        let x = batch.iter().flat_map(|at| rows.sequence_row(*at)).collect();
+        let x = matrix(x, n, self.architecture.shape.width(), &device);
+        let (rate, rng) = (self.params.dropout, &mut self.rng);
+        let Outputs { tiers, churn, next, .. } =
+            self.architecture.forward(weights, x, |x| dropout(x, rate, rng));
+        let hot = |columns: usize, column: &dyn Fn(usize) -> Option<usize>| {
+            let mut y = vec![0.0; n * columns];
+            for (i, at) in batch.iter().enumerate() {
+                if let Some(column) = column(*at) {
+                    y[i * columns + column] = 1.0;
+                }
+            }
+            matrix(y, n, columns, &device)
+        };
+        let mean = |likelihood: Tensor<2>| likelihood.sum().div_scalar(-(n as f64));
+        let tier = hot(self.architecture.tiers, &|at| Some(usize::from(rows.targets[at]) - 1));
+        let tier = mean(activation::log_softmax(tiers, 1) * tier);
+        let lapsed = hot(1, &|at| rows.next_purchase[at].is_nan().then_some(0));
+        // −ln P is softplus(−x) where the member has lapsed and softplus(x) where not.
+        let signs = lapsed.mul_scalar(-2.0).add_scalar(1.0);
+        let churn = activation::softplus(churn * signs, 1.0).mean().mul_scalar(self.params.churn);
+        let when = |at: usize| Some(rows.next_purchase[at]).filter(|days| !days.is_nan());
+        let stretch = hot(self.architecture.stretches, &|at| when(at).map(|days| self.stretches.of(days)));
+        let next = mean(activation::log_softmax(next, 1) * stretch).mul_scalar(self.params.next);
+        (tier, churn + next)
+    }
+
+    fn model(&self, weights: &Weights) -> Sequence {
+        Sequence {
+            architecture: self.architecture,
+            weights: weights.all.iter().map(|weight| numbers(weight.val())).collect(),
+            days: self.stretches.days.clone(),
+        }
+    }
+}
+
+/// Leaves units out; the others count for them.
+fn dropout(x: Tensor<2>, rate: f64, rng: &mut StdRng) -> Tensor<2> {
+    let [rows, units] = x.dims();
+    let mut kept = || if rng.random_bool(rate) { 0.0 } else { (1.0 / (1.0 - rate)) as f32 };
+    let kept = (0..rows * units).map(|_| kept()).collect();
+    x.clone() * matrix(kept, rows, units, &x.device())
+}
+
+/// Mean −ln of the true tier's probability.
+fn log_loss(model: &Sequence, rows: &Rows) -> f64 {
+    let (probabilities, tiers) = (model.probabilities(rows), model.architecture.tiers);
+    let losses = probabilities
+        .chunks(tiers)
+        .zip(&rows.targets)
+        .map(|(p, tier)| -f64::from(p[usize::from(*tier) - 1]).clamp(1e-7, 1.0).ln()); // unlike `max`, keeps NaN
+    losses.sum::<f64>() / rows.len().max(1) as f64
+}
