@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use anyhow::bail;
 
+use crate::device::Device;
+
 mod blend;
 pub mod boosting;
 mod cholesky;
@@ -91,6 +93,12 @@ impl Kind {
     /// The name in project files.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
+    }
+
+    /// Whether it is trained on the device of a [`Fitting`]; all others are trained on the processor. The linear models'
+    /// solver reads a number back for every step, which a card answers later than a processor has done the step.
+    pub fn uses_device(self) -> bool {
+        matches!(self, Self::Dnn | Self::Corn)
     }
 }
 
@@ -283,19 +291,32 @@ impl Model {
     }
 }
 
-/// Trains a model on rows with `tiers` tiers, with the default settings.
+/// What training depends on beside kind and rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitting<'a> {
+    /// Settings.
+    pub params: &'a Params,
+    /// The seed of every random choice.
+    pub seed: u64,
+    /// Where networks are trained.
+    pub device: &'a Device,
+}
+
+/// Trains a model on rows with `tiers` tiers, with the default settings, on the processor.
 ///
 /// # Errors
 /// As [`fit_with`].
 pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
-    fit_with(kind, &Params::default(), tiers, rows, seed)
+    let fitting = Fitting { params: &Params::default(), seed, device: &Device::Cpu };
+    fit_with(kind, &fitting, tiers, rows)
 }
 
 /// Trains a model on rows with `tiers` tiers.
 ///
 /// # Errors
 /// When the network's loss is never finite; for a blend, which is not trained on rows alone.
-pub fn fit_with(kind: Kind, params: &Params, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
+pub fn fit_with(kind: Kind, fitting: &Fitting, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
+    let Fitting { params, seed, .. } = *fitting;
     Ok(match kind {
         Kind::SameTier => {
             let rule = SameTier::fit(tiers, &rows.current_spend, &rows.targets);
@@ -304,10 +325,10 @@ pub fn fit_with(kind: Kind, params: &Params, tiers: usize, rows: &Rows, seed: u6
         Kind::Linear => convex::fit(convex::Objective::SquaredError, tiers, rows, seed),
         Kind::Logistic => convex::fit(convex::Objective::CrossEntropy, tiers, rows, seed),
         Kind::Svm => convex::fit(convex::Objective::SquaredHinge, tiers, rows, seed),
-        Kind::Dnn => dnn::fit(&params.dnn, dnn::Head::Softmax, tiers, rows, seed)?,
+        Kind::Dnn => dnn::fit(fitting, dnn::Head::Softmax, tiers, rows)?,
         Kind::Boosting => boosting::fit(&params.boosting, tiers, rows, seed),
         Kind::Ordinal => convex::fit(convex::Objective::ProportionalOdds, tiers, rows, seed),
-        Kind::Corn => dnn::fit(&params.dnn, dnn::Head::Corn, tiers, rows, seed)?,
+        Kind::Corn => dnn::fit(fitting, dnn::Head::Corn, tiers, rows)?,
         Kind::Hurdle => hurdle::fit(tiers, rows, seed)?,
         Kind::Ridge => ridge::fit(tiers, rows, seed),
         Kind::Blend => bail!("a blend is made of models that are trained already"),
@@ -322,5 +343,7 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+#[cfg(all(test, feature = "wgpu"))]
+mod devices;
 #[cfg(test)]
 pub(crate) mod tests;

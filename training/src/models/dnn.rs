@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activation, CurvePoint, Fitted, Layer, Model, Network, Rows,
+    Activation, CurvePoint, Fitted, Fitting, Layer, Model, Network, Rows,
     network::{matrix, numbers},
     ordinal::{Link, identity},
     params::Draw,
@@ -75,7 +75,7 @@ pub(super) enum Head {
 }
 
 impl Head {
-    fn outputs(self, tiers: usize) -> usize {
+    pub(super) fn outputs(self, tiers: usize) -> usize {
         match self {
             Self::Softmax => tiers,
             Self::Corn => tiers - 1,
@@ -83,7 +83,7 @@ impl Head {
     }
 
     /// Logarithms of the tiers' probabilities.
-    fn log_probabilities(self, sums: Tensor<2>) -> Tensor<2> {
+    pub(super) fn log_probabilities(self, sums: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Softmax => activation::log_softmax(sums, 1),
             Self::Corn => Link::Continuation.scores(sums),
@@ -92,13 +92,13 @@ impl Head {
 }
 
 #[derive(Module, Debug)]
-struct Dense {
+pub(super) struct Dense {
     layers: Vec<Linear>,
 }
 
 impl Dense {
     /// He initialisation (He et al. 2015) from our own generator: the device's is shared between threads.
-    fn new(widths: &[usize], rng: &mut StdRng, device: &Device) -> Self {
+    pub(super) fn new(widths: &[usize], rng: &mut StdRng, device: &Device) -> Self {
         let mut layer = |inputs: usize, outputs: usize| {
             let bound = (6.0 / inputs as f32).sqrt();
             let weight = (0..inputs * outputs).map(|_| rng.random_range(-bound..bound)).collect();
@@ -112,7 +112,7 @@ impl Dense {
     }
 
     /// The last layer's sums in training, with units left out by `rng`; the others count for them.
-    fn forward(&self, mut x: Tensor<2>, dropout: f64, rng: &mut StdRng) -> Tensor<2> {
+    pub(super) fn forward(&self, mut x: Tensor<2>, dropout: f64, rng: &mut StdRng) -> Tensor<2> {
         for (at, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
             if at + 1 < self.layers.len() {
@@ -149,19 +149,14 @@ impl Dense {
 
 /// # Errors
 /// When no epoch has a finite loss.
-pub(super) fn fit(
-    params: &Params,
-    head: Head,
-    tiers: usize,
-    rows: &Rows,
-    seed: u64,
-) -> anyhow::Result<Fitted> {
+pub(super) fn fit(fitting: &Fitting, head: Head, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
+    let (params, seed, device) = (&fitting.params.dnn, fitting.seed, fitting.device.tensors().autodiff());
     let mut rng = StdRng::seed_from_u64(seed);
     let (aside, inner) = rows.part(ASIDE, seed);
     let widths = [&[rows.width], params.hidden.as_slice(), &[head.outputs(tiers)]].concat();
-    let mut model = Dense::new(&widths, &mut rng, &Device::flex().autodiff());
+    let mut model = Dense::new(&widths, &mut rng, &device);
     let optimizer = AdamWConfig::new().with_weight_decay(params.decay as f32).init();
-    let mut training = Training { params, head, tiers, rows: &inner, rng, optimizer };
+    let mut training = Training { params, head, tiers, rows: &inner, device, rng, optimizer };
     let mut order: Vec<usize> = (0..inner.len()).collect();
     let mut curve: Vec<CurvePoint> = Vec::new();
     let mut best: Option<(f64, u32, Network)> = None;
@@ -193,6 +188,7 @@ struct Training<'a> {
     head: Head,
     tiers: usize,
     rows: &'a Rows,
+    device: Device,
     rng: StdRng,
     optimizer: ModuleOptimizer,
 }
@@ -200,21 +196,25 @@ struct Training<'a> {
 impl Training<'_> {
     /// One epoch; the loss is the mean over its batches, each before its step.
     fn epoch(&mut self, mut model: Dense, rate: f64, order: &[usize]) -> (Dense, f64) {
-        let (device, rows, tiers) = (Device::flex().autodiff(), self.rows, self.tiers);
-        let mut total = 0.0;
+        let (rows, tiers) = (self.rows, self.tiers);
+        let mut losses = Vec::new();
         for batch in order.chunks(self.params.batch) {
             let x: Vec<f32> = batch.iter().flat_map(|at| rows.row(*at)).copied().collect();
             let mut y = vec![0.0; batch.len() * tiers];
             let truth = |at: &usize| usize::from(rows.targets[*at]) - 1;
             batch.iter().enumerate().for_each(|(i, at)| y[i * tiers + truth(at)] = 1.0);
-            let x = matrix(x, batch.len(), rows.width, &device);
+            let x = matrix(x, batch.len(), rows.width, &self.device);
             let sums = model.forward(x, self.params.dropout, &mut self.rng);
-            let likelihood = self.head.log_probabilities(sums) * matrix(y, batch.len(), tiers, &device);
+            let likelihood = self.head.log_probabilities(sums) * matrix(y, batch.len(), tiers, &self.device);
             let loss = likelihood.sum().div_scalar(-(batch.len() as f64));
-            total += loss.clone().into_scalar::<f64>() * batch.len() as f64;
+            losses.push(loss.clone().inner());
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = self.optimizer.step(rate, model, gradients);
         }
+        // Read once an epoch: a card would stand still for each reading.
+        let losses = if losses.is_empty() { Vec::new() } else { numbers(Tensor::cat(losses, 0)) };
+        let sizes = order.chunks(self.params.batch).map(|batch| batch.len() as f64);
+        let total: f64 = losses.into_iter().zip(sizes).map(|(loss, rows)| f64::from(loss) * rows).sum();
         (model, total / order.len().max(1) as f64)
     }
 }

@@ -117,6 +117,7 @@ fn run() -> (RunRecord, Predictions) {
         quality: vec![quality("calm", 0.0, 0.02), quality("moved", 0.25, 0.4)],
         provenance: Provenance {
             command: "tiercast train -p tiercast.toml".into(),
+            device: "Card & Sons (Vulkan)".into(),
             tables: vec![FileHash { name: "sales.csv".into(), bytes: 1234, sha256: "ab".repeat(32) }],
             ..Provenance::default()
         },
@@ -147,6 +148,7 @@ fn the_page_has_every_chart_and_nothing_from_outside() {
         "Missing values",
         "1 of 2 features are missing",
         "tiercast train -p tiercast.toml -o RUN",
+        "Card &amp; Sons (Vulkan)",
         "abababab",
         "Read this before trusting it",
     ] {

@@ -17,8 +17,9 @@ use tiercast_core::{TierRules, Transform};
 
 use crate::{
     dataset::Dataset,
+    device::Device,
     fit,
-    models::{self, Fitted, Kind, Params, Reads, Rows, mix},
+    models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, mix},
     project::TierPlan,
 };
 
@@ -129,6 +130,7 @@ pub fn train_all(
     kinds: &[Kind],
     settings: &BTreeMap<Kind, Params>,
     seed: u64,
+    device: &Device,
     threads: usize,
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<Vec<Fitted>>> {
@@ -139,8 +141,8 @@ pub fn train_all(
         let (split, kind) = of_job(job);
         let (split, kind) = (&prepared[split], kinds[kind]);
         let params = settings.get(&kind).unwrap_or(&defaults);
-        let seed = seed_of(seed, kind, split);
-        let fitted = models::fit_with(kind, params, split.rules.len(), &split.train, seed);
+        let fitting = Fitting { params, seed: seed_of(seed, kind, split), device };
+        let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train);
         progress.inc(1);
         fitted
     };
