@@ -10,8 +10,6 @@ use anyhow::bail;
 
 use crate::device::Device;
 
-use sequence::Encoder;
-
 mod blend;
 pub mod boosting;
 mod cholesky;
@@ -34,7 +32,7 @@ pub use network::{Activation, Layer, Network, SMALLEST};
 pub use params::Params;
 pub use pool::Pool;
 pub use same_tier::SameTier;
-pub use sequence::Sequence;
+pub use sequence::{Encoder, Sequence};
 
 /// Which model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
