@@ -278,7 +278,7 @@ pub struct CurvePoint {
 }
 
 /// A trained model and how it came about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Fitted {
     /// The model.
     pub model: Model,
@@ -289,7 +289,7 @@ pub struct Fitted {
 }
 
 /// A trained model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Model {
     /// The rule.
     SameTier(SameTier),

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+mod profiles;
+
 use serde_json::Value;
 use tiercast::{
     models::mix,
