@@ -15,12 +15,14 @@ mod convex;
 pub mod dnn;
 mod forest;
 mod hurdle;
+mod moments;
 mod network;
 mod ordinal;
 mod params;
 mod pool;
 mod ridge;
 mod same_tier;
+pub mod threads;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
@@ -162,11 +164,17 @@ impl Rows {
 
     /// The rows at these places.
     pub fn select(&self, at: &[usize]) -> Self {
+        let mut inputs = Vec::with_capacity(at.len() * self.width);
+        let mut plain = Vec::with_capacity(at.len() * self.plain_width);
+        for at in at {
+            inputs.extend_from_slice(self.row(*at));
+            plain.extend_from_slice(self.plain_row(*at));
+        }
         Self {
             width: self.width,
-            inputs: at.iter().flat_map(|at| self.row(*at)).copied().collect(),
+            inputs,
             plain_width: self.plain_width,
-            plain: at.iter().flat_map(|at| self.plain_row(*at)).copied().collect(),
+            plain,
             current_spend: at.iter().map(|at| self.current_spend[*at]).collect(),
             targets: at.iter().map(|at| self.targets[*at]).collect(),
             target_spend: at.iter().filter_map(|at| self.target_spend.get(*at)).copied().collect(),
