@@ -103,12 +103,14 @@ struct Set {
 impl Set {
     fn read(folder: &Path) -> Result<Self> {
         let sizes: Value = serde_json::from_slice(&fs::read(folder.join("set.json"))?)?;
-        let size = |name: &str| sizes[name].as_u64().context("set.json lacks a size").map(|size| size as usize);
+        let size =
+            |name: &str| sizes[name].as_u64().context("set.json lacks a size").map(|size| size as usize);
         let thresholds = sizes["thresholds"].as_array().into_iter().flatten().filter_map(Value::as_i64);
         let thresholds: Vec<i64> = thresholds.collect();
         let rows = |name: &str| -> Result<Rows> {
             let get = |what: &str| fs::read(folder.join(format!("{name}.{what}")));
-            let floats = |bytes: Vec<u8>| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            let floats =
+                |bytes: Vec<u8>| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
             let targets = get("tier")?;
             Ok(Rows {
                 width: size("dense")?,

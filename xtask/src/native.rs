@@ -23,7 +23,16 @@ pub(crate) fn build() -> Result<()> {
 
 /// Builds ours of the training bench.
 pub(crate) fn build_training() -> Result<()> {
-    let build = || cargo("build").args(["--features", "tiercast-tests/training", "--bin", "training", "--bin", "tiercast"]);
+    let build = || {
+        cargo("build").args([
+            "--features",
+            "tiercast-tests/training",
+            "--bin",
+            "training",
+            "--bin",
+            "tiercast",
+        ])
+    };
     step("native: build", || build().run())
 }
 

@@ -129,7 +129,8 @@ fn format() -> Result<Option<Count>> {
 
 /// What the bench concludes from measures: it measures nothing here.
 fn bench_ledger() -> Result<Option<Count>> {
-    let tests = ["ledger.test.js", "training-ledger.test.js"].map(|name| root().join("tests/bench").join(name));
+    let tests =
+        ["ledger.test.js", "training-ledger.test.js"].map(|name| root().join("tests/bench").join(name));
     let out = Run::new("node").arg("--test").args(tests).output()?;
     Count::of_node(&out).map(Some)
 }

@@ -116,7 +116,8 @@ fn boost(
             let lock = || growers.lock().unwrap_or_else(PoisonError::into_inner);
             let spare = lock().pop();
             let mut grower = spare.unwrap_or_else(|| Grower::new(params, &columns, rows.len()));
-            let nodes = grower.grow(seed, |row| learned.slope(row, usize::from(rows.targets[row]) == tier + 1));
+            let nodes =
+                grower.grow(seed, |row| learned.slope(row, usize::from(rows.targets[row]) == tier + 1));
             grower.leaves().for_each(|(row, value)| learned.scores[row] += f64::from(value));
             lock().push(grower);
             let tree = Tree { tier, nodes };
@@ -203,7 +204,8 @@ fn softmax(mut tiers: Vec<(&[f64], &mut [f64])>, targets: &[u8]) -> f64 {
     }
     let mut total = vec![0.0; targets.len()];
     for (scores, probabilities) in &mut tiers {
-        for (((score, p), most), total) in scores.iter().zip(&mut **probabilities).zip(&most).zip(&mut total) {
+        for (((score, p), most), total) in scores.iter().zip(&mut **probabilities).zip(&most).zip(&mut total)
+        {
             *p = (score - most).exp();
             *total += *p;
         }

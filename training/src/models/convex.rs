@@ -1,7 +1,9 @@
 //! Linear models: one layer, a convex loss with an L2 penalty, solved with all rows at once, by L-BFGS from a guess at the
 //! second derivatives ([`problem`]), or in closed form where the loss is a squared error.
 
-use super::{Activation, CurvePoint, Fitted, Layer, Model, Network, Rows, mix, moments::Moments, ordinal::Link};
+use super::{
+    Activation, CurvePoint, Fitted, Layer, Model, Network, Rows, mix, moments::Moments, ordinal::Link,
+};
 
 mod blocks;
 mod lbfgs;
@@ -83,8 +85,7 @@ fn least_squares(tiers: usize, rows: &Rows, inner: &Rows, aside: &Rows) -> Solve
     };
     let (inner, aside, all) = (moments(inner), moments(aside), moments(rows));
     let error = |penalty: &f64| aside.error(&inner.solve(*penalty));
-    let penalty =
-        PENALTIES.into_iter().min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or(PENALTIES[0]);
+    let penalty = PENALTIES.into_iter().min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or(PENALTIES[0]);
     let solution = all.solve(penalty);
     let freedom = rows.len().saturating_sub(rows.width + 1).max(1);
     let spread = (all.error(&solution) / freedom as f64).sqrt().max(SMALLEST_SPREAD);
@@ -105,7 +106,8 @@ fn network(problem: &Problem, solution: &[f64]) -> Network {
             Network { layers: vec![score, logarithms, tiers] }
         }
         _ => {
-            let scale = if problem.objective == Objective::SquaredHinge { problem.scale(solution) } else { 1.0 };
+            let scale =
+                if problem.objective == Objective::SquaredHinge { problem.scale(solution) } else { 1.0 };
             let scaled = |numbers: Vec<f32>| numbers.into_iter().map(|x| x * scale).collect();
             Network {
                 layers: vec![Layer {

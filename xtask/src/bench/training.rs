@@ -31,8 +31,10 @@ fn prepare(cache: &Path) -> Result<(PathBuf, [PathBuf; 2])> {
 /// One split of each known data set and made-up rows, as numbers.
 fn write_rows(cache: &Path) -> Result<PathBuf> {
     let fetch = |set: &str| -> Result<PathBuf> {
-        let projects = Run::new(native::program("tiercast")).args(["data", "fetch", set]).limit(1200).output()?;
-        let first = projects.lines().next().with_context(|| format!("{set} was fetched without a project"))?;
+        let projects =
+            Run::new(native::program("tiercast")).args(["data", "fetch", set]).limit(1200).output()?;
+        let first =
+            projects.lines().next().with_context(|| format!("{set} was fetched without a project"))?;
         Ok(first.into())
     };
     let (program, rows) = (native::program("training"), cache.join("rows"));

@@ -76,7 +76,11 @@ pub(super) fn proportional_odds(targets: &[u8], sum: &mut Lane, drops: &[f64], s
 /// What −ln P(tier) has for a tier between the ends beside the two boundaries, −ln(1 − exp −step), and its derivative.
 pub(super) fn between(step: f64) -> (f64, f64) {
     let apart = -(-step).exp_m1();
-    if apart <= f64::from(SMALLEST) { (-f64::from(SMALLEST).ln(), 0.0) } else { (-apart.ln(), -(1.0 - apart) / apart) }
+    if apart <= f64::from(SMALLEST) {
+        (-f64::from(SMALLEST).ln(), 0.0)
+    } else {
+        (-apart.ln(), -(1.0 - apart) / apart)
+    }
 }
 
 /// ln(1 + exp x), and its derivative σ(x).

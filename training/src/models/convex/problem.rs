@@ -128,7 +128,8 @@ impl Problem {
         }
         let mut loss = total.loss;
         if ordered {
-            loss += self.steps(&x[layer..], &total.by_drop, gradient.as_deref_mut().map(|all| &mut all[layer..]));
+            loss +=
+                self.steps(&x[layer..], &total.by_drop, gradient.as_deref_mut().map(|all| &mut all[layer..]));
         }
         let rows = self.blocks.rows.max(1) as f64;
         gradient.into_iter().flatten().for_each(|g| *g /= rows);

@@ -25,7 +25,10 @@ fn derivatives_are_what_differences_say() {
                 problem.loss(&moved)
             };
             let difference = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-            assert!((gradient[at] - difference).abs() < 2e-4, "{objective:?} {at}: {gradient:?} {difference}");
+            assert!(
+                (gradient[at] - difference).abs() < 2e-4,
+                "{objective:?} {at}: {gradient:?} {difference}"
+            );
         }
     }
 }
@@ -96,5 +99,11 @@ fn margins_are_scaled_to_the_least_loss() {
         let p = network.probabilities(&rows.inputs);
         p.chunks(3).zip(&rows.targets).map(|(p, tier)| -p[usize::from(*tier) - 1].ln()).sum::<f32>()
     };
-    assert!(loss(1.0) <= loss(1.02) && loss(1.0) <= loss(0.98), "{} {} {}", loss(0.98), loss(1.0), loss(1.02));
+    assert!(
+        loss(1.0) <= loss(1.02) && loss(1.0) <= loss(0.98),
+        "{} {} {}",
+        loss(0.98),
+        loss(1.0),
+        loss(1.02)
+    );
 }
