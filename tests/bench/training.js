@@ -12,12 +12,12 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { place } from "./table.js";
-import { entries, markdown, ROWS, withBounds } from "./training-ledger.js";
+import { entries, MADE_UP, markdown, rowsOf, withBounds } from "./training-ledger.js";
 
 const { values: flags, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean" } } });
 const [folder, python, torch, program] = positionals;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
-const SETS = ["complete-journey", "cdnow", "made-up"];
+const SETS = ["complete-journey", "cdnow", MADE_UP];
 const THREADS = 2;
 /** Rounds, and how long one contestant may take in all of them: what is slow has fewer, but three. */
 const [ROUNDS, FEWEST, PATIENCE_MS] = flags.quick ? [1, 1, 0] : [15, 3, 20_000];
@@ -50,7 +50,7 @@ class Contestant {
   }
 }
 
-/** Times one row of the ledger in turns, ours before the peer in every other round; ours is fitted anew for each peer. */
+/** Times ours and the peers of a model in turns, in an order that turns with each round. */
 async function duel(ask, rows) {
   const field = rows.map((row) => ({ row, times: [] }));
   const total = () => Math.max(...field.map(({ times }) => times.reduce((sum, time) => sum + time, 0)));
@@ -74,8 +74,9 @@ async function measure(set, contestants, scratch) {
     peer === "ours"
       ? contestants.ours.ask(set, model, file(model, peer))
       : contestants[peer].ask(set, model, peer, file(model, peer));
-  for (const model of new Set(ROWS.map(({ model }) => model))) {
-    const names = ["ours", ...ROWS.filter((row) => row.model === model).map(({ peer }) => peer)];
+  const rows = rowsOf(set);
+  for (const model of new Set(rows.map(({ model }) => model))) {
+    const names = ["ours", ...rows.filter((row) => row.model === model).map(({ peer }) => peer)];
     const started = Date.now();
     for (const { row, times, chose } of await duel(ask, names.map((peer) => ({ model, peer })))) {
       const bytes = await readFile(file(model, row.peer));

@@ -95,7 +95,8 @@ fn margins_are_scaled_to_the_least_loss() {
     let found = network(&problem, &x);
     let loss = |scale: f32| {
         let mut network = found.clone();
-        network.layers[0].weight.iter_mut().chain(&mut network.layers[0].bias).for_each(|x| *x *= scale);
+        let layer = &mut network.layers[0];
+        layer.weight.iter_mut().chain(&mut layer.bias).for_each(|x| *x *= scale);
         let p = network.probabilities(&rows.inputs);
         p.chunks(3).zip(&rows.targets).map(|(p, tier)| -p[usize::from(*tier) - 1].ln()).sum::<f32>()
     };
