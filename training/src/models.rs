@@ -18,6 +18,7 @@ pub mod dnn;
 mod forest;
 mod hurdle;
 pub mod kmeans;
+mod moments;
 mod network;
 mod ordinal;
 mod params;
@@ -25,6 +26,7 @@ mod pool;
 mod ridge;
 mod same_tier;
 pub mod sequence;
+pub mod threads;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
@@ -228,11 +230,17 @@ impl Rows {
 
     /// The rows at these places.
     pub fn select(&self, at: &[usize]) -> Self {
+        let mut inputs = Vec::with_capacity(at.len() * self.width);
+        let mut plain = Vec::with_capacity(at.len() * self.plain_width);
+        for at in at {
+            inputs.extend_from_slice(self.row(*at));
+            plain.extend_from_slice(self.plain_row(*at));
+        }
         Self {
             width: self.width,
-            inputs: at.iter().flat_map(|at| self.row(*at)).copied().collect(),
+            inputs,
             plain_width: self.plain_width,
-            plain: at.iter().flat_map(|at| self.plain_row(*at)).copied().collect(),
+            plain,
             steps: self.steps,
             channels: self.channels,
             sequence: at.iter().flat_map(|at| self.steps_of(*at)).copied().collect(),

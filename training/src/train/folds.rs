@@ -221,20 +221,22 @@ pub(super) fn side_by_side<T: Send>(
     job: impl Fn(usize) -> T + Sync,
 ) -> anyhow::Result<Vec<T>> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let workers = threads.clamp(1, jobs.max(1));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= jobs {
                 return;
             }
-            let result = job(at);
+            // Where there are fewer jobs than threads, a job may use more than one.
+            let result = models::threads::allow(threads / workers, || job(at));
             if let Ok(mut done) = done.lock() {
                 done.insert(at, result);
             }
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, jobs.max(1))).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a training thread died")))
