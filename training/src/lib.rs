@@ -25,6 +25,7 @@ pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod locate;
+pub mod log;
 pub mod members;
 pub mod metrics;
 pub mod models;

@@ -10,8 +10,6 @@ use anyhow::bail;
 
 use crate::device::Device;
 
-use sequence::Encoder;
-
 mod blend;
 pub mod boosting;
 mod cholesky;
@@ -34,7 +32,7 @@ pub use network::{Activation, Layer, Network, SMALLEST};
 pub use params::Params;
 pub use pool::Pool;
 pub use same_tier::SameTier;
-pub use sequence::Sequence;
+pub use sequence::{Encoder, Sequence};
 
 /// Which model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -280,7 +278,7 @@ pub struct CurvePoint {
 }
 
 /// A trained model and how it came about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Fitted {
     /// The model.
     pub model: Model,
@@ -291,7 +289,7 @@ pub struct Fitted {
 }
 
 /// A trained model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Model {
     /// The rule.
     SameTier(SameTier),

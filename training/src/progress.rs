@@ -8,8 +8,13 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::log;
+
 /// A spinner with a running count, for work whose size is not known.
 pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    if log::is_json() {
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::new_spinner().with_message(message);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} {elapsed}") {
         bar.set_style(style);
@@ -20,6 +25,11 @@ pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
 
 /// A bar over a known number of steps.
 pub fn bar(len: u64, message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    if log::is_json() {
+        let bar = ProgressBar::hidden();
+        bar.set_length(len);
+        return bar;
+    }
     let bar = ProgressBar::new(len).with_message(message);
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {human_pos}/{human_len} {elapsed}") {
         bar.set_style(style);
@@ -29,6 +39,9 @@ pub fn bar(len: u64, message: impl Into<Cow<'static, str>>) -> ProgressBar {
 
 /// A bar over a number of steps that may grow, with the time that is left.
 pub fn search(len: usize) -> ProgressBar {
+    if log::is_json() {
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::new(len as u64);
     let template = "{msg} {bar:20} {human_pos}/{human_len} fits, {elapsed}, about {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -39,5 +52,8 @@ pub fn search(len: usize) -> ProgressBar {
 
 /// A line on stdout, dropped when nobody reads it any more.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    match log::is_json() {
+        true => log::event("message", serde_json::json!({ "text": text })),
+        false => drop(writeln!(io::stdout().lock(), "{text}")),
+    }
 }

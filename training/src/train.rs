@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use serde_json::json;
 use tiercast_core::Timestamp;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     device::{self, Device},
     evaluate::words,
     features,
+    log::{self, Log},
     metrics::{Judged, Measure},
     models::{Fitted, Kind, Model, Params},
     progress,
@@ -37,12 +39,14 @@ pub mod record;
 pub mod search;
 pub mod stack;
 pub mod traits;
+mod unfinished;
 
 use folds::{Prepared, Split};
 use predictions::{CROSS_VALIDATION, Predictions, TEST};
 use provenance::Provenance;
-use search::Searched;
+use search::{Searched, ledger::Head};
 use stack::{Calibration, Part};
+use unfinished::Unfinished;
 
 /// Cross-validate the models of a project, fit them to the training rows, and test them out of time.
 ///
@@ -60,7 +64,8 @@ use stack::{Calibration, Part};
 /// --search tries others on this one's training rows. All trials are judged on the first fold, the better half of them on
 /// the second, and so on; a trial's settings replace the defaults only where its log-loss on held-out members is less by
 /// more than one standard error. Often the defaults are as good, and then it says so. A search that was stopped goes on
-/// where it was when the same command is given again: search.jsonl in the output folder has what it knows. Figures of
+/// where it was when the same command is given again: search.jsonl in the output folder has what it knows; so does the
+/// training after it, whose fits lie in the folder unfinished until the run is whole. Figures of
 /// cross-validation are a little too good for settings that it has chosen; those of the test are not.
 ///
 /// Writes into the output folder: bundle.tcb, models/*.onnx, predictions.parquet (every prediction on held-out rows)
@@ -102,6 +107,10 @@ pub struct Args {
     /// not there is an error: nothing falls back. More: training/GPU.md.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device::Choice::parse)]
     pub device: device::Choice,
+    /// What is told while it works: text, for people, or json: one object a line on stdout, each with `event` (start,
+    /// features, fit, note, warning, message, done) and `at`, milliseconds since 1970.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log: Log,
     /// Models trained at the same time; the number of cores by default.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -113,21 +122,36 @@ pub struct Args {
 /// When the project or its tables cannot be read, there are too few rows, or the output cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    log::choose(args.log);
     args.weights.check(args.engine)?;
     let project = Project::load(&args.project)?;
     let kinds = kinds(&project)?;
     let device = open(&args, &kinds)?;
+    log::event(
+        "start",
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "project": project.name,
+            "seed": project.seed,
+            "device": device.name(),
+            "models": kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        }),
+    );
     // Before the tables are read: what changes later is then seen in the end.
     let provenance = Provenance { device: device.name().into(), ..Provenance::new(&project, &args)? };
     let bar = progress::spinner("rows read");
     let dataset = features::build(&project, &project.as_ofs(), &bar)?;
     bar.finish_and_clear();
     let built = started.elapsed();
-    dataset.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    dataset.warnings.iter().for_each(|warning| log::warning(warning));
+    log::event(
+        "features",
+        json!({ "rows": dataset.len(), "features": dataset.schema.len(), "seconds": built.as_secs_f64() }),
+    );
 
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let trained = Trained::new(&project, &dataset, &kinds, &args, &device, threads)?;
-    trained.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    trained.warnings.iter().for_each(|warning| log::warning(warning));
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
     let moved = folder::write(&args, &project, &dataset, &trained, &predictions, selected, provenance)?;
@@ -147,16 +171,28 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             args.weights
         );
     }
+    trained.unfinished.finish()?;
     say!("Next: tiercast evaluate {}", args.output.display());
+    log::event(
+        "done",
+        json!({
+            "output": args.output.display().to_string(),
+            "selected": kinds[selected].name(),
+            "seconds": started.elapsed().as_secs_f64(),
+        }),
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 /// Opens the device, and says what the user should know about it.
 fn open(args: &Args, kinds: &[Kind]) -> anyhow::Result<Device> {
     let device = args.device.open().with_context(|| format!("--device {}", args.device))?;
-    device.note().iter().for_each(|note| eprintln!("{note}"));
+    device.note().iter().for_each(|note| log::note(note));
     if args.device.kind != device::Kind::Cpu && !kinds.iter().any(|kind| kind.uses_device()) {
-        eprintln!("warning: --device {} is of no use: no model of [train] models is a network", args.device);
+        log::warning(&format!(
+            "--device {} is of no use: no model of [train] models is a network",
+            args.device
+        ));
     }
     Ok(device)
 }
@@ -192,6 +228,8 @@ struct Trained {
     parts: Vec<Part>,
     /// What could not be done as asked.
     warnings: Vec<String>,
+    /// What is kept of it until the folder is written.
+    unfinished: Unfinished,
 }
 
 impl Trained {
@@ -221,7 +259,11 @@ impl Trained {
         splits.push(prepare(Split { fold: None, train, held_out: test })?);
         let alone: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Blend).collect();
         let bar = progress::bar((splits.len() * alone.len()) as u64, "models trained");
-        let fitted = folds::train_all(&splits, &alone, &settings, project.seed, device, threads, &bar)?;
+        let head = Head::new(&splits, project.seed, device.name());
+        let unfinished = Unfinished::open(&args.output, &head)?;
+        let plan =
+            folds::Plan { settings: &settings, seed: project.seed, device, threads, unfinished: &unfinished };
+        let fitted = folds::train_all(&splits, &alone, &plan, &bar)?;
         bar.finish_and_clear();
         let mut trained = Self {
             kinds: kinds.to_vec(),
@@ -232,6 +274,7 @@ impl Trained {
             calibrations: vec![None; kinds.len()],
             parts: Vec::new(),
             warnings: Vec::new(),
+            unfinished,
         };
         trained.stack(project, dataset, &alone);
         Ok(trained)

@@ -1,6 +1,6 @@
 //! NVIDIA cards through CUDA. The driver is found at run time; a machine without it has no card.
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, bail};
 use burn::tensor::{self, DeviceType, Tensor};
@@ -24,12 +24,11 @@ pub(super) fn open(card: Option<usize>) -> anyhow::Result<Device> {
         bail!("there is no card cuda:{card}; the last one that CUDA shows is cuda:{}", cards - 1);
     }
     let tensors = tensor::Device::cuda(card);
-    let first = tensors.clone();
     // Burn opens a card when it is first used, and has no other word than a panic where driver or compiler are too old.
-    let opened = catch_unwind(move || {
-        let two = Tensor::<1>::ones([1], &first).add_scalar(1.0).into_scalar::<f32>();
-        (two, first.identity().map(|identity| identity.name))
-    });
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let two = Tensor::<1>::ones([1], &tensors).add_scalar(1.0).into_scalar::<f32>();
+        (two, tensors.identity().map(|identity| identity.name))
+    }));
     match opened {
         Ok((2.0, name)) => {
             let name = name.context("the card has no name")?;

@@ -139,6 +139,7 @@ fn write_plan(text: &mut String, found: &Found, calendar: &Calendar) -> std::fmt
              # zero_tier = true        # the first tier spends nothing; shares then cut the others"
         }
     };
+    let (step, of_step) = sequence(found);
     let dates = |dates: &[Timestamp]| {
         dates.iter().map(|date| format!("\"{}\"", date.date())).collect::<Vec<_>>().join(", ")
     };
@@ -153,15 +154,30 @@ fn write_plan(text: &mut String, found: &Found, calendar: &Calendar) -> std::fmt
          train = [{}]\ntest = [{}]\n\
          # active_within = \"{}d\"   # only members with a purchase this long before\n\
          folds = 5\n\n\
+         # What the models over a sequence (cnn, gru, transformer) read; profiles are made of it.\n\
+         [sequence]\neach = {}            # order, day or event: what is one step\n\
+         last = 24                 # steps, the latest ones\nof = [{}]\n\n\
          [train]\ndecode = \"median\"         # argmax for accuracy, median for absolute error, expected for squared error, ranks for kappa\n\
          calibrate = true          # probabilities are corrected on held-out members, where that helps\n\
-         models = [\"same-tier\", \"ridge\", \"logistic\", \"ordinal\", \"hurdle\", \"dnn\", \"boosting\", \"blend\"]\n",
+         models = [\"same-tier\", \"ridge\", \"logistic\", \"ordinal\", \"hurdle\", \"dnn\", \"boosting\", \"gru\", \"blend\"]\n",
         found.busiest,
         kinds.join(", "),
         dates(&calendar.train),
         dates(&calendar.test),
         calendar.days,
+        quoted(step),
+        of_step.iter().map(|of| quoted(of)).collect::<Vec<_>>().join(", "),
     )
+}
+
+/// What is one step of a member's sequence, and what the tables tell of it.
+fn sequence(found: &Found) -> (&'static str, Vec<&'static str>) {
+    let has = |field: &str| {
+        found.tables.iter().any(|seen| seen.declared.columns.given().iter().any(|(name, _)| *name == field))
+    };
+    let optional = ["amount", "discount", "category"].into_iter().filter(|field| has(field));
+    let of = ["day"].into_iter().chain(optional).chain(["count"]).collect();
+    (if has("order") { "order" } else { "day" }, of)
 }
 
 /// Declares features one after the other.

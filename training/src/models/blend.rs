@@ -2,10 +2,12 @@
 //!
 //! Each part already carries its weight, and the pool's bias is in the first one, so that a blend is a sum.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Forest, Model, Network, Node, Pool, Reads, Rows, SameTier, Sequence, Tree, forest::softmax};
 
 /// Parts that each give scores of the tiers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Blend {
     /// Tiers.
     pub tiers: usize,

@@ -3,11 +3,13 @@
 //! Scores are summed in 64 bits over the trees in their order, and the base comes last: the engine adds in the same
 //! order, so that its scores have the same bits.
 
+use serde::{Deserialize, Serialize};
+
 /// Rows that take turns in a tree while it is at hand.
 const BLOCK: usize = 512;
 
 /// Trees whose sums, through a softmax, are the probabilities of the tiers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forest {
     /// Inputs a row.
     pub inputs: usize,
@@ -20,7 +22,7 @@ pub struct Forest {
 }
 
 /// A decision tree.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
     /// The tier that its leaves speak for, from 0.
     pub tier: usize,
@@ -29,7 +31,7 @@ pub struct Tree {
 }
 
 /// A node of a tree.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Node {
     /// A test: a row goes left where its input is at most the number.
     Branch {

@@ -1,12 +1,14 @@
 //! Dense layers in a row, as plain numbers: what training hands to ONNX, run here by Burn.
 
+use serde::{Deserialize, Serialize};
+
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// Rows run at once; bounds the memory of a batch.
 const CHUNK: usize = 8192;
 
 /// What follows a layer's sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
     /// Nothing.
     None,
@@ -26,7 +28,7 @@ pub enum Activation {
 pub const SMALLEST: f32 = 1e-6;
 
 /// `activation(x · weight + bias)`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     /// Inputs.
     pub inputs: usize,
@@ -41,7 +43,7 @@ pub struct Layer {
 }
 
 /// Layers; the last one gives probabilities.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// First to last.
     pub layers: Vec<Layer>,

@@ -4,11 +4,13 @@
 //! give the same pyramid. The rule decides its own tier; for the measures that need probabilities it gives how often
 //! each tier followed in training.
 
+use serde::{Deserialize, Serialize};
+
 use super::SMALLEST;
 use crate::fit::tiers;
 
 /// The fitted rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SameTier {
     /// Spend from which tiers 2…K begin, minor units.
     cuts: Vec<i64>,

@@ -80,7 +80,7 @@ impl Params {
 pub(super) const STRETCHES: usize = 6;
 
 /// A trained network over sequences.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sequence {
     /// What it is like.
     pub architecture: Architecture,

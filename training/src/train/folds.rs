@@ -9,19 +9,24 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use anyhow::anyhow;
 use indicatif::ProgressBar;
+use serde_json::json;
 use tiercast_core::{TierRules, Transform};
 
 use crate::{
     dataset::Dataset,
     device::Device,
     fit::{self, sequence::Layout},
+    log,
     models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, mix},
     project::TierPlan,
 };
+
+use super::unfinished::Unfinished;
 
 /// Rows that train and rows held out, as places in the dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,17 +133,29 @@ pub fn raw(dataset: &Dataset, rows: &[usize]) -> Vec<f32> {
     rows.iter().flat_map(|row| dataset.row(*row)).copied().collect()
 }
 
-/// Trains every kind on every split, with the default settings where none are given: `result[split][kind]`.
+/// How every kind is trained on every split.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Settings, where they are not the defaults.
+    pub settings: &'a BTreeMap<Kind, Params>,
+    /// Seeds every random choice.
+    pub seed: u64,
+    /// Where networks are trained.
+    pub device: &'a Device,
+    /// Models trained at the same time.
+    pub threads: usize,
+    /// Where fits are kept until the run is whole.
+    pub unfinished: &'a Unfinished,
+}
+
+/// Trains every kind on every split: `result[split][kind]`. What an earlier run has left is taken over.
 ///
 /// # Errors
-/// When a training thread dies, or a model has no finite loss.
+/// When a training thread dies, a model has no finite loss, or a fit cannot be kept.
 pub fn train_all(
     prepared: &[Prepared],
     kinds: &[Kind],
-    settings: &BTreeMap<Kind, Params>,
-    seed: u64,
-    device: &Device,
-    threads: usize,
+    plan: &Plan<'_>,
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<Vec<Fitted>>> {
     // The networks take longest; started first, no thread waits for the last one.
@@ -147,14 +164,42 @@ pub fn train_all(
     let train = |job: usize| {
         let (split, kind) = of_job(job);
         let (split, kind) = (&prepared[split], kinds[kind]);
-        let params = settings.get(&kind).unwrap_or(&defaults);
-        let fitting = Fitting { params, seed: seed_of(seed, kind, split), device };
-        let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train);
+        let params = plan.settings.get(&kind).unwrap_or(&defaults);
+        let began = Instant::now();
+        let known = plan.unfinished.find(kind, split, params);
+        let taken_over = known.is_some();
+        let fitted = match known {
+            Some(fitted) => fitted,
+            None => {
+                let fitting = Fitting { params, seed: seed_of(plan.seed, kind, split), device: plan.device };
+                let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train)?;
+                plan.unfinished.keep(kind, split, params, &fitted)?;
+                fitted
+            }
+        };
         progress.inc(1);
-        fitted
+        let best = fitted.curve.iter().min_by(|a, b| a.validation.total_cmp(&b.validation));
+        log::event(
+            "fit",
+            json!({
+                "model": kind.name(),
+                "fold": split.split.fold,
+                "takenOver": taken_over,
+                "seconds": began.elapsed().as_secs_f64(),
+                "best": best,
+                "done": progress.position(),
+                "of": progress.length(),
+            }),
+        );
+        Ok((fitted, taken_over))
     };
     let jobs = prepared.len() * kinds.len();
-    let done = side_by_side(jobs, threads, train)?;
+    let done = side_by_side(jobs, plan.threads, train)?;
+    let taken_over = done.iter().filter(|fit| matches!(fit, Ok((_, true)))).count();
+    if taken_over > 0 {
+        log::note(&format!("{taken_over} of {jobs} fits are taken over from a run that was stopped"));
+    }
+    let done = done.into_iter().map(|fit: anyhow::Result<_>| fit.map(|(fitted, _)| fitted));
     let mut done: BTreeMap<_, _> = (0..jobs).map(of_job).zip(done).collect();
     let mut model = |s, k| done.remove(&(s, k)).unwrap_or_else(|| Err(anyhow!("a model was not trained")));
     (0..prepared.len()).map(|s| (0..kinds.len()).map(|k| model(s, k)).collect()).collect()

@@ -201,6 +201,7 @@ mod tests {
             search: Some(24),
             budget: Some(std::time::Duration::from_secs(600)),
             device: device::Choice { kind: device::Kind::Wgpu, card: Some(1) },
+            log: crate::log::Log::Text,
             threads: Some(3),
         }
     }

@@ -28,7 +28,7 @@ use crate::{
     progress,
 };
 
-mod ledger;
+pub(super) mod ledger;
 
 use ledger::{Head, Ledger, Line};
 

@@ -1,12 +1,14 @@
 //! What the sequence models compute, as Burn runs it. Every weight is a matrix with a name, so that training, running and
 //! exporting a model go by one list.
 
+use serde::{Deserialize, Serialize};
+
 use burn::tensor::{Device, Tensor, activation};
 
 use super::super::network::matrix;
 
 /// What reads the steps of a member's sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoder {
     /// Two convolutions over three steps each, every one with ReLU and pooling of two steps by their maximum (LeCun 1989;
     /// over time as in Kim 2014).
@@ -20,7 +22,7 @@ pub enum Encoder {
 }
 
 /// The sizes of a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Dense inputs, which come first.
     pub dense: usize,
@@ -38,7 +40,7 @@ impl Shape {
 }
 
 /// A network from a sequence and dense inputs to a behaviour embedding, and from that to its three heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
     /// What reads the sequence.
     pub encoder: Encoder,

@@ -33,7 +33,7 @@ const FORMAT: u32 = 1;
 /// What losses depend on beside a trial's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Head {
+pub(in crate::train) struct Head {
     format: u32,
     versions: Vec<Version>,
     platform: String,
@@ -47,7 +47,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(folds: &[Prepared], seed: u64, device: &str) -> Self {
+    pub(in crate::train) fn new(folds: &[Prepared], seed: u64, device: &str) -> Self {
         let mut hash = Sha256::new();
         for rows in folds.iter().flat_map(|fold| [&fold.train, &fold.held_out]) {
             let sizes = [rows.len(), rows.width, rows.plain_width, rows.channels, rows.thresholds.len()];
