@@ -140,7 +140,7 @@ test("a moment is a date, a number, or what becomes one", () => {
   assert.deepEqual(member.profile({ valueOf: () => (member.assess(NOW - DAY), NOW) }), profile);
   const proxied = new Proxy(new Date(NOW), { get: (date, name) => Reflect.get(date, name, date)?.bind?.(date) });
   assert.deepEqual(member.profile(proxied), profile);
-  for (const wrong of [Number.NaN, 0.5, Number.POSITIVE_INFINITY, "soon", undefined].slice(0, 4)) {
+  for (const wrong of [Number.NaN, 0.5, Number.POSITIVE_INFINITY, "soon"]) {
     assert.throws(() => member.profile(wrong), { code: "invalid_time" });
   }
   assert.ok(member.profile().now <= Date.now());
