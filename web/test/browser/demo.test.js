@@ -168,7 +168,7 @@ test("the steps of the sequence are a table of their own, folded away", async ()
   await page.click("#all-features");
   assert.doesNotMatch(await text(page, "feature-list"), /Day 1/);
   await page.click("#sequence-title");
-  assert.equal(await text(page, "sequence-title"), "The last 4 days, one by one");
+  assert.equal(await text(page, "sequence-title"), "The last 4 days, the latest first");
   const cells = () => page.$$eval("#sequence-rows tr", (rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
   const before = await cells();
   assert.equal(before.length, 4);
