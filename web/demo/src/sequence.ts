@@ -1,6 +1,6 @@
 import type { Assessment, BundleInfo, Feature } from "tiercast";
 import { byId, el, setText } from "./dom.js";
-import type { Formats } from "./format.js";
+import { type Formats, inSentenceCase } from "./format.js";
 
 /** What `tiercast train` calls a number of a step of the sequence, the latest step first: `order_1_amount`. */
 const STEP = /^(order|day|event)_(\d+)_(\w+)$/;
@@ -48,8 +48,9 @@ export class SequenceView {
     const last = Math.max(0, ...steps.map(({ nth }) => nth));
     this.#rows = Array.from({ length: last }, (_, i) => row(steps.filter(({ nth }) => nth === i + 1)));
     this.#details.hidden = last === 0;
-    setText(byId("sequence-title"), `The last ${last} ${steps[0]?.each}s, one by one`);
-    const heads = ["Nth last", ...columns.map((of) => HEADS[of] ?? "")];
+    const each = steps[0]?.each ?? "";
+    setText(byId("sequence-title"), `The last ${last} ${each}s, the latest first`);
+    const heads = [inSentenceCase(each), ...columns.map((of) => HEADS[of] ?? "")];
     byId("sequence-heads").replaceChildren(...heads.map((head) => el("th", { scope: "col" }, head)));
     byId("sequence-rows").replaceChildren(...this.#rows.map(({ row }) => row));
     this.#details.addEventListener("toggle", () => this.#draw());
