@@ -21,10 +21,12 @@ pub(crate) fn build() -> Result<()> {
     step("native: build", || cargo("build").arg("--bins").run())
 }
 
-/// Builds ours of the training bench.
+/// Builds ours of the training bench, its own code as fully optimised as a release's.
 pub(crate) fn build_training() -> Result<()> {
     let build = || {
         cargo("build").args([
+            "--config",
+            "profile.dev.package.tiercast.opt-level=3",
             "--features",
             "tiercast-tests/training",
             "--bin",
