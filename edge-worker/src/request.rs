@@ -240,7 +240,8 @@ mod tests {
     fn both_shapes_are_read() {
         let one = parse(r#"{"member":"m1","now":"2017-10-01","events":[],"features":true}"#).unwrap();
         assert!(one.features && !one.return_state && matches!(one.subject, Subject::One(_)));
-        let many = parse(r#"{"members":[{"events":[]},7],"now":0,"returnState":true,"profile":true}"#).unwrap();
+        let many =
+            parse(r#"{"members":[{"events":[]},7],"now":0,"returnState":true,"profile":true}"#).unwrap();
         let Subject::Many(members) = many.subject else { panic!("a batch") };
         assert!(many.return_state && many.profile && !one.profile);
         assert!(MemberRequest::parse(&members[0], LIMITS).is_ok());
