@@ -16,7 +16,7 @@ const MODULES = {
   "pkg/scalar/tiercast_wasm_bg.wasm": "tiercast-scalar.wasm",
 };
 
-/** Points `new URL("….wasm", import.meta.url)` beside the page, as bundlers do that copy assets; esbuild leaves it as it is. */
+/** Points `new URL("….wasm", import.meta.url)` beside the page, as bundlers do that copy assets; esbuild does not. */
 const modulesBeside = {
   name: "modules-beside",
   setup(build) {
