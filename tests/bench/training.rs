@@ -15,7 +15,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tiercast::{
-    device::Device,
     features,
     models::{Fitted, Fitting, Kind, Model, Params, Rows, fit_with, mix, threads},
     progress,
@@ -123,6 +122,7 @@ impl Set {
                 target_spend: get("spend")?.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
                 thresholds: thresholds.clone(),
                 member: get("member")?.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect(),
+                ..Rows::default()
             })
         };
         Ok(Self { tiers: size("tiers")?, train: rows("train")?, held_out: rows("held")? })
@@ -141,7 +141,7 @@ fn serve(folder: &Path, count: usize) -> Result<()> {
         }
         let Some((_, set)) = &loaded else { continue };
         let (kind, params) = task(model)?;
-        let fitting = Fitting { params: &params, seed: 7, device: &Device::Cpu };
+        let fitting = Fitting { params: &params, seed: 7 };
         let start = Instant::now();
         let fitted = threads::allow(count, || fit_with(kind, &fitting, set.tiers, &set.train))?;
         let time = start.elapsed().as_nanos();
