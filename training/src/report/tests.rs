@@ -148,7 +148,6 @@ fn the_page_has_every_chart_and_nothing_from_outside() {
         "Missing values",
         "1 of 2 features are missing",
         "tiercast train -p tiercast.toml -o RUN",
-        "Card &amp; Sons (Vulkan)",
         "abababab",
         "Read this before trusting it",
     ] {
