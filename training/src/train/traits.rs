@@ -65,8 +65,9 @@ pub(super) fn of_groups(dataset: &Dataset, rows: &[usize], groups: &Groups) -> V
         traits.sort_by(|a, b| (b.rank - 0.5).abs().total_cmp(&(a.rank - 0.5).abs()));
         let mut told: Vec<String> = Vec::new();
         traits.retain(|one| {
-            let is_new = !told.contains(&one.words);
-            told.push(one.words.clone());
+            let plainly = one.words.trim_start_matches("very ").to_owned();
+            let is_new = !told.contains(&plainly);
+            told.push(plainly);
             is_new
         });
         traits.truncate(MOST_TRAITS);
