@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// Builds and fetches what it needs, writes the rows, then lets Node drive the measuring.
-pub(super) fn run(quick: bool) -> Result<()> {
+pub(super) fn run(quick: bool, threads: usize) -> Result<()> {
     native::build_training()?;
     let cache = cache_dir("bench-training")?;
     let (rows, [python, torch]) = prepare(&cache)?;
     let run = Run::new("node").arg(folder().join("training.js")).arg(rows).arg(python).arg(torch);
-    let run = run.arg(native::program("training"));
+    let run = run.arg(native::program("training")).arg("--threads").arg(threads.to_string());
     if quick { run.arg("--quick") } else { run }.shown().limit(90 * 60).run()
 }
 
