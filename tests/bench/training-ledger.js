@@ -5,11 +5,12 @@ import { median, ratio } from "./measure.js";
 /**
  * Which model is compared with whose, and how fast it must be: at least so many times as fast as the peer. A row without
  * `fast` is a whole training, whose numbers of rounds or epochs differ: its time only informs, its quality counts.
- * `scores` is false where the peer has no probabilities: then only what is decided is compared.
+ * `scores` is false where the peer has no probabilities: then only what is decided is compared. `ranked`: what is decided
+ * is where a row ranks by its expected tier.
  */
 export const ROWS = [
   { model: "linear", peer: "scikit-learn", named: "linear: Ridge on the tier", fast: 1 },
-  { model: "ridge", peer: "scikit-learn", named: "ridge: Ridge on √spend", fast: 1 },
+  { model: "ridge", peer: "scikit-learn", named: "ridge: RidgeCV on √spend", fast: 1, ranked: true },
   { model: "logistic", peer: "scikit-learn", named: "logistic: LogisticRegression", fast: 1 },
   { model: "svm", peer: "scikit-learn", named: "svm: LinearSVC", fast: 1, scores: false },
   { model: "ordinal", peer: "mord", named: "ordinal: LogisticAT", fast: 1 },
@@ -33,15 +34,34 @@ function mean(values) {
   return { mean, error: Math.sqrt(square / values.length) };
 }
 
-/** How good probabilities are, row after row, for tiers from 1: log-loss and accuracy. */
-export function quality(probabilities, targets, tiers) {
+/** The tiers whose shares are `shares`, in the order of the rows' expected tiers. */
+function ranked(row, rows, shares) {
+  const expected = (i) => row(i).reduce((sum, p, tier) => sum + p * (tier + 1), 0);
+  const means = Array.from({ length: rows }, (_, i) => expected(i));
+  const order = [...means.keys()].sort((a, b) => means[a] - means[b] || a - b);
+  const decided = [];
+  let [tier, reached] = [0, shares[0]];
+  order.forEach((i, place) => {
+    while (tier + 1 < shares.length && place + 0.5 > reached * rows) reached += shares[++tier];
+    decided[i] = tier + 1;
+  });
+  return decided;
+}
+
+/**
+ * How good probabilities are, row after row, for tiers from 1: log-loss and accuracy, of the likeliest tier, or, given
+ * the tiers' shares in training, of the ranks.
+ */
+export function quality(probabilities, targets, tiers, shares) {
   if (probabilities.length !== targets.length * tiers)
     throw new Error(`${probabilities.length} probabilities for ${targets.length} rows`);
   const row = (i) => probabilities.subarray(i * tiers, (i + 1) * tiers);
   const indices = [...targets.keys()];
+  const likeliest = () => indices.map((i) => row(i).indexOf(Math.max(...row(i))) + 1);
+  const decided = shares ? ranked(row, targets.length, shares) : likeliest();
   return {
     loss: mean(indices.map((i) => -Math.log(Math.max(row(i)[targets[i] - 1], 1e-6)))),
-    accuracy: mean(indices.map((i) => (row(i).indexOf(Math.max(...row(i))) === targets[i] - 1 ? 1 : 0))),
+    accuracy: mean(indices.map((i) => (decided[i] === targets[i] ? 1 : 0))),
   };
 }
 
@@ -50,15 +70,15 @@ const round = (x) => Number(x.toPrecision(4));
 /**
  * One entry for each set and each of its rows.
  *
- * @param measures `{ [set]: { targets, tiers, ours: { [model]: { times, chose, probabilities } }, peers: { "model peer": … } } }`;
+ * @param measures `{ [set]: { targets, tiers, shares, ours: { [model]: { times, chose, probabilities } }, peers: { "model peer": … } } }`;
  * times are milliseconds, one of each round.
  */
 export function entries(measures) {
-  return Object.entries(measures).flatMap(([set, { targets, tiers, ours, peers }]) =>
+  return Object.entries(measures).flatMap(([set, { targets, tiers, shares, ours, peers }]) =>
     rowsOf(set).map((row) => {
       const [mine, other] = [ours[row.model], peers[`${row.model} ${row.peer}`]];
       const { ratio: times, spread } = ratio(mine.times, other.times);
-      const [a, b] = [mine, other].map(({ probabilities }) => quality(probabilities, targets, tiers));
+      const [a, b] = [mine, other].map(({ probabilities }) => quality(probabilities, targets, tiers, row.ranked && shares));
       const entry = {
         set,
         name: row.named,

@@ -1,8 +1,9 @@
 // What the training ledger concludes from times and probabilities: a step of `cargo xtask test`. Needs none of the peers.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { UNEXPLAINED } from "./ledger.js";
-import { entries, markdown, quality, ROWS, withBounds } from "./training-ledger.js";
+import { entries, MADE_UP, markdown, quality, ROWS, rowsOf, withBounds } from "./training-ledger.js";
 
 const TARGETS = Uint8Array.of(1, 2, 1, 2);
 /** Four rows of two tiers, of which the first `right` are told rightly. */
@@ -29,6 +30,10 @@ test("quality is the mean log-loss and accuracy with their standard errors", () 
   assert.ok(Math.abs(loss.mean - mean) < 1e-6);
   assert.equal(accuracy.mean, 0.75);
   assert.equal(accuracy.error, 0.25);
+  // By rank the two rows that are likeliest to be beyond tier 1 are, whatever their probability.
+  const low = Float32Array.of(0.9, 0.1, 0.7, 0.3, 0.8, 0.2, 0.6, 0.4);
+  assert.equal(quality(low, TARGETS, 2).accuracy.mean, 0.5);
+  assert.equal(quality(low, TARGETS, 2, [0.5, 0.5]).accuracy.mean, 1);
   assert.throws(() => quality(told(3), TARGETS, 3), /8 probabilities for 4 rows/);
 });
 
@@ -57,15 +62,25 @@ test("quality may be worse by one standard error and no more", () => {
 });
 
 test("a missed bar is told with its amount and its reason, or that none is given", () => {
-  const reasons = { "svm: LinearSVC": "everywhere.", "toy, ridge: Ridge on √spend": "here." };
+  const reasons = { "svm: LinearSVC": "everywhere.", "toy, ridge: RidgeCV on √spend": "here." };
   const list = withBounds(entries(measures(20)), reasons);
   const bound = (name) => list.find((entry) => entry.name === name).bound;
   assert.equal(bound("svm: LinearSVC"), "0.5 of 1 times as fast: everywhere.");
-  assert.equal(bound("ridge: Ridge on √spend"), "0.5 of 1 times as fast: here.");
+  assert.equal(bound("ridge: RidgeCV on √spend"), "0.5 of 1 times as fast: here.");
   assert.match(bound("linear: Ridge on the tier"), new RegExp(UNEXPLAINED));
   const run = { machine: "m", date: "d", commit: "c", threads: 2, rounds: "3", versions: { mord: "1" } };
   const sets = [{ name: "toy", rows: 1000, held: 4, dense: 1, plain: 1, tiers: 2 }];
   const text = markdown({ run, sets, entries: list });
   assert.match(text, /\*\*toy\*\*: 1,000 rows, 4 held out/);
   assert.match(text, /\| svm: LinearSVC \| 20 ms \| 10 ms \| 0\.5 \(0\.5–0\.5\) \| ≥ 1× \*\*missed\*\* \|  \| \.750 \/ \.750 ± \.250 \| met \|/);
+});
+
+test("the committed ledger is whole", async () => {
+  const read = (name) => readFile(new URL(name, import.meta.url), "utf8");
+  const ledger = JSON.parse(await read("training.json"));
+  const wanted = ledger.sets.flatMap(({ name }) => rowsOf(name).map(({ named }) => [name, named]));
+  assert.deepEqual(ledger.entries.map(({ set, name }) => [set, name]), wanted);
+  assert.ok(rowsOf(MADE_UP).length < ROWS.length);
+  assert.ok((await read("TRAINING.md")).includes(markdown(ledger)), "TRAINING.md has other tables");
+  for (const { name, bound } of ledger.entries) assert.ok(!bound?.includes(UNEXPLAINED), `${name} is unexplained`);
 });

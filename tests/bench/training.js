@@ -1,6 +1,6 @@
 // Training against other trainers, as `cargo xtask bench --training` calls it once everything is built:
 //
-//   training.js ROWS PYTHON TORCH PROGRAM [--quick]
+//   training.js ROWS PYTHON TORCH PROGRAM [--quick] [--threads N]
 //
 // ROWS holds the sets that PROGRAM wrote. A run that is not quick writes training.json and the tables of TRAINING.md.
 import { execFileSync, spawn } from "node:child_process";
@@ -14,11 +14,14 @@ import { parseArgs } from "node:util";
 import { place } from "./table.js";
 import { entries, MADE_UP, markdown, rowsOf, withBounds } from "./training-ledger.js";
 
-const { values: flags, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean" } } });
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: "boolean" }, threads: { type: "string", default: "2" } },
+});
 const [folder, python, torch, program] = positionals;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const SETS = ["complete-journey", "cdnow", MADE_UP];
-const THREADS = 2;
+const THREADS = Number(flags.threads);
 /** Rounds, and how long one contestant may take in all of them: what is slow has fewer, but three. */
 const [ROUNDS, FEWEST, PATIENCE_MS] = flags.quick ? [1, 1, 0] : [15, 3, 20_000];
 
@@ -68,6 +71,8 @@ async function duel(ask, rows) {
 async function measure(set, contestants, scratch) {
   const sizes = JSON.parse(await readFile(join(folder, set, "set.json"), "utf8"));
   const targets = await readFile(join(folder, set, "held.tier"));
+  const learned = await readFile(join(folder, set, "train.tier"));
+  const shares = Array.from({ length: sizes.tiers }, (_, k) => learned.filter((tier) => tier === k + 1).length / learned.length);
   const [ours, peers] = [{}, {}];
   const file = (model, peer) => join(scratch, `${model}.${peer}`);
   const ask = ({ model, peer }) =>
@@ -87,7 +92,7 @@ async function measure(set, contestants, scratch) {
     }
     console.error(`  bench: ${set}, ${model}: ${((Date.now() - started) / 1000).toFixed(0)} s`);
   }
-  return { targets, tiers: sizes.tiers, ours, peers, sizes };
+  return { targets, tiers: sizes.tiers, shares, ours, peers, sizes };
 }
 
 const git = (...args) => execFileSync("git", args, { cwd: here("../../"), encoding: "utf8" }).trim();

@@ -18,7 +18,7 @@ import sklearn
 from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
@@ -82,15 +82,9 @@ def linear(set):
 
 
 def ridge(set):
-    fold = np.minimum((set.draw * 5).astype(int), 4)
-    errors = np.zeros(len(RIDGE_PENALTIES))
-    for k in range(5):
-        x, y, xk, yk = set.dense[fold != k], set.root[fold != k], set.dense[fold == k], set.root[fold == k]
-        for at, penalty in enumerate(RIDGE_PENALTIES):
-            errors[at] += np.sum((Ridge(alpha=penalty * len(x)).fit(x, y).predict(xk) - yk) ** 2)
-    penalty = RIDGE_PENALTIES[np.argmin(errors)]
-    model, spread = Ridge(alpha=penalty * len(set.dense)).fit(set.dense, set.root), np.sqrt(errors.min() / len(set.root))
-    return lambda: within(model.predict(set.held_dense), spread, np.sqrt(set.thresholds)), penalty
+    model = RidgeCV(np.array(RIDGE_PENALTIES) * len(set.dense)).fit(set.dense, set.root)
+    spread = np.sqrt(-model.best_score_)
+    return lambda: within(model.predict(set.held_dense), spread, np.sqrt(set.thresholds)), model.alpha_ / len(set.dense)
 
 
 def log_loss(model, x, y):

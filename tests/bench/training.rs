@@ -1,7 +1,7 @@
 //! Ours in `cargo xtask bench --training`: writes the rows that all learn from, and fits models to them on request.
 //!
-//! `training rows FOLDER COMPLETE_JOURNEY CDNOW` writes one split of each of the two projects, and made-up rows, as plain
-//! numbers. `training fit FOLDER THREADS` answers each line `SET MODEL FILE` with the nanoseconds that one fit took and what it
+//! `training rows FOLDER CACHE` fetches the two known data sets into a cache folder and writes one split of each, and
+//! made-up rows, as plain numbers. `training fit FOLDER THREADS` answers each line `SET MODEL FILE` with the nanoseconds that one fit took and what it
 //! chose, and writes the probabilities of the rows held out into the file. The driver lets the contestants take turns; this
 //! program knows nothing of the others.
 
@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tiercast::{
+    data::fetch::{Set, fetch},
     features,
     models::{Fitted, Fitting, Kind, Model, Params, Rows, fit_with, mix, threads},
     progress,
@@ -25,15 +26,17 @@ use tiercast::{
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["rows", folder, journey, cdnow] => {
+        ["rows", folder, cache] => {
             let folder = Path::new(folder);
-            write_fold(&folder.join("complete-journey"), Path::new(journey))?;
-            write_fold(&folder.join("cdnow"), Path::new(cdnow))?;
+            for (name, set) in [("complete-journey", Set::CompleteJourney), ("cdnow", Set::Cdnow)] {
+                let data = fetch(set, Path::new(cache), false)?;
+                write_fold(&folder.join(name), &data.join("tiercast.toml"))?;
+            }
             let (train, held_out) = (made_up(0, 50_000), made_up(50_000, 12_500));
             write(&folder.join("made-up"), 5, &train, &held_out)
         }
         ["fit", folder, threads] => serve(Path::new(folder), threads.parse()?),
-        _ => bail!("training rows FOLDER COMPLETE_JOURNEY CDNOW, or training fit FOLDER THREADS"),
+        _ => bail!("training rows FOLDER CACHE, or training fit FOLDER THREADS"),
     }
 }
 
@@ -94,13 +97,13 @@ fn write(folder: &Path, tiers: usize, train: &Rows, held_out: &Rows) -> Result<(
 }
 
 /// A set as [`write`] wrote it.
-struct Set {
+struct Sample {
     tiers: usize,
     train: Rows,
     held_out: Rows,
 }
 
-impl Set {
+impl Sample {
     fn read(folder: &Path) -> Result<Self> {
         let sizes: Value = serde_json::from_slice(&fs::read(folder.join("set.json"))?)?;
         let size =
@@ -130,14 +133,14 @@ impl Set {
 }
 
 fn serve(folder: &Path, count: usize) -> Result<()> {
-    let mut loaded: Option<(String, Set)> = None;
+    let mut loaded: Option<(String, Sample)> = None;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let [name, model, file] = line.split(' ').collect::<Vec<_>>()[..] else {
             bail!("SET MODEL FILE, not {line:?}")
         };
         if loaded.as_ref().is_none_or(|(known, _)| known != name) {
-            loaded = Some((name.to_owned(), Set::read(&folder.join(name))?));
+            loaded = Some((name.to_owned(), Sample::read(&folder.join(name))?));
         }
         let Some((_, set)) = &loaded else { continue };
         let (kind, params) = task(model)?;

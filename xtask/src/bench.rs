@@ -30,12 +30,15 @@ pub(crate) struct Args {
     /// Measures training against scikit-learn, LightGBM, mord and PyTorch instead; installs several gigabytes into the cache
     #[arg(long, conflicts_with_all = ["check", "only"])]
     training: bool,
+    /// Threads that each contestant of --training may use: one on a machine that others use too
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "training")]
+    threads: usize,
 }
 
 /// Builds everything, then lets Node drive the measuring.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.training {
-        return training::run(args.quick);
+        return training::run(args.quick, args.threads);
     }
     setup::run()?;
     wasm::build()?;

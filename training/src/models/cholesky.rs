@@ -8,19 +8,20 @@ pub(super) fn solve(matrix: &mut [f64], mut right: Vec<f64>) -> Vec<f64> {
     right
 }
 
-/// The lower triangle whose product with its transpose an `n × n` matrix is, in its place.
+/// The lower triangle whose product with its transpose an `n × n` matrix is, in its place. Column by column, so that what
+/// is taken off a row is a sum of vectors.
 pub(super) fn factor(matrix: &mut [f64], n: usize) {
-    for i in 0..n {
-        for j in 0..=i {
-            let known: f64 = (0..j).map(|k| matrix[i * n + k] * matrix[j * n + k]).sum();
-            let left = matrix[i * n + j] - known;
-            matrix[i * n + j] = if i != j {
-                left / matrix[j * n + j]
-            } else if left > 0.0 {
-                left.sqrt()
-            } else {
-                f64::MAX.sqrt()
-            };
+    let mut column = vec![0.0; n];
+    for k in 0..n {
+        let left = matrix[k * n + k];
+        let root = if left > 0.0 { left.sqrt() } else { f64::MAX.sqrt() };
+        matrix[k * n + k] = root;
+        for i in k + 1..n {
+            let row = &mut matrix[i * n..=i * n + i];
+            let share = row[k] / root;
+            row[k] = share;
+            column[i] = share;
+            row[k + 1..].iter_mut().zip(&column[k + 1..=i]).for_each(|(x, by)| *x -= share * by);
         }
     }
 }

@@ -5,26 +5,14 @@
 //! and small spenders about alike. The penalty has the least squared error in an inner cross-validation over members, and
 //! the errors' spread is measured there too.
 
-use super::{CurvePoint, Fitted, Model, Network, Rows, mix, moments::Moments};
+use super::{CurvePoint, Fitted, Model, Network, Rows, moments};
 
 /// Penalties tried: λ in `mean squared error + λ · Σ w²`, weights of inputs as they are.
 const PENALTIES: [f64; 9] = [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0];
-/// Folds of members in the inner cross-validation.
-const FOLDS: u64 = 5;
-
 /// Fits the regression; `rows` must hold the spend and the thresholds.
 pub(super) fn fit(tiers: usize, rows: &Rows, seed: u64) -> Fitted {
-    let parts = parts(rows, seed);
-    let all = parts.iter().fold(Moments::new(rows.width), |sum, part| sum.plus(part, 1.0));
-    let error = |penalty: f64| -> f64 {
-        let of = |part: &Moments| part.error(&all.plus(part, -1.0).solve(penalty));
-        parts.iter().map(of).sum::<f64>() / all.rows().max(1.0)
-    };
-    let (penalty, squared) = PENALTIES
-        .map(|penalty| (penalty, error(penalty)))
-        .into_iter()
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap_or((1.0, 1.0));
+    let target = |at: usize| root(rows.target_spend[at]);
+    let (all, penalty, squared) = moments::cross_validated(rows, seed, &PENALTIES, target);
     let solution = all.solve(penalty);
     let weight: Vec<f32> = solution.weight.iter().map(|w| *w as f32).collect();
     let boundaries: Vec<f64> =
@@ -41,23 +29,19 @@ fn root(spend: i64) -> f64 {
     (spend.max(0) as f64).sqrt()
 }
 
-/// The sums of each fold of members.
-fn parts(rows: &Rows, seed: u64) -> Vec<Moments> {
-    let mut folds = vec![Vec::new(); FOLDS as usize];
-    (0..rows.len()).for_each(|at| folds[(mix(seed ^ u64::from(rows.member[at])) % FOLDS) as usize].push(at));
-    folds.iter().map(|at| Moments::of(rows, at, |at| root(rows.target_spend[at]))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{moments::Solution, tests::ladder};
+    use crate::models::{
+        moments::{Moments, Solution},
+        tests::ladder,
+    };
 
     #[test]
     fn the_error_is_what_the_rows_say_and_the_solution_its_least() {
         let rows = ladder(300, 3);
-        let parts = parts(&rows, 1);
-        let all = parts.iter().fold(Moments::new(2), |sum, part| sum.plus(part, 1.0));
+        let at: Vec<usize> = (0..rows.len()).collect();
+        let all = Moments::of(&rows, &at, |at| root(rows.target_spend[at]));
         let by_rows = |solution: &Solution, penalty: f64| {
             let predict = |at: usize| {
                 solution.bias

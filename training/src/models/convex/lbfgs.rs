@@ -41,8 +41,8 @@ pub(super) fn minimise(loss: &impl Loss, start: Vec<f64>, mut seen: impl FnMut(&
     for _ in 0..MOST_ITERATIONS {
         let step = direction(loss, &gradient, &pairs);
         let slope = dot(&step, &gradient);
-        let promised = -slope / 2.0;
-        if promised.is_nan() || promised <= ENOUGH * here.abs() {
+        let fall = -slope / 2.0;
+        if fall.is_nan() || fall <= ENOUGH * here.abs() {
             break;
         }
         let Some((to, there, next)) = search(loss, &x, here, &step, slope) else { break };
