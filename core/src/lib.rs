@@ -71,7 +71,7 @@ pub use self::{
     model::{Model, ModelManifest},
     money::Currency,
     scorer::{Assessment, Scorer, Scratch},
-    tasks::profile::{Interest, Profile, ProfileSpec, Segment, similarity},
+    tasks::profile::{Interest, Profile, ProfileInfo, ProfileSpec, Segment, SegmentInfo, similarity},
     tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
     time::{DAY_MS, Duration, Period, Timestamp},
     transform::{Column, Step, Transform},

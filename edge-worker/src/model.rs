@@ -6,7 +6,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tiercast_core::{
     Assessment, Bundle, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period, Profile,
-    ProfileSpec, Scorer, Scratch, Timestamp,
+    ProfileInfo, ProfileSpec, Scorer, Scratch, Timestamp,
 };
 
 use crate::{config::Limits, problem::Problem};
@@ -69,33 +69,6 @@ struct EventsInfo<'a> {
     currency: &'a Currency,
     custom_kinds: &'a [String],
     capacity: u32,
-}
-
-/// What a profile may say.
-#[derive(Serialize)]
-struct ProfileInfo<'a> {
-    model: &'a str,
-    embedding: u32,
-    segments: Vec<SegmentInfo<'a>>,
-    categories: &'a [String],
-}
-
-#[derive(Serialize)]
-struct SegmentInfo<'a> {
-    name: &'a str,
-    share: f32,
-}
-
-impl<'a> ProfileInfo<'a> {
-    fn of(spec: &'a ProfileSpec) -> Self {
-        let segments = spec.segments.iter();
-        Self {
-            model: &spec.model,
-            embedding: spec.embedding,
-            segments: segments.map(|s| SegmentInfo { name: &s.name, share: s.share }).collect(),
-            categories: &spec.categories,
-        }
-    }
 }
 
 impl Model {
@@ -166,7 +139,7 @@ impl Model {
             decode: bundle.manifest().decode,
             events: EventsInfo { currency, custom_kinds: &spec.events.custom_kinds, capacity: spec.capacity },
             features: bundle.schema().describe().collect(),
-            profile: self.scorer.profile_spec().map(ProfileInfo::of),
+            profile: self.scorer.profile_spec().map(ProfileSpec::describe),
             limits,
             manifest: bundle.manifest(),
             card: serde_json::from_str(bundle.card()).unwrap_or_default(),

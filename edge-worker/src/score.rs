@@ -6,7 +6,7 @@ use std::{rc::Rc, vec};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 use serde_json::Value;
-use tiercast_core::{Bundle, Interest, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
+use tiercast_core::{Bundle, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
 
 use crate::{
     config::Limits,
@@ -49,41 +49,9 @@ struct Scored<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<Profiled<'a>>,
+    profile: Option<&'a Profile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
-}
-
-/// A member's profile as it is sent: what the package gives, of the assessment's moment.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Profiled<'a> {
-    churn: f32,
-    next_purchase: f32,
-    segment: u32,
-    segment_name: &'a str,
-    interests: Vec<Interested<'a>>,
-    embedding: &'a [f32],
-}
-
-#[derive(Debug, Serialize)]
-struct Interested<'a> {
-    category: &'a str,
-    share: f32,
-}
-
-impl<'a> From<&'a Profile> for Profiled<'a> {
-    fn from(profile: &'a Profile) -> Self {
-        let interest = |i: &'a Interest| Interested { category: &i.name, share: i.share };
-        Self {
-            churn: profile.churn,
-            next_purchase: profile.next_purchase,
-            segment: profile.segment,
-            segment_name: &profile.segment_name,
-            interests: profile.interests.iter().map(interest).collect(),
-            embedding: &profile.embedding,
-        }
-    }
 }
 
 /// How many of the events that were sent became part of the history.
@@ -264,7 +232,7 @@ fn write_member(
         warnings: &assessment.warnings,
         observed,
         features: form.features.then_some(&assessment.features),
-        profile: profile.as_ref().map(Profiled::from),
+        profile: profile.as_ref(),
         state: form.return_state.then(|| BASE64.encode(state.snapshot())),
     };
     write(json, &scored);

@@ -287,7 +287,7 @@ impl Member {
         let counts = [found.segment as usize, segments, found.interests.len()].map(|count| count as f32);
         let mut numbers = [&[found.churn, found.next_purchase], counts.as_slice()].concat();
         numbers
-            .extend(found.interests.iter().flat_map(|interest| [interest.category as f32, interest.share]));
+            .extend(found.interests.iter().flat_map(|interest| [interest.index as f32, interest.share]));
         numbers.extend(found.embedding);
         Ok(numbers)
     }

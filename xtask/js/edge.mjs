@@ -1,7 +1,7 @@
 // Scores the members of a file through the worker's HTTP interface:
 //   node edge.mjs URL TOKEN MEMBERS NOW OUT
 import { readFileSync, writeFileSync } from "node:fs";
-import { bits, profileRow } from "./assess.mjs";
+import { bits } from "./assess.mjs";
 
 const [url, token, members, now, out] = process.argv.slice(2);
 const PART = 2000;
@@ -36,5 +36,5 @@ async function ask(route, body) {
 /** JSON has no NaN: a missing feature is null. */
 function row(member, { features, probabilities, tier, standing, profile }) {
   const scored = { member, bits: bits(features.map((x) => x ?? Number.NaN)), probabilities, tier, standing };
-  return { ...scored, ...(profile && profileRow(profile)) };
+  return profile ? { ...scored, profile } : scored;
 }

@@ -10,7 +10,7 @@ use crate::{
     features::{FeatureInfo, FeatureSchema},
     money::Currency,
     tasks::{
-        profile::{ProfileSpec, Segment},
+        profile::{ProfileInfo, ProfileSpec},
         tier::TierRules,
     },
     time::Period,
@@ -32,22 +32,6 @@ pub(super) struct Info<'b> {
     profile: Option<ProfileInfo<'b>>,
 }
 
-/// What there is to know of a bundle's profiles.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProfileInfo<'b> {
-    model: &'b str,
-    embedding: u32,
-    segments: Vec<SegmentInfo<'b>>,
-    categories: &'b [String],
-}
-
-#[derive(Serialize)]
-struct SegmentInfo<'b> {
-    name: &'b str,
-    share: f32,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TierInfo<'b> {
@@ -63,7 +47,6 @@ impl<'b> Info<'b> {
         rules: &'b TierRules,
         profile: Option<&'b ProfileSpec>,
     ) -> Self {
-        let segment = |segment: &'b Segment| SegmentInfo { name: &segment.name, share: segment.share };
         let spec = schema.spec();
         let currency = &spec.events.currency;
         let kinds = EventKind::BUILT_IN.iter().map(|(name, _)| *name);
@@ -80,12 +63,7 @@ impl<'b> Info<'b> {
             period: rules.period,
             tiers: rules.tiers.iter().map(tier).collect(),
             features: schema.describe().collect(),
-            profile: profile.map(|profile| ProfileInfo {
-                model: &profile.model,
-                embedding: profile.embedding,
-                segments: profile.segments.iter().map(segment).collect(),
-                categories: &profile.categories,
-            }),
+            profile: profile.map(ProfileSpec::describe),
         }
     }
 }

@@ -84,11 +84,10 @@ crate::wire::fields!(Segment { name, share, centre });
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
-    /// The moment.
-    pub now: Timestamp,
-    /// Each between −1 and 1.
+    /// Each between −1 and 1; not written where somebody has emptied it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub embedding: Vec<f32>,
-    /// Probability that the member buys nothing in the period that starts at `now`.
+    /// Probability that the member buys nothing in the period that starts at the moment asked about.
     pub churn: f32,
     /// Expected days to the next purchase, given that it is within the period.
     pub next_purchase: f32,
@@ -102,17 +101,49 @@ pub struct Profile {
 
 /// A category's part in a member's recent spend.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Interest {
     /// Index of the category in [`ProfileSpec::categories`].
-    pub category: u32,
-    /// Its name.
-    pub name: String,
+    #[serde(skip)]
+    pub index: u32,
+    /// The category.
+    pub category: String,
     /// Σ amount · 2^(−age / half-life) of the category / the same of all purchases.
     pub share: f32,
 }
 
+/// What there is to know of a bundle's profiles, without the numbers behind them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProfileInfo<'s> {
+    /// Kind of model, for example `gru`.
+    pub model: &'s str,
+    /// Numbers of an embedding.
+    pub embedding: u32,
+    /// The segments, the largest first.
+    pub segments: Vec<SegmentInfo<'s>>,
+    /// The categories that interests may name.
+    pub categories: &'s [String],
+}
+
+/// A segment's name and size.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SegmentInfo<'s> {
+    /// Its name.
+    pub name: &'s str,
+    /// Share of the training rows.
+    pub share: f32,
+}
+
 impl ProfileSpec {
+    /// Says what there is to know, for reports and pages.
+    pub fn describe(&self) -> ProfileInfo<'_> {
+        ProfileInfo {
+            model: &self.model,
+            embedding: self.embedding,
+            segments: self.segments.iter().map(|s| SegmentInfo { name: &s.name, share: s.share }).collect(),
+            categories: &self.categories,
+        }
+    }
+
     /// Checks the parts against each other.
     ///
     /// # Errors
@@ -199,7 +230,6 @@ impl Profiler {
         let segment = self.spec.segment_of(embedding);
         let name = self.spec.segments.get(segment).map(|segment| segment.name.clone());
         Ok(Profile {
-            now,
             embedding: embedding.into(),
             churn: *churn,
             next_purchase: *next_purchase,
@@ -218,9 +248,9 @@ impl Profiler {
         let bought = weights.iter().zip(0_u32..).filter(|(weight, _)| **weight > 0.0);
         let mut found: Vec<(f64, u32)> = bought.map(|(weight, at)| (*weight, at)).collect();
         order::sort_by(&mut found, |a, b| (b.0, a.1) < (a.0, b.1));
-        let interest = |(weight, category): &(f64, u32)| Interest {
-            category: *category,
-            name: self.spec.categories.get(*category as usize).cloned().unwrap_or_default(),
+        let interest = |(weight, index): &(f64, u32)| Interest {
+            index: *index,
+            category: self.spec.categories.get(*index as usize).cloned().unwrap_or_default(),
             share: (weight / all) as f32,
         };
         found.iter().take(MOST_INTERESTS).map(interest).collect()

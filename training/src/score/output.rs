@@ -71,20 +71,8 @@ struct Line<'a> {
     warnings: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<&'a [f32]>,
-    #[serde(flatten)]
-    profile: Option<ProfileOf<'a>>,
-}
-
-/// A member's profile within a line.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProfileOf<'a> {
-    churn: f32,
-    next_purchase: f32,
-    segment: &'a str,
-    interests: &'a [Interest],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    embedding: &'a [f32],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile>,
 }
 
 impl Output {
@@ -270,12 +258,9 @@ impl Layout {
 
     fn line<'a>(&self, row: &'a Scored) -> Line<'a> {
         let Scored { member, assessment, profile } = row;
-        let of = |(numbers, profile): (usize, &'a Profile)| ProfileOf {
-            churn: profile.churn,
-            next_purchase: profile.next_purchase,
-            segment: &profile.segment_name,
-            interests: &profile.interests,
-            embedding: &profile.embedding[..numbers],
+        let of = |(numbers, profile): (usize, &Profile)| match numbers {
+            0 => Profile { embedding: Vec::new(), ..profile.clone() },
+            _ => profile.clone(),
         };
         Line {
             member,
@@ -294,7 +279,7 @@ impl Layout {
 
 /// `GROCERY 62 %, MEAT 12 %`.
 fn interests(profile: Option<&Profile>) -> String {
-    let interest = |interest: &Interest| format!("{} {:.0} %", interest.name, interest.share * 100.0);
+    let interest = |interest: &Interest| format!("{} {:.0} %", interest.category, interest.share * 100.0);
     let all = profile.iter().flat_map(|profile| &profile.interests).map(interest);
     all.collect::<Vec<_>>().join(", ")
 }

@@ -72,9 +72,11 @@ fn a_sequence_becomes_a_profile_in_the_bundle_and_in_the_scores() {
     succeeds(folder, &[score.as_slice(), &["scores.ndjson"]].concat());
     let first = fs::read_to_string(folder.join("scores.ndjson")).unwrap();
     let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
-    assert_eq!(first["embedding"].as_array().unwrap().len(), 32);
-    assert!((0.0..=1.0).contains(&first["churn"].as_f64().unwrap()), "{first}");
-    assert!(profile.segments.iter().any(|segment| first["segment"] == segment.name.as_str()));
+    let found = &first["profile"];
+    assert_eq!(found["embedding"].as_array().unwrap().len(), 32);
+    assert!((0.0..=1.0).contains(&found["churn"].as_f64().unwrap()), "{first}");
+    let segment = found["segment"].as_u64().unwrap() as usize;
+    assert_eq!(found["segmentName"], profile.segments[segment].name.as_str());
 }
 
 #[test]

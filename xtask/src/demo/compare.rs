@@ -182,21 +182,21 @@ fn parse(row: &Value) -> Result<Row> {
         tier: row["tier"].as_u64().context("no tier")?,
         tier_name: row["tierName"].as_str().unwrap_or_default().to_owned(),
         standing: plain(row["standing"].clone()),
-        profile: row.get("churn").map(|_| profile(row)).transpose()?,
+        profile: row.get("profile").map(profile).transpose()?,
     })
 }
 
-fn profile(row: &Value) -> Result<Profile> {
-    let interests = row["interests"].as_array().context("no interests")?;
-    let embedding = row["embedding"].as_array().context("no embedding")?;
+fn profile(told: &Value) -> Result<Profile> {
+    let interests = told["interests"].as_array().context("no interests")?;
+    let embedding = told["embedding"].as_array().context("no embedding")?;
     let shares = interests.iter().map(|interest| &interest["share"]);
-    let numbers = embedding.iter().chain([&row["churn"], &row["nextPurchase"]]).chain(shares);
-    let names = interests.iter().map(|interest| &interest["name"]);
+    let numbers = embedding.iter().chain([&told["churn"], &told["nextPurchase"]]).chain(shares);
+    let names = interests.iter().map(|interest| &interest["category"]);
     let name = |name: &Value| name.as_str().map(str::to_owned).context("a name is missing");
     ensure!(!embedding.is_empty(), "an empty embedding");
     Ok(Profile {
         bits: sound_bits(&numbers.cloned().collect()).context("no profile")?,
-        names: [&row["segment"]].into_iter().chain(names).map(name).collect::<Result<_>>()?,
+        names: [&told["segmentName"]].into_iter().chain(names).map(name).collect::<Result<_>>()?,
     })
 }
 
@@ -271,9 +271,9 @@ mod tests {
     }
 
     fn with_profile(embedding: Value, segment: &str, share: f64) -> Row {
-        let interests = json!([{"name": "tea", "share": share}]);
+        let interests = json!([{"category": "tea", "share": share}]);
         let row = json!({"member": "m", "features": [1.5], "probabilities": [0.25, 0.75], "tier": 1, "standing": {},
-            "churn": 0.5, "nextPurchase": 7.5, "segment": segment, "interests": interests, "embedding": embedding});
+            "profile": {"churn": 0.5, "nextPurchase": 7.5, "segmentName": segment, "interests": interests, "embedding": embedding}});
         parse(&row).expect("a row")
     }
 
@@ -291,7 +291,7 @@ mod tests {
         ] {
             assert_eq!((agreement(other.clone()).profiles, agreement(other).differences.len()), (0, 1));
         }
-        let half = json!({"member": "m", "features": [1.5], "probabilities": [1.0], "tier": 1, "churn": 0.5});
+        let half = json!({"member": "m", "features": [1.5], "probabilities": [1.0], "tier": 1, "profile": {"churn": 0.5}});
         assert!(parse(&half).is_err());
     }
 
