@@ -100,11 +100,11 @@ pub struct Args {
     /// later; what is known by then is used. With --search, whichever ends first.
     #[arg(long, value_name = "TIME", value_parser = search::duration)]
     pub budget: Option<Duration>,
-    /// Where the networks (dnn, corn) are trained: cpu, or a graphics card by wgpu (Vulkan, Metal, Direct3D 12) or cuda
-    /// (NVIDIA), if this build has it: `cargo install --path training --features wgpu`. wgpu:1 and cuda:1 are the second
-    /// card. Everything else, scoring too, runs on the processor, so a card changes the networks' weights in their last
-    /// digits and nothing else. Networks of this size learn as fast on a processor; a card pays for large ones. What is
-    /// not there is an error: nothing falls back. More: training/GPU.md.
+    /// Where the networks (dnn, corn, cnn, gru, transformer) are trained: cpu, or a graphics card by wgpu (Vulkan, Metal,
+    /// Direct3D 12) or cuda (NVIDIA), if this build has it: `cargo install --path training --features wgpu`. wgpu:1 and
+    /// cuda:1 are the second card. All else, scoring too, runs on the processor, so that a card changes the networks'
+    /// weights and nothing else. Networks of this size learn about as fast on a processor; a card pays for large ones.
+    /// What is not there is an error: nothing falls back. More: training/GPU.md.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device::Choice::parse)]
     pub device: device::Choice,
     /// What is told while it works: text, for people, or json: one object a line on stdout, each with `event` (start,

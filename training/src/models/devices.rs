@@ -1,7 +1,8 @@
 //! Networks on a graphics card beside the same networks on the processor, with the feature `wgpu`. Which card does not
 //! matter, and one that Vulkan does in software is enough; without any, these tests fail.
 //!
-//! A new kind of network is one more call of [`agree`] and, in [`KINDS`], one more kind.
+//! A new kind of network is one more call of [`agree`] (for those over a sequence it is in `sequence/tests.rs`) and, in
+//! [`KINDS`], one more kind.
 
 use std::sync::OnceLock;
 
@@ -13,7 +14,7 @@ use burn::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{dnn, network::matrix, tests::ladder, *};
+use super::{dnn, network::matrix, sequence::tests::members, tests::ladder, *};
 use crate::device::{Choice, Kind as Driver};
 
 /// How far outputs and gradients may be apart, as a share of the largest one of their tensor (of 1 where all are smaller).
@@ -25,12 +26,18 @@ const SAME: f32 = 1e-5;
 /// 0.01 to 0.02 away here.
 const AS_GOOD: f64 = 0.02;
 /// What is trained on the card.
-const KINDS: [Kind; 2] = [Kind::Dnn, Kind::Corn];
+const KINDS: [Kind; 5] = [Kind::Dnn, Kind::Corn, Kind::Cnn, Kind::Gru, Kind::Transformer];
 const TIERS: usize = 3;
 
 fn card() -> &'static Device {
     static CARD: OnceLock<Device> = OnceLock::new();
     CARD.get_or_init(|| Choice { kind: Driver::Wgpu, card: Some(0) }.open().unwrap())
+}
+
+/// Numbers between −2 and 2.
+fn some(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..n).map(|_| rng.random_range(-2.0..2.0)).collect()
 }
 
 /// Collects a network's gradients in the order of its parameters.
@@ -46,20 +53,17 @@ impl ModuleVisitor for Gradients {
     }
 }
 
-/// Loads one record on both devices and compares what the network gives for rows of `width` inputs, and every gradient of
-/// a weighted sum of that.
+/// Loads one record on both devices and compares what the network gives for some rows of `width` inputs, and every gradient
+/// of a weighted sum of that.
 ///
 /// `new` makes a network whose weights depend on a seed; `forward` is what training does with a batch.
-fn agree<M: Module>(
+pub(super) fn agree<M: Module>(
     name: &str,
+    rows: &[f32],
     width: usize,
     new: impl Fn(&tensor::Device, &mut StdRng) -> M,
     forward: impl Fn(&M, Tensor<2>) -> Tensor<2>,
 ) {
-    const ROWS: usize = 64;
-    let mut rng = StdRng::seed_from_u64(1);
-    let mut some = |n: usize| (0..n).map(|_| rng.random_range(-2.0..2.0)).collect::<Vec<f32>>();
-    let (x, weights) = (some(ROWS * width), some(ROWS * TIERS));
     let devices = [Device::Cpu.tensors(), card().tensors()].map(tensor::Device::autodiff);
     let record = new(&devices[0], &mut StdRng::seed_from_u64(2)).into_record().into_bytes().unwrap();
     let [ours, theirs] = devices.map(|device| {
@@ -67,8 +71,9 @@ fn agree<M: Module>(
         let network = new(&device, &mut StdRng::seed_from_u64(3));
         let network = network.load_record(ModuleRecord::from_bytes(record.clone()).unwrap());
         assert!(network.devices() == [device.clone()], "{name}: {:?}", network.devices());
-        let outputs = forward(&network, matrix(x.clone(), ROWS, width, &device));
-        let loss = (outputs.clone() * matrix(weights.clone(), ROWS, TIERS, &device)).sum();
+        let outputs = forward(&network, matrix(rows.to_vec(), rows.len() / width, width, &device));
+        let [n, columns] = outputs.dims();
+        let loss = (outputs.clone() * matrix(some(n * columns, 1), n, columns, &device)).sum();
         let of = GradientsParams::from_grads(loss.backward(), &network);
         let mut gradients = Gradients { of, found: vec![network::numbers(outputs)] };
         network.visit(&mut gradients);
@@ -92,16 +97,18 @@ fn one_record_gives_the_same_outputs_and_gradients_on_both_devices() {
         let forward = |network: &dnn::Dense, x| {
             head.log_probabilities(network.forward(x, 0.2, &mut StdRng::seed_from_u64(4)))
         };
-        agree(&format!("dense, {head:?}"), widths[0], new, forward);
+        agree(&format!("dense, {head:?}"), &some(64 * 55, 5), 55, new, forward);
     }
 }
 
 /// The parameters of a short training, and its rows.
-fn short() -> (Params, Rows, Rows) {
-    let params = dnn::Params { hidden: vec![16, 8], rate: 5e-3, batch: 64, ..dnn::Params::default() };
-    let rows = ladder(1200, TIERS);
+fn short(kind: Kind) -> (Params, Rows, Rows) {
+    let dnn = dnn::Params { hidden: vec![16, 8], rate: 5e-3, batch: 64, ..dnn::Params::default() };
+    let sequence =
+        sequence::Params { hidden: 8, embedding: 4, rate: 1e-2, batch: 128, ..sequence::Params::default() };
+    let rows = if kind.encoder().is_some() { members(800) } else { ladder(1200, TIERS) };
     let (train, held_out): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|at| at % 4 != 0);
-    (Params { dnn: params, ..Params::default() }, rows.select(&train), rows.select(&held_out))
+    (Params { dnn, sequence, ..Params::default() }, rows.select(&train), rows.select(&held_out))
 }
 
 fn log_loss(model: &Model, rows: &Rows) -> f64 {
@@ -112,8 +119,8 @@ fn log_loss(model: &Model, rows: &Rows) -> f64 {
 
 #[test]
 fn a_training_on_the_card_is_as_good_and_happens_there() {
-    let (params, train, held_out) = short();
     for kind in KINDS {
+        let (params, train, held_out) = short(kind);
         let fitted = |seed, device| {
             let began = std::time::Instant::now();
             let fitted = fit_with(kind, &Fitting { params: &params, seed, device }, TIERS, &train).unwrap();
@@ -127,14 +134,14 @@ fn a_training_on_the_card_is_as_good_and_happens_there() {
             (cpu - card).abs() < AS_GOOD,
             "{kind:?}: log-loss {cpu} on the processor, {card} on the card"
         );
-        assert!(cpu < 0.5, "{kind:?}: {cpu}, but it can be learned");
+        assert!(cpu < 0.6, "{kind:?}: {cpu}, but it can be learned");
         assert!(ours != theirs, "{kind:?}: sums in another order give the same bits, so it was not the card");
     }
 }
 
 #[test]
 fn threads_that_share_a_card_get_the_bits_that_they_get_alone() {
-    let (params, train, _) = short();
+    let (params, train, _) = short(Kind::Dnn);
     let bits = |seed: u64| {
         let fitting = Fitting { params: &params, seed, device: card() };
         let model = fit_with(Kind::Dnn, &fitting, TIERS, &train).unwrap().model;

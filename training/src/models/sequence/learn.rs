@@ -83,12 +83,12 @@ pub(in crate::models) fn fit(
 
 /// The matrices as they are trained.
 #[derive(Module, Debug)]
-struct Weights {
-    all: Vec<Param<Tensor<2>>>,
+pub(super) struct Weights {
+    pub(super) all: Vec<Param<Tensor<2>>>,
 }
 
 impl Weights {
-    fn new(slots: &[Slot], rng: &mut StdRng, device: &Device) -> Self {
+    pub(super) fn new(slots: &[Slot], rng: &mut StdRng, device: &Device) -> Self {
         let mut start = |slot: &Slot| {
             let size = slot.rows * slot.columns;
             let bound = match slot.start {
