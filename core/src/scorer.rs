@@ -16,7 +16,7 @@ use crate::{
     event::EventInput,
     features::{MemberState, Observed},
     order,
-    tasks::profile::{Profile, ProfileSpec, Profiler},
+    tasks::profile::{PROFILES, Profile, ProfileSpec, Profiler},
     tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
@@ -159,13 +159,19 @@ impl Scorer {
         let Opened { bundle, model, profile } = Bundle::open(bytes)?;
         let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
         let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
+        let profile = profile.filter(|_| PROFILES);
         let profiler = profile.map(|(spec, model)| Profiler::load(spec, model)).transpose()?;
         Ok(Self { bundle, engine, profiler })
     }
 
     /// What profiles are made by; none for a bundle of tiers alone.
     pub fn profile_spec(&self) -> Option<&ProfileSpec> {
-        self.profiler.as_ref().map(|profiler| &profiler.spec)
+        self.profiler().map(|profiler| &profiler.spec)
+    }
+
+    /// What makes profiles; the compiler drops all of it from a build that makes none.
+    fn profiler(&self) -> Option<&Profiler> {
+        self.profiler.as_ref().filter(|_| PROFILES)
     }
 
     /// Describes how a member behaves, as known at `now`. Changes nothing.
@@ -182,7 +188,7 @@ impl Scorer {
     /// # Errors
     /// Those of [`Scorer::profile`].
     pub fn profile_in(&self, scratch: &mut Scratch, state: &MemberState, now: Timestamp) -> Result<Profile> {
-        let Some(profiler) = &self.profiler else {
+        let Some(profiler) = self.profiler() else {
             bail!(InvalidInput, "the bundle has no profiles; train one with a network over a [sequence]");
         };
         let workspace = scratch.profiles.get_or_insert_with(|| profiler.workspace());
@@ -302,7 +308,7 @@ impl Scorer {
             if !bits.eq(vector.features.iter().cloned()) {
                 bail!(ModelFailed, "vector {:?}: the features have other bits", vector.name);
             }
-            if self.profiler.is_some() {
+            if self.profiler().is_some() {
                 self.prove_profile(&state, vector)?;
             }
             let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));

@@ -5,8 +5,8 @@ use std::cell::{OnceCell, RefCell};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tiercast_core::{
-    Assessment, Bundle, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period, Scorer,
-    Scratch, Timestamp,
+    Assessment, Bundle, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period, Profile,
+    ProfileSpec, Scorer, Scratch, Timestamp,
 };
 
 use crate::{config::Limits, problem::Problem};
@@ -40,6 +40,8 @@ struct Description<'a> {
     decode: Decode,
     events: EventsInfo<'a>,
     features: Vec<FeatureInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<ProfileInfo<'a>>,
     limits: Limits,
     manifest: &'a Manifest,
     card: serde_json::Value,
@@ -69,6 +71,33 @@ struct EventsInfo<'a> {
     capacity: u32,
 }
 
+/// What a profile may say.
+#[derive(Serialize)]
+struct ProfileInfo<'a> {
+    model: &'a str,
+    embedding: u32,
+    segments: Vec<SegmentInfo<'a>>,
+    categories: &'a [String],
+}
+
+#[derive(Serialize)]
+struct SegmentInfo<'a> {
+    name: &'a str,
+    share: f32,
+}
+
+impl<'a> ProfileInfo<'a> {
+    fn of(spec: &'a ProfileSpec) -> Self {
+        let segments = spec.segments.iter();
+        Self {
+            model: &spec.model,
+            embedding: spec.embedding,
+            segments: segments.map(|s| SegmentInfo { name: &s.name, share: s.share }).collect(),
+            categories: &spec.categories,
+        }
+    }
+}
+
 impl Model {
     /// Loads a bundle.
     ///
@@ -91,6 +120,19 @@ impl Model {
     /// Those of [`Scorer::assess`].
     pub(crate) fn assess(&self, state: &MemberState, now: Timestamp) -> tiercast_core::Result<Assessment> {
         self.scorer.assess_in(&mut self.scratch.borrow_mut(), state, now)
+    }
+
+    /// Whether it can say how members behave.
+    pub(crate) fn has_profiles(&self) -> bool {
+        self.scorer.profile_spec().is_some()
+    }
+
+    /// Describes how a member behaves, as known at `now`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::profile`].
+    pub(crate) fn profile(&self, state: &MemberState, now: Timestamp) -> tiercast_core::Result<Profile> {
+        self.scorer.profile_in(&mut self.scratch.borrow_mut(), state, now)
     }
 
     /// The body of `GET /healthz`. The first call computes the bundle's own vectors and compares.
@@ -124,6 +166,7 @@ impl Model {
             decode: bundle.manifest().decode,
             events: EventsInfo { currency, custom_kinds: &spec.events.custom_kinds, capacity: spec.capacity },
             features: bundle.schema().describe().collect(),
+            profile: self.scorer.profile_spec().map(ProfileInfo::of),
             limits,
             manifest: bundle.manifest(),
             card: serde_json::from_str(bundle.card()).unwrap_or_default(),

@@ -32,6 +32,8 @@ pub(crate) struct ScoreRequest<'a> {
     pub(crate) features: bool,
     /// Answer with the state.
     pub(crate) return_state: bool,
+    /// Answer with the profile.
+    pub(crate) profile: bool,
     pub(crate) subject: Subject<'a>,
 }
 
@@ -60,6 +62,7 @@ struct Wire<'a, E> {
     now: Option<Scalar<'static>>,
     features: Option<bool>,
     return_state: Option<bool>,
+    profile: Option<bool>,
     #[serde(default, deserialize_with = "strict::list")]
     members: Option<Vec<Value>>,
     #[serde(borrow)]
@@ -154,6 +157,7 @@ impl<'a> ScoreRequest<'a> {
             now: wire.now,
             features: query.features.or(wire.features).unwrap_or(false),
             return_state: query.return_state.or(wire.return_state).unwrap_or(false),
+            profile: query.profile.or(wire.profile).unwrap_or(false),
             subject,
         })
     }
@@ -236,9 +240,10 @@ mod tests {
     fn both_shapes_are_read() {
         let one = parse(r#"{"member":"m1","now":"2017-10-01","events":[],"features":true}"#).unwrap();
         assert!(one.features && !one.return_state && matches!(one.subject, Subject::One(_)));
-        let many = parse(r#"{"members":[{"events":[]},7],"now":0,"returnState":true}"#).unwrap();
+        let many =
+            parse(r#"{"members":[{"events":[]},7],"now":0,"returnState":true,"profile":true}"#).unwrap();
         let Subject::Many(members) = many.subject else { panic!("a batch") };
-        assert!(many.return_state);
+        assert!(many.return_state && many.profile && !one.profile);
         assert!(MemberRequest::parse(&members[0], LIMITS).is_ok());
         assert_eq!(MemberRequest::parse(&members[1], LIMITS).unwrap_err().code, "invalid_request");
     }
@@ -271,9 +276,10 @@ mod tests {
 
     #[test]
     fn the_query_goes_before_the_body() {
-        let query = Options { features: Some(false), return_state: Some(true) };
-        let request = ScoreRequest::parse(br#"{"events":[],"features":true}"#, query, LIMITS).unwrap();
-        assert!(!request.features && request.return_state);
+        let query = Options { features: Some(false), return_state: Some(true), profile: Some(false) };
+        let body = br#"{"events":[],"features":true,"profile":true}"#;
+        let request = ScoreRequest::parse(body, query, LIMITS).unwrap();
+        assert!(!request.features && request.return_state && !request.profile);
     }
 
     #[test]
@@ -290,7 +296,7 @@ mod tests {
         }
         for body in [
             "[]",
-            r#"[0,false,false,null,"m",[],null]"#,
+            r#"[0,false,false,false,null,"m",[],null]"#,
             "7",
             "null",
             "{}",
@@ -304,6 +310,7 @@ mod tests {
             r#"{"members":[{"events":[{"kind":"view","time":1,"time":1}]}]}"#,
             r#"{"events":[],"now":{}}"#,
             r#"{"events":[],"features":"yes"}"#,
+            r#"{"events":[],"profile":1}"#,
             r#"{"events":[],"member":""}"#,
             r#"{"members":{}}"#,
             r#"{"members":[],"events":[]}"#,

@@ -22,19 +22,21 @@ pub(crate) struct Options {
     pub(crate) features: Option<bool>,
     /// The member's state after the events.
     pub(crate) return_state: Option<bool>,
+    /// The member's profile.
+    pub(crate) profile: Option<bool>,
 }
 
 impl Options {
     /// These as a number that is not 0, for JavaScript to hold while it waits for a body.
     pub(crate) fn code(self) -> u32 {
         let bits = |option: Option<bool>| option.map_or(0, |on| 2 + u32::from(on));
-        1 | bits(self.features) << 1 | bits(self.return_state) << 3
+        1 | bits(self.features) << 1 | bits(self.return_state) << 3 | bits(self.profile) << 5
     }
 
     /// Those that have this code.
     pub(crate) fn of(code: u32) -> Self {
         let option = |bits: u32| (bits & 2 != 0).then_some(bits & 1 != 0);
-        Self { features: option(code >> 1), return_state: option(code >> 3) }
+        Self { features: option(code >> 1), return_state: option(code >> 3), profile: option(code >> 5) }
     }
 }
 
@@ -101,6 +103,7 @@ fn options(query: &str) -> Result<Options, Problem> {
         match name {
             "features" => options.features = Some(value),
             "returnState" => options.return_state = Some(value),
+            "profile" => options.profile = Some(value),
             _ => return Err(invalid_query()),
         }
     }
@@ -108,7 +111,8 @@ fn options(query: &str) -> Result<Options, Problem> {
 }
 
 fn invalid_query() -> Problem {
-    Problem::new(400, "invalid_query", "the query may hold only features and returnState, each true or false")
+    let message = "the query may hold only features, returnState and profile, each true or false";
+    Problem::new(400, "invalid_query", message)
 }
 
 #[cfg(test)]
@@ -135,17 +139,17 @@ mod tests {
         assert_eq!(ask("GET", "/healthz", ""), Ok(Route::Health));
         assert_eq!(ask("HEAD", "/v1/model", ""), Ok(Route::Model));
         assert_eq!(ask("POST", "/v1/score", ""), Ok(Route::Score(Options::default())));
-        let both = Options { features: Some(true), return_state: Some(false) };
-        assert_eq!(ask("POST", "/v1/score", "features&returnState=0"), Ok(Route::Score(both)));
+        let all = Options { features: Some(true), return_state: Some(false), profile: Some(true) };
+        assert_eq!(ask("POST", "/v1/score", "features&returnState=0&profile"), Ok(Route::Score(all)));
     }
 
     #[test]
     fn options_survive_as_a_number() {
         let choices = [None, Some(false), Some(true)];
-        for options in choices
-            .iter()
-            .flat_map(|&features| choices.iter().map(move |&return_state| Options { features, return_state }))
-        {
+        for at in 0..27 {
+            let choice = |at: usize| choices[at % 3];
+            let options =
+                Options { features: choice(at), return_state: choice(at / 3), profile: choice(at / 9) };
             assert_ne!(options.code(), 0);
             assert_eq!(Options::of(options.code()), options);
         }

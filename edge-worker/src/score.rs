@@ -6,7 +6,7 @@ use std::{rc::Rc, vec};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 use serde_json::Value;
-use tiercast_core::{Bundle, MemberState, Observed, Scalar, Standing, Timestamp};
+use tiercast_core::{Bundle, Interest, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
 
 use crate::{
     config::Limits,
@@ -28,6 +28,7 @@ struct Form {
     now: Timestamp,
     features: bool,
     return_state: bool,
+    profile: bool,
 }
 
 /// One member's assessment as it is sent.
@@ -48,7 +49,41 @@ struct Scored<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profiled<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
+}
+
+/// A member's profile as it is sent: what the package gives, of the assessment's moment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Profiled<'a> {
+    churn: f32,
+    next_purchase: f32,
+    segment: u32,
+    segment_name: &'a str,
+    interests: Vec<Interested<'a>>,
+    embedding: &'a [f32],
+}
+
+#[derive(Debug, Serialize)]
+struct Interested<'a> {
+    category: &'a str,
+    share: f32,
+}
+
+impl<'a> From<&'a Profile> for Profiled<'a> {
+    fn from(profile: &'a Profile) -> Self {
+        let interest = |i: &'a Interest| Interested { category: &i.name, share: i.share };
+        Self {
+            churn: profile.churn,
+            next_purchase: profile.next_purchase,
+            segment: profile.segment,
+            segment_name: &profile.segment_name,
+            interests: profile.interests.iter().map(interest).collect(),
+            embedding: &profile.embedding,
+        }
+    }
 }
 
 /// How many of the events that were sent became part of the history.
@@ -91,7 +126,8 @@ pub(crate) enum Outcome {
 /// Scores the one member of a body, or begins with its many; `clock` is the time now.
 ///
 /// # Errors
-/// 400 or 413 for the body's shape, 422 for what the member sent, 500 when the model fails.
+/// 400 or 413 for the body's shape, 422 for what the member sent or for a profile that the bundle cannot give, 500 when the
+/// model fails.
 pub(crate) fn score(
     model: &Rc<Model>,
     body: &[u8],
@@ -100,7 +136,7 @@ pub(crate) fn score(
     clock: i64,
 ) -> Result<Outcome, Problem> {
     let request = ScoreRequest::parse(body, options, limits)?;
-    let form = Form::of(&request, clock)?;
+    let form = Form::of(&request, model, clock)?;
     let members = match request.subject {
         Subject::One(member) => {
             let mut json = Vec::with_capacity(ANSWER);
@@ -192,12 +228,17 @@ fn name_of(member: &Value) -> Option<&str> {
 }
 
 impl Form {
-    fn of(request: &ScoreRequest<'_>, clock: i64) -> Result<Self, Problem> {
+    fn of(request: &ScoreRequest<'_>, model: &Model, clock: i64) -> Result<Self, Problem> {
+        if request.profile && !model.has_profiles() {
+            return Err(Problem::new(422, "no_profiles", "the deployed bundle has no profiles")
+                .hint("leave `profile` out, or deploy a bundle trained with a network over a [sequence]"));
+        }
         let now = match &request.now {
             Some(now) => time(now)?,
             None => Timestamp::from_ms(clock)?,
         };
-        Ok(Self { now, features: request.features, return_state: request.return_state })
+        let ScoreRequest { features, return_state, profile, .. } = *request;
+        Ok(Self { now, features, return_state, profile })
     }
 }
 
@@ -210,6 +251,7 @@ fn write_member(
     let now = member.now.as_ref().map_or(Ok(form.now), time)?;
     let (state, observed) = state_of(model.bundle(), member)?;
     let assessment = model.assess(&state, now)?;
+    let profile = form.profile.then(|| model.profile(&state, now)).transpose()?;
     let scored = Scored {
         member: member.member.as_deref(),
         now: assessment.now,
@@ -222,6 +264,7 @@ fn write_member(
         warnings: &assessment.warnings,
         observed,
         features: form.features.then_some(&assessment.features),
+        profile: profile.as_ref().map(Profiled::from),
         state: form.return_state.then(|| BASE64.encode(state.snapshot())),
     };
     write(json, &scored);

@@ -23,7 +23,7 @@ test("what is not JSON", async () => {
 });
 
 test("what is JSON but no request", async () => {
-  const whole = [null, 7, "text", [], {}, [0, false, false, null, "m", [], null]];
+  const whole = [null, 7, "text", [], {}, [0, false, false, false, null, "m", [], null]];
   const misspelt = { events: [], event: [] };
   const fields = [{ now }, { events: {} }, misspelt, { state: 7 }, { members: {} }, { members: [], state: "" }];
   const ids = [7, "", "x".repeat(257)].map((member) => ({ events: [], member }));

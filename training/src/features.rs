@@ -139,7 +139,7 @@ const MOST_CATEGORIES: usize = 256;
 /// The most frequent categories of purchases, the most frequent first.
 async fn categories(events: &Events) -> anyhow::Result<Vec<String>> {
     let sql = format!(
-        "SELECT CAST(\"category\" AS VARCHAR) FROM \"events\" WHERE \"category\" IS NOT NULL AND \"kind\" = 'purchase' \
+        "SELECT CAST(\"category\" AS VARCHAR) AS \"name\" FROM \"events\" WHERE \"category\" IS NOT NULL AND \"kind\" = 'purchase' \
          GROUP BY \"category\" ORDER BY count(*) DESC, \"category\" LIMIT {MOST_CATEGORIES}"
     );
     let batches = events.context.sql(&sql).await?.collect().await?;

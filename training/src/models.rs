@@ -8,8 +8,6 @@ use std::borrow::Cow;
 
 use anyhow::bail;
 
-use crate::device::Device;
-
 mod blend;
 pub mod boosting;
 mod cholesky;
@@ -18,6 +16,7 @@ pub mod dnn;
 mod forest;
 mod hurdle;
 pub mod kmeans;
+mod moments;
 mod network;
 mod ordinal;
 mod params;
@@ -25,6 +24,7 @@ mod pool;
 mod ridge;
 mod same_tier;
 pub mod sequence;
+pub mod threads;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
@@ -105,12 +105,6 @@ impl Kind {
     /// The name in project files.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
-    }
-
-    /// Whether it is trained on the device of a [`Fitting`]; all others are trained on the processor. The linear models'
-    /// solver reads a number back for every step, which a card answers later than a processor has done the step.
-    pub fn uses_device(self) -> bool {
-        matches!(self, Self::Dnn | Self::Corn) || self.encoder().is_some()
     }
 
     /// What reads the sequence, for those that read one.
@@ -228,11 +222,17 @@ impl Rows {
 
     /// The rows at these places.
     pub fn select(&self, at: &[usize]) -> Self {
+        let mut inputs = Vec::with_capacity(at.len() * self.width);
+        let mut plain = Vec::with_capacity(at.len() * self.plain_width);
+        for at in at {
+            inputs.extend_from_slice(self.row(*at));
+            plain.extend_from_slice(self.plain_row(*at));
+        }
         Self {
             width: self.width,
-            inputs: at.iter().flat_map(|at| self.row(*at)).copied().collect(),
+            inputs,
             plain_width: self.plain_width,
-            plain: at.iter().flat_map(|at| self.plain_row(*at)).copied().collect(),
+            plain,
             steps: self.steps,
             channels: self.channels,
             sequence: at.iter().flat_map(|at| self.steps_of(*at)).copied().collect(),
@@ -367,16 +367,14 @@ pub struct Fitting<'a> {
     pub params: &'a Params,
     /// The seed of every random choice.
     pub seed: u64,
-    /// Where networks are trained.
-    pub device: &'a Device,
 }
 
-/// Trains a model on rows with `tiers` tiers, with the default settings, on the processor.
+/// Trains a model on rows with `tiers` tiers, with the default settings.
 ///
 /// # Errors
 /// As [`fit_with`].
 pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
-    let fitting = Fitting { params: &Params::default(), seed, device: &Device::Cpu };
+    let fitting = Fitting { params: &Params::default(), seed };
     fit_with(kind, &fitting, tiers, rows)
 }
 
@@ -415,7 +413,5 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-#[cfg(all(test, feature = "wgpu"))]
-mod devices;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,7 +1,7 @@
 import { TiercastError } from "./errors.js";
 import type { Scorer } from "./scorer.js";
 import { unreadable } from "./section.js";
-import type { Assessment, BundleInfo, MemberEvent } from "./types.js";
+import type { Assessment, BundleInfo, MemberEvent, Profile } from "./types.js";
 
 /** What a bundle scores by, of the section that scores. */
 export interface ScoredBy {
@@ -15,6 +15,8 @@ export interface ScoredBy {
   exponent: number;
   tiers: { name: string; atLeastMinor: number }[];
   features: string[];
+  /** The segments and the categories of profiles; none in a bundle without. */
+  profile: string[];
 }
 
 /** In the order of the core's enums. */
@@ -34,8 +36,6 @@ interface Vector {
   profile?: number[];
 }
 
-const NO_PROFILE = { embedding: [], churn: 0, nextPurchase: 0 };
-
 /** Computes a bundle's own vectors through the calls that everybody uses, and compares. */
 export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
   if (said(scorer.info) !== done(by)) {
@@ -50,7 +50,7 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       : // tract orders its sums by the machine's vector width.
         (found: number, expected: number) => Math.abs(found - expected) <= 1e-5;
   for (const { name, events, now, features, probabilities, tier, profile = [] } of vectors) {
-    const found = assessed(scorer, events, now, profile.length > 0);
+    const found = assessed(scorer, events, now, by.profile.length > 0);
     const bits = new Uint32Array(found.features.buffer);
     const agree =
       features.length === bits.length &&
@@ -73,24 +73,26 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
 /** A manifest's part of what {@link done} gives; undefined if it has another shape. */
 function said(info: BundleInfo): string | undefined {
   try {
-    const { schemaHash, engine, decode, cuts = [], currency, tiers, features } = info;
+    const { schemaHash, engine, decode, cuts = [], currency, tiers, features, profile } = info;
     return JSON.stringify([
       [schemaHash, engine, decode, currency.code, currency.exponent],
       cuts.map(Math.fround),
       tiers.map(({ name, atLeast, atLeastMinor }) => [name, Number(atLeast), atLeastMinor]),
       features.map(({ name }) => name),
+      profile ? [...profile.segments.map(({ name }) => name), ...profile.categories] : [],
     ]);
   } catch {
     return undefined;
   }
 }
 
-function done({ schemaHash, engine, decode, cuts, currency, exponent, tiers, features }: ScoredBy): string {
+function done({ schemaHash, engine, decode, cuts, currency, exponent, tiers, features, profile }: ScoredBy): string {
   return JSON.stringify([
     [schemaHash, ENGINES[engine], DECODES[decode], currency, exponent],
     cuts,
     tiers.map(({ name, atLeastMinor }) => [name, atLeastMinor / 10 ** exponent, atLeastMinor]),
     features,
+    profile,
   ]);
 }
 
@@ -106,6 +108,7 @@ function isVector(value: unknown): value is Vector {
   );
 }
 
+/** What a vector is compared with: an assessment and, where there are profiles, its numbers in the vector's order. */
 function assessed(
   scorer: Scorer,
   events: MemberEvent[],
@@ -114,9 +117,12 @@ function assessed(
 ): Assessment & { profile: number[] } {
   const member = scorer.member(events);
   try {
-    const { embedding, churn, nextPurchase } = profiled ? member.profile(now) : NO_PROFILE;
-    return { ...member.assess(now), profile: profiled ? [...embedding, churn, nextPurchase] : [] };
+    return { ...member.assess(now), profile: profiled ? numbersOf(member.profile(now)) : [] };
   } finally {
     member.dispose();
   }
+}
+
+function numbersOf({ embedding, churn, nextPurchase }: Profile): number[] {
+  return [...embedding, churn, nextPurchase];
 }

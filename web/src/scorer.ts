@@ -13,7 +13,7 @@ import type { Running } from "./running.js";
 import { parse } from "./section.js";
 import type { BundleInfo, Interest, Profile } from "./types.js";
 
-/** What the engine calls a bundle's texts; the tiers' names follow the last, then the features'. */
+/** What the engine calls a bundle's texts; the names of tiers follow the last, then of features, then of profiles. */
 const TEXT = { manifest: 0, card: 1, vectors: 2, schemaHash: 3, currency: 4, tiers: 5 } as const;
 
 /** What it calls the numbers that a bundle scores by; the tiers' thresholds follow the last, then the cuts. */
@@ -33,7 +33,7 @@ export class Scorer {
   #info: BundleInfo | undefined;
   #names: Names | undefined;
   #features: string[] | undefined;
-  readonly #profileNames = new Map<number, string>();
+  readonly #profileNames: string[] = [];
   /** Texts that {@link Scorer.info} may still need after `dispose()`. */
   #kept: string[] | undefined;
 
@@ -158,8 +158,9 @@ export class Scorer {
 
   /**
    * Computes the parity cases that travel in the bundle and compares, and compares {@link Scorer.info} with what it
-   * scores by: the schema's hash, the engine, the decoding, the currency, the tiers and the features' names. The rest of
-   * it (name, version, card, kinds of events, period, units, descriptions) is only what the trainer wrote.
+   * scores by: the schema's hash, the engine, the decoding, the currency, the tiers, and the names of features, segments
+   * and categories. The rest of it (name, version, card, kinds of events, period, units, descriptions) is only what the
+   * trainer wrote.
    *
    * @returns how many cases were checked: none if the bundle carries none.
    * @throws {@link TiercastError} `model_failed` naming the first case that differs; `bundle_section` when the bundle
@@ -174,7 +175,7 @@ export class Scorer {
     if (!this.#engine) return;
     this.#named();
     this.#featureNames();
-    for (let which = 0; this.#profileName(which) !== ""; which++);
+    this.#allProfileNames();
     this.#kept = [this.#text(TEXT.manifest), this.#text(TEXT.card)];
     this.#engine.free();
     this.#engine = undefined;
@@ -199,34 +200,36 @@ export class Scorer {
     return this.#features;
   }
 
-  /** Of what the engine leaves: see `Member::profile` in `wasm/`. */
+  /** Of what `Member::profile` in `wasm/` leaves. */
   #profile(now: number, numbers: Float32Array): Profile {
-    const [churn, nextPurchase, segment, segments, interests] = numbers as unknown as [number, number, number, number, number];
-    const after = 5 + 2 * interests;
-    const of = (at: number): Interest => ({
-      category: this.#profileName(segments + (numbers[5 + 2 * at] as number)),
-      share: numbers[6 + 2 * at] as number,
+    const number = (index: number) => numbers[index] as number;
+    const [segment, segments, interests] = [number(2), number(3), number(4)];
+    const interest = (at: number): Interest => ({
+      category: this.#profileName(segments + number(at)),
+      share: number(at + 1),
     });
     return {
       now,
-      embedding: numbers.slice(after),
-      churn,
-      nextPurchase,
+      embedding: numbers.slice(5 + 2 * interests),
+      churn: number(0),
+      nextPurchase: number(1),
       segment,
       segmentName: this.#profileName(segment),
-      interests: Array.from({ length: interests }, (_, at) => of(at)),
+      interests: Array.from({ length: interests }, (_, i) => interest(5 + 2 * i)),
     };
   }
 
-  /** The names of segments and, behind them, of categories, empty behind the last; kept, as the scorer may be disposed before its members. */
+  /** The names of segments and, behind them, of categories; empty behind the last. */
   #profileName(which: number): string {
     const from = TEXT.tiers + this.#named().tiers.length + this.#featureNames().length;
-    let name = this.#profileNames.get(which);
-    if (name === undefined) {
-      name = this.#text(from + which);
-      this.#profileNames.set(which, name);
-    }
-    return name;
+    this.#profileNames[which] ??= this.#text(from + which);
+    return this.#profileNames[which] as string;
+  }
+
+  #allProfileNames(): string[] {
+    let count = 0;
+    while (this.#profileName(count) !== "") count++;
+    return this.#profileNames.slice(0, count);
   }
 
   #scoredBy(): ScoredBy {
@@ -243,6 +246,7 @@ export class Scorer {
       exponent: engine.number(NUMBER.exponent),
       tiers: tiers.map((name, tier) => ({ name, atLeastMinor: engine.number(NUMBER.tiers + tier) })),
       features: this.#featureNames(),
+      profile: this.#allProfileNames(),
     };
   }
 

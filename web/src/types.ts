@@ -112,7 +112,7 @@ export interface Profile {
 export interface Interest {
   /** The category. */
   category: string;
-  /** Its share of the purchases, each counting the less the older it is. */
+  /** Its share of the purchases, those without a category included, each counting the less the older it is. */
   share: number;
 }
 

@@ -6,11 +6,18 @@ export function assessAll(scorer, members, now) {
     const state = scorer.member(events);
     try {
       const { features, probabilities, tier, standing } = state.assess(now);
-      return { member, bits: bits(features), probabilities: Array.from(probabilities), tier, standing };
+      const profile = scorer.info.profile && profileRow(state.profile(now));
+      return { member, bits: bits(features), probabilities: Array.from(probabilities), tier, standing, ...profile };
     } finally {
       state.dispose();
     }
   });
+}
+
+/** A profile as `tiercast score` writes it. */
+export function profileRow({ churn, nextPurchase, segmentName, interests, embedding }) {
+  const named = interests.map(({ category, share }) => ({ name: category, share }));
+  return { churn, nextPurchase, segment: segmentName, interests: named, embedding: Array.from(embedding) };
 }
 
 /** The bits of 32-bit floats as hexadecimal digits, so that JSON cannot round them. */

@@ -11,6 +11,8 @@ use crate::{
     wasm, web,
 };
 
+mod training;
+
 const MODELS: [&str; 4] = ["mlp", "trees", "conv1d", "gru"];
 
 /// Options of the bench.
@@ -25,10 +27,16 @@ pub(crate) struct Args {
     /// Measures only this: size, cold, score, native, events, edge, memory; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Measures training against scikit-learn, LightGBM, mord and PyTorch instead; installs several gigabytes into the cache
+    #[arg(long, conflicts_with_all = ["check", "only"])]
+    training: bool,
 }
 
 /// Builds everything, then lets Node drive the measuring.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.training {
+        return training::run(args.quick);
+    }
     setup::run()?;
     wasm::build()?;
     web::build()?;

@@ -21,6 +21,23 @@ pub(crate) fn build() -> Result<()> {
     step("native: build", || cargo("build").arg("--bins").run())
 }
 
+/// Builds ours of the training bench, its own code as fully optimised as a release's.
+pub(crate) fn build_training() -> Result<()> {
+    let build = || {
+        cargo("build").args([
+            "--config",
+            "profile.dev.package.tiercast.opt-level=3",
+            "--features",
+            "tiercast-tests/training",
+            "--bin",
+            "training",
+            "--bin",
+            "tiercast",
+        ])
+    };
+    step("native: build", || build().run())
+}
+
 /// A program that [`build`] left.
 pub(crate) fn program(name: &str) -> PathBuf {
     target_dir().join("debug").join(name).with_extension(std::env::consts::EXE_EXTENSION)

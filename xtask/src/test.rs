@@ -131,7 +131,9 @@ fn format() -> Result<Option<Count>> {
 
 /// What the bench concludes from measures: it measures nothing here.
 fn bench_ledger() -> Result<Option<Count>> {
-    let out = Run::new("node").arg("--test").arg(root().join("tests/bench/ledger.test.js")).output()?;
+    let tests =
+        ["ledger.test.js", "training-ledger.test.js"].map(|name| root().join("tests/bench").join(name));
+    let out = Run::new("node").arg("--test").args(tests).output()?;
     Count::of_node(&out).map(Some)
 }
 
@@ -165,7 +167,7 @@ fn bare_metal() -> Result<Option<Count>> {
 
 fn clippy_native() -> Result<Option<Count>> {
     // With the bench's native contestants, which nothing else here compiles.
-    let run = native::cargo("clippy").args(["--features", "tiercast-tests/bench"]);
+    let run = native::cargo("clippy").args(["--features", "tiercast-tests/bench,tiercast-tests/training"]);
     done(run.args(["--all-targets", "--", "-D", "warnings"]).run())
 }
 

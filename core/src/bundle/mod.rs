@@ -22,7 +22,7 @@ use crate::{
     error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
-    tasks::profile::ProfileSpec,
+    tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::tier::{Decode, TierRules},
     time::Timestamp,
     transform::Transform,
@@ -123,7 +123,7 @@ struct Core {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
-    profile: Option<ProfileSpec>,
+    profile: Stored,
 }
 
 crate::wire::fields!(Core { manifest, schema, transform, rules, typical, profile });
@@ -177,7 +177,7 @@ impl Bundle {
             transform: parts.transform,
             rules: parts.rules,
             typical: parts.typical,
-            profile,
+            profile: Stored(profile),
         };
         let mut sections = alloc::vec![
             ("manifest", manifest),
@@ -229,6 +229,12 @@ impl Bundle {
                 "the bundle holds a model alone, without members and tiers; load it as a model"
             );
         }
+        if !PROFILES && table.find(PROFILE).is_ok() {
+            bail!(
+                UnsupportedModel,
+                "the bundle has profiles, which this build leaves out; use a build with the feature `all-kernels`"
+            );
+        }
         let core: Core = table.value("scorer")?;
         let manifest = core.manifest;
         if manifest.task != TASK {
@@ -246,12 +252,12 @@ impl Bundle {
             bail!(InvalidSpec, "{} typical values for {} features", core.typical.len(), schema.len());
         }
         let model = table.find(manifest.engine.section())?;
-        let profile = match core.profile {
-            Some(spec) => {
+        let profile = match core.profile.0 {
+            Some(spec) if PROFILES => {
                 spec.check(schema.len())?;
                 Some((spec, table.find(PROFILE)?))
             }
-            None => None,
+            _ => None,
         };
         let bundle = Self {
             manifest,

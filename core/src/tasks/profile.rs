@@ -17,7 +17,12 @@ use crate::{
     math, order,
     time::{Duration, Timestamp},
     transform::Transform,
+    wire::{Reader, Wire, Writer},
 };
+
+/// Whether this build can make profiles: their networks need kernels that the small one leaves out, and with them it leaves
+/// out all that only profiles use.
+pub(crate) const PROFILES: bool = cfg!(feature = "all-kernels");
 
 /// What a model of profiles gives after the embedding: the chance of no purchase and the days to the next one.
 pub(crate) const BEYOND: usize = 2;
@@ -43,6 +48,23 @@ pub struct ProfileSpec {
 }
 
 crate::wire::fields!(ProfileSpec { model, transform, embedding, segments, half_life, categories });
+
+/// A specification where a bundle may have one; read only by a build that can make profiles.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored(pub(crate) Option<ProfileSpec>);
+
+impl Wire for Stored {
+    fn write(&self, writer: &mut Writer) {
+        self.0.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        match PROFILES {
+            true => Wire::read(reader).map(Self),
+            false => (reader.byte()? == 0).then_some(Self(None)),
+        }
+    }
+}
 
 /// Members who behave alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]

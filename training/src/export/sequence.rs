@@ -234,8 +234,11 @@ impl Drawing<'_> {
         let scores = self.op("Transpose", "attention_across", &[&scores], vec![across]);
         let shares = self.op("Softmax", "attention_shares", &[&scores], vec![int("axis", -1)]);
         let pooled = self.op("MatMul", "pooled", &[&shares, &value], Vec::new());
+        let steps = self.model.architecture.shape.steps;
+        let last = self.slice("last", &value, steps - 1, steps, 1);
+        let both = self.op("Concat", "pooled_and_last", &[&pooled, &last], vec![int("axis", 2)]);
         let axis = self.integers("one", &[1]);
-        self.op("Squeeze", "encoded", &[&pooled, &axis], Vec::new())
+        self.op("Squeeze", "encoded", &[&both, &axis], Vec::new())
     }
 
     /// The same layer for every step.

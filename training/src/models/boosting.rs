@@ -5,13 +5,15 @@
 //! sums come from its parent's less its sibling's (Ke et al. 2017); a missing value has a side of its own at each
 //! split. How many rounds is found on members set aside; then all rows are used for as many.
 //!
-//! It is our own because no crate that builds here does this: forust-ml has one tier against the rest only. One thread does all the work of a fit in one order, so the
-//! same rows and seed give the same bits; `train` runs several fits side by side. There are no categorical splits:
-//! codes come as one input each.
+//! It is our own because no crate that builds here does this: forust-ml has one tier against the rest only. The same rows
+//! and seed give the same bits on any number of threads: a tree is grown by one of them, in one order. There are no
+//! categorical splits: codes come as one input each.
+
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CurvePoint, Fitted, Forest, Model, Rows, Tree, forest::softmax, params::Draw};
+use super::{CurvePoint, Fitted, Forest, Model, Rows, Tree, mix, params::Draw, threads};
 
 mod bins;
 mod grow;
@@ -34,13 +36,16 @@ pub struct Params {
     pub l2: f64,
     /// Share of the inputs that a tree may test, drawn anew for each.
     pub inputs: f64,
+    /// So many rounds on all rows; if none, as many as do best on members set aside.
+    #[serde(skip)]
+    pub rounds: Option<u32>,
 }
 
 impl Default for Params {
     /// Shallow trees, slowly: what did best in cross-validation on both data sets that `tiercast data fetch` knows,
     /// though its neighbours are within what chance gives.
     fn default() -> Self {
-        Self { rate: 0.05, leaves: 8, depth: 4, weight: 5.0, l2: 5.0, inputs: 0.5 }
+        Self { rate: 0.05, leaves: 8, depth: 4, weight: 5.0, l2: 5.0, inputs: 0.5, rounds: None }
     }
 }
 
@@ -54,6 +59,7 @@ impl Params {
             weight: draw.log_uniform(0.5, 50.0),
             l2: draw.log_uniform(0.1, 100.0),
             inputs: draw.log_uniform(0.15, 1.0),
+            rounds: None,
         }
     }
 }
@@ -69,6 +75,10 @@ const ASIDE: f64 = 0.2;
 
 /// Finds the number of rounds on members set aside, then trains on all rows.
 pub(super) fn fit(params: &Params, tiers: usize, rows: &Rows, seed: u64) -> Fitted {
+    if let Some(rounds) = params.rounds {
+        let (forest, curve) = boost(params, rounds, tiers, rows, seed, None);
+        return Fitted { model: Model::Trees(forest), curve, l2: None };
+    }
     let (aside, inner) = rows.part(ASIDE, seed);
     let (_, curve) = boost(params, ROUNDS, tiers, &inner, seed, Some(&aside));
     let best = curve.iter().min_by(|a, b| a.validation.total_cmp(&b.validation));
@@ -77,6 +87,8 @@ pub(super) fn fit(params: &Params, tiers: usize, rows: &Rows, seed: u64) -> Fitt
 }
 
 /// Boosts for so many rounds, or fewer where the loss on the rows aside no longer falls.
+///
+/// Within a round no tier's tree depends on another's, and so they can grow side by side.
 fn boost(
     params: &Params,
     rounds: u32,
@@ -86,22 +98,36 @@ fn boost(
     aside: Option<&Rows>,
 ) -> (Forest, Vec<CurvePoint>) {
     let columns = bins::columns(rows);
-    let mut grower = Grower::new(params, &columns, rows.len(), seed);
+    let growers = || (0..threads::allowed().min(tiers)).map(|_| Grower::new(params, &columns, rows.len()));
+    let growers = Mutex::new(growers().collect::<Vec<_>>());
     let base = base(tiers, &rows.targets);
     let mut forest = Forest { inputs: rows.plain_width, tiers, base, trees: Vec::new() };
     let mut learned = Scores::new(&forest, &rows.targets);
     let mut judged = aside.map(|aside| Scores::new(&forest, &aside.targets));
-    let (mut curve, mut best) = (Vec::new(), (f64::INFINITY, 0));
+    let (mut seed, mut curve, mut best) = (seed, Vec::new(), (f64::INFINITY, 0));
     for step in 1..=rounds {
-        for tier in 0..tiers {
-            let nodes = grower.grow(|row| learned.slope(row, tier));
-            grower.leaves().for_each(|(row, value)| learned.add(row, tier, value));
-            let tree = Tree { tier, nodes };
-            if let (Some(judged), Some(aside)) = (&mut judged, aside) {
-                (0..aside.len()).for_each(|row| judged.add(row, tier, tree.value(aside.plain_row(row))));
-            }
-            forest.trees.push(tree);
+        let mut jobs = Vec::new();
+        let mut judges = judged.iter_mut().flat_map(|judged| &mut judged.tiers);
+        for (tier, learned) in learned.tiers.iter_mut().enumerate() {
+            seed = mix(seed);
+            jobs.push((tier, seed, learned, judges.next()));
         }
+        let grown = threads::map(jobs, |(tier, seed, learned, judged)| {
+            let lock = || growers.lock().unwrap_or_else(PoisonError::into_inner);
+            let spare = lock().pop();
+            let mut grower = spare.unwrap_or_else(|| Grower::new(params, &columns, rows.len()));
+            let nodes =
+                grower.grow(seed, |row| learned.slope(row, usize::from(rows.targets[row]) == tier + 1));
+            grower.leaves().for_each(|(row, value)| learned.scores[row] += f64::from(value));
+            lock().push(grower);
+            let tree = Tree { tier, nodes };
+            if let (Some(judged), Some(aside)) = (judged, aside) {
+                let scores = judged.scores.iter_mut().enumerate();
+                scores.for_each(|(row, score)| *score += f64::from(tree.value(aside.plain_row(row))));
+            }
+            tree
+        });
+        forest.trees.extend(grown);
         let train = learned.update();
         let Some(judged) = &mut judged else { continue };
         let validation = judged.update();
@@ -124,43 +150,71 @@ fn base(tiers: usize, targets: &[u8]) -> Vec<f32> {
 
 /// Where rows stand while trees are added.
 struct Scores<'r> {
-    tiers: usize,
     targets: &'r [u8],
+    tiers: Vec<Standing>,
+}
+
+/// Where rows stand as to one tier.
+struct Standing {
     scores: Vec<f64>,
     /// Softmax of the scores as of the last update.
     probabilities: Vec<f64>,
 }
 
+impl Standing {
+    /// First and second derivative of a row's log-loss by the tier's score: p − y and p (1 − p).
+    fn slope(&self, row: usize, truth: bool) -> [f64; 2] {
+        let p = self.probabilities[row];
+        [p - f64::from(u8::from(truth)), p * (1.0 - p)]
+    }
+}
+
+/// Rows whose probabilities are brought to their scores together.
+const CHUNK: usize = 2048;
+
 impl<'r> Scores<'r> {
     fn new(forest: &Forest, targets: &'r [u8]) -> Self {
-        let row: Vec<f64> = forest.base.iter().copied().map(f64::from).collect();
-        let scores = row.repeat(targets.len());
-        let mut new = Self { tiers: forest.tiers, targets, probabilities: scores.clone(), scores };
+        let standing = |base: &f32| {
+            let scores = vec![f64::from(*base); targets.len()];
+            Standing { probabilities: scores.clone(), scores }
+        };
+        let mut new = Self { targets, tiers: forest.base.iter().map(standing).collect() };
         new.update();
         new
     }
 
-    fn add(&mut self, row: usize, tier: usize, value: f32) {
-        self.scores[row * self.tiers + tier] += f64::from(value);
-    }
-
-    /// First and second derivative of a row's log-loss by a tier's score: p − y and p (1 − p).
-    fn slope(&self, row: usize, tier: usize) -> [f64; 2] {
-        let p = self.probabilities[row * self.tiers + tier];
-        let truth = if usize::from(self.targets[row]) == tier + 1 { 1.0 } else { 0.0 };
-        [p - truth, p * (1.0 - p)]
-    }
-
     /// Brings the probabilities to the scores; gives the mean log-loss.
     fn update(&mut self) -> f64 {
-        self.probabilities.copy_from_slice(&self.scores);
-        let rows = self.probabilities.chunks_exact_mut(self.tiers).zip(self.targets);
-        let losses = rows.map(|(row, target)| {
-            softmax(row);
-            -row[usize::from(*target) - 1].max(f64::MIN_POSITIVE).ln()
-        });
-        losses.sum::<f64>() / self.targets.len().max(1) as f64
+        let mut chunks: Vec<Vec<_>> = self.targets.chunks(CHUNK).map(|_| Vec::new()).collect();
+        for tier in &mut self.tiers {
+            let parts = tier.scores.chunks(CHUNK).zip(tier.probabilities.chunks_mut(CHUNK));
+            chunks.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.push(part));
+        }
+        let jobs = chunks.into_iter().zip(self.targets.chunks(CHUNK)).collect();
+        let losses = threads::map(jobs, |(tiers, targets)| softmax(tiers, targets));
+        losses.into_iter().sum::<f64>() / self.targets.len().max(1) as f64
     }
+}
+
+/// exp(score) / Σ exp(score) for some rows, of which each tier has its scores and probabilities; gives their log-loss.
+fn softmax(mut tiers: Vec<(&[f64], &mut [f64])>, targets: &[u8]) -> f64 {
+    let mut most = vec![f64::NEG_INFINITY; targets.len()];
+    for (scores, _) in &tiers {
+        most.iter_mut().zip(*scores).for_each(|(most, score)| *most = most.max(*score));
+    }
+    let mut total = vec![0.0; targets.len()];
+    for (scores, probabilities) in &mut tiers {
+        for (((score, p), most), total) in scores.iter().zip(&mut **probabilities).zip(&most).zip(&mut total)
+        {
+            *p = (score - most).exp();
+            *total += *p;
+        }
+    }
+    for (_, probabilities) in &mut tiers {
+        probabilities.iter_mut().zip(&total).for_each(|(p, total)| *p /= total);
+    }
+    let truth = targets.iter().enumerate().map(|(row, tier)| tiers[usize::from(*tier) - 1].1[row]);
+    truth.map(|p| -p.max(f64::MIN_POSITIVE).ln()).sum()
 }
 
 #[cfg(test)]

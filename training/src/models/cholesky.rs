@@ -2,8 +2,14 @@
 
 /// Solves `matrix · x = right`. Of the matrix (row after row) only what is on and below the diagonal is read; it is
 /// overwritten. Where it is not positive by rounding, that variable hardly moves.
-pub(super) fn solve(matrix: &mut [f64], right: Vec<f64>) -> Vec<f64> {
-    let (n, mut x) = (right.len(), right);
+pub(super) fn solve(matrix: &mut [f64], mut right: Vec<f64>) -> Vec<f64> {
+    factor(matrix, right.len());
+    substitute(matrix, &mut right);
+    right
+}
+
+/// The lower triangle whose product with its transpose an `n × n` matrix is, in its place.
+pub(super) fn factor(matrix: &mut [f64], n: usize) {
     for i in 0..n {
         for j in 0..=i {
             let known: f64 = (0..j).map(|k| matrix[i * n + k] * matrix[j * n + k]).sum();
@@ -17,6 +23,11 @@ pub(super) fn solve(matrix: &mut [f64], right: Vec<f64>) -> Vec<f64> {
             };
         }
     }
+}
+
+/// Solves the equations of a matrix that was [`factor`]ed; `x` is the right side and becomes the solution.
+pub(super) fn substitute(matrix: &[f64], x: &mut [f64]) {
+    let n = x.len();
     for i in 0..n {
         let known: f64 = (0..i).map(|k| matrix[i * n + k] * x[k]).sum();
         x[i] = (x[i] - known) / matrix[i * n + i];
@@ -25,7 +36,6 @@ pub(super) fn solve(matrix: &mut [f64], right: Vec<f64>) -> Vec<f64> {
         let known: f64 = (i + 1..n).map(|k| matrix[k * n + i] * x[k]).sum();
         x[i] = (x[i] - known) / matrix[i * n + i];
     }
-    x
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ impl Link {
         weights
     }
 
-    /// Scores of the tiers for rows of sums. They are the logarithms of the probabilities; with the cumulative link, once
-    /// [`between`] is added.
+    /// Scores of the tiers for rows of sums: the logarithms of the probabilities; with the cumulative link they lack
+    /// ln(1 − exp −step) for the tiers between the ends, since σ(a) − σ(b) = σ(a) (1 − σ(b)) (1 − exp(b − a)).
     pub(super) fn scores(self, sums: Tensor<2>) -> Tensor<2> {
         let ([_, boundaries], device) = (sums.dims(), sums.device());
         let units = activation::softplus(Tensor::cat(vec![sums.clone(), sums.neg()], 1), 1.0);
@@ -76,29 +76,9 @@ pub(super) fn identity(boundaries: usize) -> Vec<f32> {
     (0..boundaries * boundaries).map(|at| if at % (boundaries + 1) == 0 { 1.0 } else { 0.0 }).collect()
 }
 
-/// What the cumulative link's scores lack: ln(1 − exp −step) for the tiers between the ends, `[1, K]`.
-///
-/// With a = aₖ₋₁ and b = aₖ, σ(a) − σ(b) = σ(a) (1 − σ(b)) (1 − exp(b − a)).
-pub(super) fn between(steps: Tensor<2>) -> Tensor<2> {
-    let end = Tensor::<2>::zeros([1, 1], &steps.device());
-    let between = steps.neg().exp().neg().add_scalar(1.0).clamp_min(SMALLEST).log();
-    Tensor::cat(vec![end.clone(), between, end], 1)
-}
-
-/// The cumulative link's biases, `[1, K − 1]`, and the steps between them, `[1, K − 2]`, for numbers that are free: the
-/// first bias, and for each step a number whose ln(1 + exp) it is, so that no bias is above the one before.
-pub(super) fn falling(free: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
-    let [_, boundaries] = free.dims();
-    if boundaries < 2 {
-        return (free, None);
-    }
-    let first = free.clone().narrow(1, 0, 1);
-    let steps = activation::softplus(free.narrow(1, 1, boundaries - 1), 1.0);
-    let others = first.clone() - steps.clone().cumsum(1);
-    (Tensor::cat(vec![first, others], 1), Some(steps))
-}
-
-/// The free numbers that give each tier its share of the counts; half a row more in each tier keeps them finite.
+/// The free numbers that give each tier its share of the counts: the first boundary's bias, and for each step from one to
+/// the next a number whose ln(1 + exp) it is, so that none is above the one before. Half a row more in each tier keeps
+/// them finite.
 pub(super) fn free(counts: &[f32]) -> Vec<f32> {
     let beyond = |k: usize| counts[k..].iter().map(|n| f64::from(*n) + 0.5).sum::<f64>();
     let bias = |k: usize| (beyond(k) / (beyond(0) - beyond(k))).ln();
@@ -145,26 +125,10 @@ mod tests {
     fn what_is_trained_is_what_is_kept() {
         let device = Device::flex();
         for sums in SUMS.chunks(3) {
-            let rows = matrix(sums.to_vec(), 1, 3, &device);
-            let steps = matrix(sums.windows(2).map(|pair| pair[0] - pair[1]).collect(), 1, 2, &device);
-            let cumulative = Link::Cumulative.scores(rows.clone()) + between(steps);
-            for (link, scores) in
-                [(Link::Cumulative, cumulative), (Link::Continuation, Link::Continuation.scores(rows))]
-            {
-                for (p, score) in probabilities(link, sums).into_iter().zip(numbers(scores)) {
-                    assert!((p.ln() - score).abs() < 1e-4 * score.abs().max(1.0), "{link:?}: {p} {score}");
-                }
+            let scores = Link::Continuation.scores(matrix(sums.to_vec(), 1, 3, &device));
+            for (p, score) in probabilities(Link::Continuation, sums).into_iter().zip(numbers(scores)) {
+                assert!((p.ln() - score).abs() < 1e-4 * score.abs().max(1.0), "{p} {score}");
             }
-        }
-    }
-
-    #[test]
-    fn it_starts_at_the_shares() {
-        let counts = [70.0, 0.0, 9.0, 20.0];
-        let free = matrix(free(&counts), 1, 3, &Device::flex());
-        let p = probabilities(Link::Cumulative, &numbers(falling(free).0));
-        for (p, count) in p.into_iter().zip(counts) {
-            assert!((p - (count + 0.5) / 101.0).abs() < 1e-5, "{p} {count}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! and small spenders about alike. The penalty has the least squared error in an inner cross-validation over members, and
 //! the errors' spread is measured there too.
 
-use super::{CurvePoint, Fitted, Model, Network, Rows, cholesky, mix};
+use super::{CurvePoint, Fitted, Model, Network, Rows, mix, moments::Moments};
 
 /// Penalties tried: λ in `mean squared error + λ · Σ w²`, weights of inputs as they are.
 const PENALTIES: [f64; 9] = [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0];
@@ -43,90 +43,15 @@ fn root(spend: i64) -> f64 {
 
 /// The sums of each fold of members.
 fn parts(rows: &Rows, seed: u64) -> Vec<Moments> {
-    let mut parts = vec![Moments::new(rows.width); FOLDS as usize];
-    for at in 0..rows.len() {
-        let fold = mix(seed ^ u64::from(rows.member[at])) % FOLDS;
-        parts[fold as usize].add(rows.row(at), root(rows.target_spend[at]));
-    }
-    parts
-}
-
-/// Sums of products of the row (1, inputs, target): all that least squares needs, and what errors follow from.
-#[derive(Clone)]
-struct Moments {
-    /// Inputs.
-    width: usize,
-    /// `(width + 2)²`, of which the part on and below the diagonal is kept.
-    sums: Vec<f64>,
-    row: Vec<f64>,
-}
-
-struct Solution {
-    bias: f64,
-    weight: Vec<f64>,
-}
-
-impl Moments {
-    fn new(width: usize) -> Self {
-        let size = width + 2;
-        Self { width, sums: vec![0.0; size * size], row: vec![0.0; size] }
-    }
-
-    fn add(&mut self, inputs: &[f32], target: f64) {
-        let size = self.width + 2;
-        self.row[0] = 1.0;
-        self.row[1..=self.width].iter_mut().zip(inputs).for_each(|(to, x)| *to = f64::from(*x));
-        self.row[size - 1] = target;
-        for i in 0..size {
-            let x = self.row[i];
-            let sums = &mut self.sums[i * size..=i * size + i];
-            sums.iter_mut().zip(&self.row).for_each(|(sum, y)| *sum += x * y);
-        }
-    }
-
-    fn plus(&self, other: &Self, times: f64) -> Self {
-        let mut sum = self.clone();
-        sum.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum += times * more);
-        sum
-    }
-
-    fn rows(&self) -> f64 {
-        self.sums[0]
-    }
-
-    fn at(&self, i: usize, j: usize) -> f64 {
-        self.sums[i.max(j) * (self.width + 2) + i.min(j)]
-    }
-
-    /// The weights of the least penalised error; the mean of the target where nothing varies.
-    fn solve(&self, penalty: f64) -> Solution {
-        let (n, width, target) = (self.rows().max(1.0), self.width, self.width + 1);
-        let mean = |i: usize| self.at(i, 0) / n;
-        let covariance = |i: usize, j: usize| self.at(i, j) / n - mean(i) * mean(j);
-        let mut matrix = vec![0.0; width * width];
-        for i in 0..width {
-            for j in 0..=i {
-                matrix[i * width + j] = covariance(i + 1, j + 1) + if i == j { penalty } else { 0.0 };
-            }
-        }
-        let weight = cholesky::solve(&mut matrix, (0..width).map(|i| covariance(target, i + 1)).collect());
-        let bias = mean(target) - weight.iter().enumerate().map(|(i, w)| w * mean(i + 1)).sum::<f64>();
-        Solution { bias, weight }
-    }
-
-    /// Σ (target − prediction)² over these rows.
-    fn error(&self, solution: &Solution) -> f64 {
-        let by: Vec<f64> =
-            [-solution.bias].into_iter().chain(solution.weight.iter().map(|w| -w)).chain([1.0]).collect();
-        let of = |i: usize| (0..by.len()).map(|j| by[i] * by[j] * self.at(i, j)).sum::<f64>();
-        (0..by.len()).map(of).sum::<f64>().max(0.0)
-    }
+    let mut folds = vec![Vec::new(); FOLDS as usize];
+    (0..rows.len()).for_each(|at| folds[(mix(seed ^ u64::from(rows.member[at])) % FOLDS) as usize].push(at));
+    folds.iter().map(|at| Moments::of(rows, at, |at| root(rows.target_spend[at]))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::tests::ladder;
+    use crate::models::{moments::Solution, tests::ladder};
 
     #[test]
     fn the_error_is_what_the_rows_say_and_the_solution_its_least() {

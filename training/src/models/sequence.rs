@@ -50,9 +50,9 @@ impl Default for Params {
         Self {
             hidden: 32,
             embedding: 32,
-            rate: 2e-3,
+            rate: 3e-3,
             decay: 0.05,
-            batch: 64,
+            batch: 128,
             dropout: 0.3,
             churn: 0.3,
             next: 0.3,

@@ -118,7 +118,6 @@ fn run() -> (RunRecord, Predictions) {
         profile: None,
         provenance: Provenance {
             command: "tiercast train -p tiercast.toml".into(),
-            device: "Card & Sons (Vulkan)".into(),
             tables: vec![FileHash { name: "sales.csv".into(), bytes: 1234, sha256: "ab".repeat(32) }],
             ..Provenance::default()
         },
@@ -149,7 +148,6 @@ fn the_page_has_every_chart_and_nothing_from_outside() {
         "Missing values",
         "1 of 2 features are missing",
         "tiercast train -p tiercast.toml -o RUN",
-        "Card &amp; Sons (Vulkan)",
         "abababab",
         "Read this before trusting it",
     ] {

@@ -19,7 +19,6 @@ use tiercast_core::{TierRules, Transform};
 
 use crate::{
     dataset::Dataset,
-    device::Device,
     fit::{self, sequence::Layout},
     log,
     models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, mix},
@@ -140,8 +139,6 @@ pub struct Plan<'a> {
     pub settings: &'a BTreeMap<Kind, Params>,
     /// Seeds every random choice.
     pub seed: u64,
-    /// Where networks are trained.
-    pub device: &'a Device,
     /// Models trained at the same time.
     pub threads: usize,
     /// Where fits are kept until the run is whole.
@@ -171,7 +168,7 @@ pub fn train_all(
         let fitted = match known {
             Some(fitted) => fitted,
             None => {
-                let fitting = Fitting { params, seed: seed_of(plan.seed, kind, split), device: plan.device };
+                let fitting = Fitting { params, seed: seed_of(plan.seed, kind, split) };
                 let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train)?;
                 plan.unfinished.keep(kind, split, params, &fitted)?;
                 fitted
@@ -221,20 +218,22 @@ pub(super) fn side_by_side<T: Send>(
     job: impl Fn(usize) -> T + Sync,
 ) -> anyhow::Result<Vec<T>> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let workers = threads.clamp(1, jobs.max(1));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= jobs {
                 return;
             }
-            let result = job(at);
+            // Where there are fewer jobs than threads, a job may use more than one.
+            let result = models::threads::allow(threads / workers, || job(at));
             if let Ok(mut done) = done.lock() {
                 done.insert(at, result);
             }
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, jobs.max(1))).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a training thread died")))

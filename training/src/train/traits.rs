@@ -7,6 +7,8 @@ use crate::{dataset::Dataset, fit::sequence::Layout, models::kmeans::Groups};
 
 /// How far the mean rank of a group's values must be from the middle, of ½ at most, to set it apart.
 const APART: f64 = 0.12;
+/// From how far on it is very much so.
+const FAR: f64 = 0.35;
 /// Traits told of each group.
 const MOST_TRAITS: usize = 4;
 /// Traits that make a name.
@@ -47,8 +49,10 @@ pub(super) fn of_groups(dataset: &Dataset, rows: &[usize], groups: &Groups) -> V
             }
             let rank = of.iter().map(|row| ranks[*row]).sum::<f64>() / of.len() as f64;
             if (rank - 0.5).abs() >= APART {
+                let words = words[usize::from(rank > 0.5)];
+                let is_far = (rank - 0.5).abs() >= FAR && is_graded(decl);
                 traits.push(Trait {
-                    words: words[usize::from(rank > 0.5)].to_owned(),
+                    words: if is_far { format!("very {words}") } else { words.to_owned() },
                     feature: decl.name.clone(),
                     rank,
                     median: median(of.iter().map(|row| values[*row])),
@@ -61,8 +65,9 @@ pub(super) fn of_groups(dataset: &Dataset, rows: &[usize], groups: &Groups) -> V
         traits.sort_by(|a, b| (b.rank - 0.5).abs().total_cmp(&(a.rank - 0.5).abs()));
         let mut told: Vec<String> = Vec::new();
         traits.retain(|one| {
-            let is_new = !told.contains(&one.words);
-            told.push(one.words.clone());
+            let plainly = one.words.trim_start_matches("very ").to_owned();
+            let is_new = !told.contains(&plainly);
+            told.push(plainly);
             is_new
         });
         traits.truncate(MOST_TRAITS);
@@ -103,6 +108,11 @@ fn words(decl: &FeatureDecl) -> Option<[&'static str; 2]> {
         (Op::Gap, _) => ["short gaps", "long gaps"],
         _ => return None,
     })
+}
+
+/// Whether a trait can be so more or less in plain words.
+fn is_graded(decl: &FeatureDecl) -> bool {
+    !matches!(decl.op, Op::DiscountShare | Op::Trend | Op::Tenure)
 }
 
 /// Ranks from 0 to 1, ties sharing theirs; NaN has none.

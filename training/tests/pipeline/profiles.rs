@@ -52,7 +52,9 @@ fn a_sequence_becomes_a_profile_in_the_bundle_and_in_the_scores() {
     );
     let heads = profile.test.unwrap();
     assert_eq!(heads.rows, 120);
-    assert!(heads.days < heads.days_median, "{heads:?}");
+    // Everybody buys every month on a day drawn at random: nothing tells when, and nothing may be made up.
+    assert!(heads.lapsed == 0.0 && heads.brier < 0.01, "{heads:?}");
+    assert!((0.8..1.2).contains(&(heads.days / heads.days_median)), "{heads:?}");
 
     let inspected: Value =
         serde_json::from_str(&succeeds(folder, &["inspect", "--json", "run/bundle.tcb"])).unwrap();
@@ -97,7 +99,8 @@ fn a_training_that_was_killed_goes_on_where_it_was_and_tells_machines_of_it() {
     let asked = |run, threads| ["train", "-o", run, "--log", "json", "--threads", threads];
     let told = lines(&succeeds(folder, &asked("whole", "2")));
     let events: Vec<&str> = told.iter().map(|line| line["event"].as_str().unwrap()).collect();
-    assert_eq!((events[0], events[1], events[events.len() - 1]), ("start", "features", "done"));
+    assert_eq!((events[0], events[events.len() - 1]), ("start", "done"));
+    assert!(events.contains(&"features") && events.contains(&"message"), "{events:?}");
     // Six models, the rule among them, on three folds and in the final fit.
     let fits: Vec<&Value> = told.iter().filter(|line| line["event"] == "fit").collect();
     assert!(

@@ -1,7 +1,8 @@
-import type { Assessment, BundleInfo } from "tiercast";
+import type { Assessment, BundleInfo, Feature } from "tiercast";
 import { byId, el, setText, svg } from "./dom.js";
 import { type Formats, featureName } from "./format.js";
 import { DAY, type Replay } from "./replay.js";
+import { isStep } from "./sequence.js";
 import type { Point } from "./timeline.js";
 
 /** So that a position is a percentage as well. */
@@ -12,6 +13,9 @@ const HEIGHT = 24;
 const FIRST = 12;
 
 interface Row {
+  feature: Feature;
+  /** Its place in the vector. */
+  index: number;
   value: HTMLElement;
   line: SVGPathElement;
   dot: HTMLElement;
@@ -19,57 +23,41 @@ interface Row {
   y: (value: number) => number;
 }
 
-/** Each feature's value on the day and its course through the year. */
+/** Each feature's value on the day and its course through the year; the sequence's steps have a table of their own. */
 export class FeaturesView {
   readonly #rows: Row[];
 
   constructor(
     private readonly replay: Replay,
-    private readonly info: BundleInfo,
+    info: BundleInfo,
     private readonly formats: Formats,
   ) {
-    const list = byId("feature-list");
-    this.#rows = info.features.map((feature) => {
-      const value = el("span", { class: "value" });
-      const line = svg("path", { "vector-effect": "non-scaling-stroke" });
-      const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" }, line);
-      const dot = el("i");
-      const ahead = el("b");
-      const spark = el("div", { class: "spark", "aria-hidden": "true" }, chart, ahead, dot);
-      const name = el(
-        "dt",
-        { title: feature.description },
-        featureName(feature),
-        el("span", { class: "sr" }, `: ${feature.description}`),
-      );
-      list.append(el("div", {}, name, el("dd", {}, value, spark)));
-      return { value, line, dot, ahead, y: () => HEIGHT };
-    });
+    const places = [...info.features.entries()].filter(([, feature]) => !isStep(feature));
+    this.#rows = places.map(([index, feature]) => addRow(feature, index));
     this.#revealAll();
   }
 
   draw(points: Point[]): void {
-    this.#rows.forEach((row, i) => {
-      const values = points.map(({ assessment }) => assessment.features[i] ?? Number.NaN);
+    for (const row of this.#rows) {
+      const values = points.map(({ assessment }) => assessment.features[row.index] ?? Number.NaN);
       row.y = scale(values);
       row.line.setAttribute(
         "d",
         course(points, values, (now) => this.#x(now), row.y),
       );
-    });
+    }
   }
 
   show(assessment: Assessment): void {
     const x = this.#x(assessment.now);
-    this.#rows.forEach((row, i) => {
-      const feature = this.info.features[i];
-      const value = assessment.features[i] ?? Number.NaN;
-      if (feature) setText(row.value, this.formats.feature(feature, value));
+    for (const row of this.#rows) {
+      const value = assessment.features[row.index] ?? Number.NaN;
+      setText(row.value, this.formats.feature(row.feature, value));
       row.dot.hidden = Number.isNaN(value);
       row.dot.style.left = `${x}%`;
       row.ahead.style.left = `${x}%`;
       row.dot.style.top = `${(row.y(value) / HEIGHT) * 100}%`;
-    });
+    }
   }
 
   #x(now: number): number {
@@ -80,11 +68,11 @@ export class FeaturesView {
   #revealAll(): void {
     const list = byId("feature-list");
     const button = byId<HTMLButtonElement>("all-features");
-    button.hidden = this.info.features.length <= FIRST;
-    const first = firstOfFamilies(this.info.features.map(({ name }) => name));
+    button.hidden = this.#rows.length <= FIRST;
+    const first = firstOfFamilies(this.#rows.map(({ feature }) => feature.name));
     const set = (all: boolean) => {
       button.setAttribute("aria-expanded", String(all));
-      setText(button, all ? "Show fewer" : `Show all ${this.info.features.length}`);
+      setText(button, all ? "Show fewer" : `Show all ${this.#rows.length}`);
       [...list.children].forEach((row, i) => {
         (row as HTMLElement).hidden = !all && !first.has(i);
       });
@@ -92,6 +80,23 @@ export class FeaturesView {
     button.addEventListener("click", () => set(button.getAttribute("aria-expanded") !== "true"));
     set(false);
   }
+}
+
+function addRow(feature: Feature, index: number): Row {
+  const value = el("span", { class: "value" });
+  const line = svg("path", { "vector-effect": "non-scaling-stroke" });
+  const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" }, line);
+  const dot = el("i");
+  const ahead = el("b");
+  const spark = el("div", { class: "spark", "aria-hidden": "true" }, chart, ahead, dot);
+  const name = el(
+    "dt",
+    { title: feature.description },
+    featureName(feature),
+    el("span", { class: "sr" }, `: ${feature.description}`),
+  );
+  byId("feature-list").append(el("div", {}, name, el("dd", {}, value, spark)));
+  return { feature, index, value, line, dot, ahead, y: () => HEIGHT };
 }
 
 function firstOfFamilies(names: string[]): Set<number> {

@@ -1,6 +1,6 @@
 import type { BundleInfo } from "tiercast";
 import { byId, el } from "./dom.js";
-import type { Formats } from "./format.js";
+import { type Formats, inSentenceCase } from "./format.js";
 import type { Happening } from "./history.js";
 
 /** How many of the latest happenings are listed. */
@@ -53,11 +53,4 @@ export class FeedView {
   #minor(major: number | string | undefined, minor: number | undefined): number {
     return minor ?? Math.round(Number(major ?? 0) * 10 ** this.info.currency.exponent);
   }
-}
-
-/** "GROCERY" and "grocery" read as "Grocery", "DRUG GM" as "Drug GM". */
-function inSentenceCase(text: string): string {
-  const words = text.split(" ").map((word) => (word.length > 2 ? word.toLowerCase() : word));
-  const sentence = words.join(" ");
-  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }

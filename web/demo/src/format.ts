@@ -90,6 +90,13 @@ export function featureName({ name }: Feature): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** "GROCERY" and "grocery" read as "Grocery", "DRUG GM" as "Drug GM". */
+export function inSentenceCase(text: string): string {
+  const words = text.split(" ").map((word) => (word.length > 2 ? word.toLowerCase() : word));
+  const sentence = words.join(" ");
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+}
+
 const UNITS = { d: "days", w: "weeks", h: "hours" };
 
 function utc(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {

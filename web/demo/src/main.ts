@@ -10,7 +10,9 @@ import { loadHistories, type MemberHistory } from "./history.js";
 import { Latency } from "./latency.js";
 import { inWords } from "./mistakes.js";
 import { worthWatching } from "./opening.js";
+import { ProfileView } from "./profile.js";
 import { DAY, Replay } from "./replay.js";
+import { SequenceView } from "./sequence.js";
 import { reached, Session } from "./session.js";
 import { StandingView } from "./standing.js";
 import { StateFile } from "./state-file.js";
@@ -25,7 +27,7 @@ const NOBODY: MemberHistory = { name: "New member", events: [] };
 async function start(): Promise<void> {
   const before = performance.now();
   const [scorer, histories] = await Promise.all([
-    Scorer.load(new URL("bundle.tcb", location.href), { wasm: new URL("tiercast.wasm", location.href) }),
+    Scorer.load(new URL("bundle.tcb", location.href)),
     loadHistories("members.json"),
   ]);
   const app = new App(scorer, histories, performance.now() - before);
@@ -41,7 +43,9 @@ class App {
   readonly #timeline: Timeline;
   readonly #standing: StandingView;
   readonly #forecast: ForecastView;
+  readonly #profile: ProfileView | undefined;
   readonly #features: FeaturesView;
+  readonly #sequence: SequenceView;
   readonly #feed: FeedView;
   readonly #form: EventForm;
   readonly #stateFile: StateFile;
@@ -73,7 +77,9 @@ class App {
     this.#timeline = new Timeline(this.#replay, info, formats);
     this.#standing = new StandingView(info, formats);
     this.#forecast = new ForecastView(info);
+    this.#profile = info.profile && new ProfileView(info.profile);
     this.#features = new FeaturesView(this.#replay, info, formats);
+    this.#sequence = new SequenceView(info, formats);
     this.#feed = new FeedView(info, formats);
     this.#session = new Session(scorer, this.#latency, NOBODY);
     this.#form = new EventForm(
@@ -159,7 +165,9 @@ class App {
     this.#timeline.move(assessment, summary);
     this.#standing.show(assessment.standing);
     this.#forecast.show(assessment);
+    this.#profile?.show(this.#session.profile(now));
     this.#features.show(assessment);
+    this.#sequence.show(assessment);
     this.#feed.show(now);
     this.#form.show(now, this.#session.mine);
     this.#stateFile.show();

@@ -1,4 +1,4 @@
-import { type Assessment, type Member, type Scorer, TiercastError } from "tiercast";
+import { type Assessment, type Member, type Profile, type Scorer, TiercastError } from "tiercast";
 import { type Happening, happenings, type MemberHistory, type TimedEvent } from "./history.js";
 import type { Latency } from "./latency.js";
 import { DAY } from "./replay.js";
@@ -51,6 +51,12 @@ export class Session {
   assess(now: number): Assessment {
     this.#moveTo(now);
     return this.latency.time(() => this.#member.assess(now));
+  }
+
+  /** How the member behaves as known at `now`, once there is something to know. */
+  profile(now: number): Profile | undefined {
+    this.#moveTo(now);
+    return this.#member.eventCount > 0 ? this.#member.profile(now) : undefined;
   }
 
   /** Takes in an event of the visitor's own, or throws and changes nothing. */

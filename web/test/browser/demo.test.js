@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { buildDemo } from "../../scripts/build-demo.js";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, household } from "../support/fixtures.js";
+import { BUNDLE, household, PROFILE_BUNDLE } from "../support/fixtures.js";
+import { contentOf } from "../support/sections.js";
 import { serve } from "../support/serve.js";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -15,6 +16,7 @@ const SIZES = { 1280: { width: 1280, height: 900 }, 375: { width: 375, height: 8
 let folder;
 let browser;
 let server;
+let profiled;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "tiercast-demo-"));
@@ -29,18 +31,31 @@ before(async () => {
   );
   await buildDemo({ out: join(folder, "page"), bundle: BUNDLE, members });
   server = await serve(join(folder, "page"));
+  await buildDemo({ out: join(folder, "profiled"), bundle: PROFILE_BUNDLE, members: await knownByCategory(named) });
+  profiled = await serve(join(folder, "profiled"));
   browser = await launch();
 });
 
 after(async () => {
   await browser?.close();
   await server?.close();
+  await profiled?.close();
   await rm(folder, { recursive: true, force: true });
 });
 
-async function openDemo(options = {}) {
+/** The same households, who buy from the categories that the bundle with profiles knows. */
+async function knownByCategory(named) {
+  const { categories } = contentOf(await readFile(PROFILE_BUNDLE), "manifest").profile;
+  const events = (seed, count) =>
+    household(seed, count).map((event) => ({ ...event, category: categories[event.category.length % categories.length] }));
+  const file = join(folder, "known.json");
+  await writeFile(file, JSON.stringify({ members: named.map(([member, seed, count]) => ({ member, events: events(seed, count) })) }));
+  return file;
+}
+
+async function openDemo({ site = server, ...options } = {}) {
   const opened = await openPage(browser, { viewport: SIZES[1280], ...options });
-  await opened.page.goto(server.url);
+  await opened.page.goto(site.url);
   await opened.page.waitForSelector("#app:not([hidden])");
   return opened;
 }
@@ -50,7 +65,8 @@ const text = (page, id) => page.textContent(`#${id}`);
 for (const [name, viewport] of Object.entries(SIZES)) {
   for (const colorScheme of ["light", "dark"]) {
     test(`at ${name} px, ${colorScheme}: fits, and axe finds nothing`, async () => {
-      const { page, context, errors } = await openDemo({ viewport, colorScheme, deviceScaleFactor: 2 });
+      const { page, context, errors } = await openDemo({ site: profiled, viewport, colorScheme, deviceScaleFactor: 2 });
+      await page.click("#sequence-title");
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(width <= viewport.width, `the page is ${width} px wide`);
       // Not as a script tag: the page allows none that is not its own.
@@ -112,6 +128,58 @@ test("with the keyboard alone: household, play, scrub, add, undo", async () => {
   assert.doesNotMatch(await text(page, "feed"), /yours/);
   assert.match(await text(page, "standing-spend"), new RegExp(String(spend)));
   assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("how the household shops follows the replay", async () => {
+  const { page, context, errors } = await openDemo({ site: profiled });
+  await page.selectOption("#member", { label: "Household 1203 · 600 events" });
+  const { segments } = contentOf(await readFile(PROFILE_BUNDLE), "manifest").profile;
+  const shown = async () => [await text(page, "segment"), await text(page, "churn"), await text(page, "next-purchase")];
+  const [segment, churn, days] = await shown();
+  assert.ok(segments.some(({ name }) => name.toLowerCase() === segment.toLowerCase()), segment);
+  assert.match(churn, /^(<1|\d+)\u202f%$/);
+  assert.match(days, /^\d+ days?$/);
+  const shares = await page.$$eval("#interests li:not([hidden]) .value", (all) => all.map((value) => parseInt(value.textContent)));
+  assert.ok(shares.length >= 3 && shares.every((share, i) => share > 0 && share <= (shares[i - 1] ?? 100)), String(shares));
+  assert.match(await text(page, "segment-share"), new RegExp(`of members, one of ${segments.length} segments$`));
+
+  await page.selectOption("#member", { label: "A new member" });
+  assert.deepEqual(await shown(), ["Not known yet", "–", "–"]);
+  assert.equal(await page.isVisible("#no-interests"), true);
+  await page.fill("#amount", "20.00");
+  await page.click("#add button[type=submit]");
+  assert.notEqual((await shown())[0], "Not known yet");
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("a bundle without profiles shows no such panel", async () => {
+  const { page, context, errors } = await openDemo();
+  assert.equal(await page.isVisible("#profile"), false);
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("the steps of the sequence are a table of their own, folded away", async () => {
+  const { page, context } = await openDemo();
+  await page.selectOption("#member", { label: "Household 88 · 200 events" });
+  assert.equal(await page.isVisible("#sequence-table"), false);
+  await page.click("#all-features");
+  assert.doesNotMatch(await text(page, "feature-list"), /Day 1/);
+  await page.click("#sequence-title");
+  assert.equal(await text(page, "sequence-title"), "The last 4 days, the latest first");
+  const cells = () => page.$$eval("#sequence-rows tr", (rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+  const before = await cells();
+  assert.equal(before.length, 4);
+  assert.ok(before.every(([, ago], i) => i === 0 || Number(ago) > Number(before[i - 1][1])), JSON.stringify(before));
+  await page.fill("#amount", "77.77");
+  await page.click("#add button[type=submit]");
+  const [latest, ...others] = await cells();
+  assert.deepEqual([latest[0], latest[1], latest[2]], ["1", "0", "$77.77"]);
+  assert.deepEqual(others[0].slice(2), before[0].slice(2));
+  await page.selectOption("#member", { label: "A new member" });
+  assert.equal(await page.isVisible("#sequence-none"), true);
   await context.close();
 });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, RANKS_BUNDLE, vectors } from "../support/fixtures.js";
+import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, PROFILE_BUNDLE, RANKS_BUNDLE, vectors } from "../support/fixtures.js";
 import { serve } from "../support/serve.js";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
@@ -142,6 +142,25 @@ test("a page fetches the smallest build, and more only for a model that needs it
   });
   assert.ok(proved > 0);
   assert.deepEqual([fetched.slice(2), errors], [["/pkg/onnx/tiercast_wasm_bg.wasm"], []]);
+  await context.close();
+});
+
+test("a bundle with profiles proves itself in a page, by the build with all kernels", async () => {
+  const { page, context, errors } = await blankPage(server.url);
+  const fetched = [];
+  page.on("request", (request) => request.url().endsWith(".wasm") && fetched.push(new URL(request.url()).pathname));
+  await page.route("**/profile.tcb", (route) => route.fulfill({ path: PROFILE_BUNDLE }));
+  const [proved, segmentName, segments] = await page.evaluate(async () => {
+    const { Scorer } = await import("/dist/entry/browser.js");
+    const scorer = await Scorer.load("/profile.tcb");
+    const profile = scorer.member({ kind: "purchase", time: 0, amount: 5 }).profile(86_400_000);
+    return [scorer.prove(), profile.segmentName, scorer.info.profile.segments.map(({ name }) => name)];
+  });
+  assert.ok(proved > 0 && segments.includes(segmentName));
+  assert.deepEqual(
+    [fetched, errors],
+    [["/pkg/tiercast_wasm_bg.wasm", "/pkg/all/tiercast_wasm_bg.wasm"], []],
+  );
   await context.close();
 });
 

@@ -5,6 +5,7 @@ import { before, test } from "node:test";
 import { Scorer } from "tiercast";
 import { withSection } from "../../../edge-worker/tests/support/bundle.js";
 import { BUNDLE, household, RANKS_BUNDLE } from "../support/fixtures.js";
+import * as sections from "../support/sections.js";
 
 const NOW = Date.UTC(2017, 8, 15);
 let bundle;
@@ -15,16 +16,8 @@ before(async () => {
   scorer = await Scorer.load(bundle);
 });
 
-function bytesOf(section, of = bundle) {
-  const line = of.indexOf(section.padEnd(16, "\0"), 0, "latin1");
-  const from = Number(of.readBigUInt64LE(line + 16));
-  return of.subarray(from, from + Number(of.readBigUInt64LE(line + 24)));
-}
-
-/** What a JSON section of the fixture holds. */
-function contentOf(section, of = bundle) {
-  return JSON.parse(bytesOf(section, of));
-}
+const bytesOf = (section, of = bundle) => sections.bytesOf(of, section);
+const contentOf = (section, of = bundle) => sections.contentOf(of, section);
 
 /** The fixture with a section that says something else, and check sums that fit. */
 function saying(section, json, of = bundle) {

@@ -26,8 +26,10 @@ export const BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture.tcb", reposi
 /** The same members and model, kept as ONNX. */
 export const ONNX_BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture-onnx.tcb", repository));
 
-/** The same members and another model, decoding by ranks. */
+/** The same members, with profiles, which need all kernels. */
 export const PROFILE_BUNDLE = fileURLToPath(new URL("tests/fixtures/profile.tcb", repository));
+
+/** The same members and another model, decoding by ranks. */
 export const RANKS_BUNDLE = fileURLToPath(new URL("tests/fixtures/ranks.tcb", repository));
 
 /** Models on their own (`tests/fixtures/models.py`): one for every build, and one that needs all kernels. */

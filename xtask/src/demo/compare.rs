@@ -1,4 +1,4 @@
-//! The same members in four runtimes: features and probabilities by bits, tiers and standing exactly.
+//! The same members in four runtimes: features, probabilities and profiles by bits, tiers and standing exactly.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +19,17 @@ pub(crate) struct Row {
     /// Empty where a runtime does not say it.
     pub(crate) tier_name: String,
     standing: Value,
+    /// None where the bundle has no profiles.
+    profile: Option<Profile>,
+}
+
+/// How one member behaves, in one runtime.
+#[derive(Debug, Clone, PartialEq)]
+struct Profile {
+    /// The embedding, the chance of no purchase, the days to the next one, and the interests' shares.
+    bits: Vec<u32>,
+    /// The segment's name, and the interests'.
+    names: Vec<String>,
 }
 
 /// What `tiercast score` says of every member.
@@ -38,6 +49,11 @@ impl Native {
         let rows = read(path)?.into_iter().map(|row| (row.member.clone(), row)).collect();
         Ok(Self { as_of: as_of.to_owned(), rows })
     }
+
+    /// Whether its members have profiles.
+    pub(crate) fn has_profiles(&self) -> bool {
+        self.rows.values().any(|row| row.profile.is_some())
+    }
 }
 
 /// How far a runtime agrees with the native scores.
@@ -48,6 +64,8 @@ pub(crate) struct Agreement {
     pub(crate) tiers: usize,
     pub(crate) standings: usize,
     pub(crate) probability_bits: usize,
+    /// Members without a profile in either agree as well.
+    pub(crate) profiles: usize,
     /// The first few differences, in words.
     pub(crate) differences: Vec<String>,
 }
@@ -101,6 +119,13 @@ impl Agreement {
                 bits_difference(&ours.probabilities, &theirs.probabilities)
             )),
         }
+        match ours.profile == theirs.profile {
+            true => self.profiles += 1,
+            false => self.tell(format!(
+                "{member}: profile {}",
+                profile_difference(ours.profile.as_ref(), theirs.profile.as_ref())
+            )),
+        }
     }
 
     fn tell(&mut self, difference: String) {
@@ -116,6 +141,16 @@ fn bits_difference(ours: &[u32], theirs: &[u32]) -> String {
     match ours.iter().zip(theirs).position(|(a, b)| a != b) {
         Some(i) => format!("{i}: {:08x}, natively {:08x}", theirs[i], ours[i]),
         None => format!("{}, natively {}", theirs.len(), ours.len()),
+    }
+}
+
+fn profile_difference(ours: Option<&Profile>, theirs: Option<&Profile>) -> String {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours.names != theirs.names => {
+            format!("names {:?}, natively {:?}", theirs.names, ours.names)
+        }
+        (Some(ours), Some(theirs)) => bits_difference(&ours.bits, &theirs.bits),
+        (ours, _) => (if ours.is_some() { "missing" } else { "not there natively" }).to_owned(),
     }
 }
 
@@ -147,6 +182,21 @@ fn parse(row: &Value) -> Result<Row> {
         tier: row["tier"].as_u64().context("no tier")?,
         tier_name: row["tierName"].as_str().unwrap_or_default().to_owned(),
         standing: plain(row["standing"].clone()),
+        profile: row.get("churn").map(|_| profile(row)).transpose()?,
+    })
+}
+
+fn profile(row: &Value) -> Result<Profile> {
+    let interests = row["interests"].as_array().context("no interests")?;
+    let embedding = row["embedding"].as_array().context("no embedding")?;
+    let shares = interests.iter().map(|interest| &interest["share"]);
+    let numbers = embedding.iter().chain([&row["churn"], &row["nextPurchase"]]).chain(shares);
+    let names = interests.iter().map(|interest| &interest["name"]);
+    let name = |name: &Value| name.as_str().map(str::to_owned).context("a name is missing");
+    ensure!(!embedding.is_empty(), "an empty embedding");
+    Ok(Profile {
+        bits: sound_bits(&numbers.cloned().collect()).context("no profile")?,
+        names: [&row["segment"]].into_iter().chain(names).map(name).collect::<Result<_>>()?,
     })
 }
 
@@ -158,11 +208,15 @@ fn bits(row: &Value) -> Result<Vec<u32>> {
     float_bits(&row["features"]).context("no features")
 }
 
-/// The bits of probabilities, of which none may be missing: two that are not numbers would agree.
 fn probabilities(numbers: &Value) -> Result<Vec<u32>> {
-    let bits = float_bits(numbers).context("no probabilities")?;
+    sound_bits(numbers).context("no probabilities")
+}
+
+/// The bits of numbers of which none may be missing: two that are not numbers would agree.
+fn sound_bits(numbers: &Value) -> Result<Vec<u32>> {
+    let bits = float_bits(numbers).with_context(|| format!("not numbers: {numbers}"))?;
     let sound = bits.iter().all(|bits| f32::from_bits(*bits).is_finite());
-    ensure!(sound && !bits.is_empty(), "not probabilities: {numbers}");
+    ensure!(sound && !bits.is_empty(), "not finite numbers: {numbers}");
     Ok(bits)
 }
 
@@ -214,6 +268,31 @@ mod tests {
             (agreement.feature_bits, agreement.probability_bits, agreement.tiers, agreement.standings),
             (1, 1, 1, 1)
         );
+    }
+
+    fn with_profile(embedding: Value, segment: &str, share: f64) -> Row {
+        let interests = json!([{"name": "tea", "share": share}]);
+        let row = json!({"member": "m", "features": [1.5], "probabilities": [0.25, 0.75], "tier": 1, "standing": {},
+            "churn": 0.5, "nextPurchase": 7.5, "segment": segment, "interests": interests, "embedding": embedding});
+        parse(&row).expect("a row")
+    }
+
+    #[test]
+    fn profiles_are_compared_by_bits_and_names() {
+        let ours = with_profile(json!([0.5, -0.25]), "rare", 0.75);
+        let agreement = |other: Row| Agreement::of(&native(ours.clone()), &[other], 1);
+        assert_eq!((agreement(ours.clone()).profiles, agreement(ours.clone()).is_whole()), (1, true));
+        for other in [
+            with_profile(json!([0.5, -0.250_000_03]), "rare", 0.75),
+            with_profile(json!([0.5]), "rare", 0.75),
+            with_profile(json!([0.5, -0.25]), "frequent", 0.75),
+            with_profile(json!([0.5, -0.25]), "rare", 0.750_000_1),
+            Row { profile: None, ..ours.clone() },
+        ] {
+            assert_eq!((agreement(other.clone()).profiles, agreement(other).differences.len()), (0, 1));
+        }
+        let half = json!({"member": "m", "features": [1.5], "probabilities": [1.0], "tier": 1, "churn": 0.5});
+        assert!(parse(&half).is_err());
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Stage {
         }
         table::figures(&self.trained)?;
         table::tiers(&native);
-        table::agreement(&agreements);
+        table::agreement(&agreements, native.has_profiles());
         let differing: Vec<&str> =
             agreements.iter().filter(|(_, a)| !a.is_whole()).map(|(name, _)| *name).collect();
         match differing.as_slice() {
@@ -138,7 +138,8 @@ impl Stage {
     fn native(&self) -> Result<Native> {
         let out = self.trained.file("scores-native.json");
         let run = tiercast().arg("score").arg(self.trained.bundle()).arg("-p").arg(&self.trained.project);
-        run.arg("--features").arg("-o").arg(&out).run()?;
+        let embedding = self.trained.has_profiles()?.then_some("--embedding");
+        run.arg("--features").args(embedding).arg("-o").arg(&out).run()?;
         Native::read(&out)
     }
 

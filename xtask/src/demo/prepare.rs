@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::{
     native,
@@ -59,6 +60,14 @@ impl Trained {
     /// The artifact that every runtime loads.
     pub(crate) fn bundle(&self) -> PathBuf {
         self.run.join("bundle.tcb")
+    }
+
+    /// Whether the bundle says how members behave.
+    pub(crate) fn has_profiles(&self) -> Result<bool> {
+        let path = self.run.join("run.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let record: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        Ok(!record["profile"].is_null())
     }
 
     /// A file beside the run, for the demo's own use.

@@ -29,18 +29,26 @@ pub(crate) fn tiers(native: &Native) {
 }
 
 /// One line a runtime.
-pub(crate) fn agreement(agreements: &[(&str, Agreement)]) {
+pub(crate) fn agreement(agreements: &[(&str, Agreement)], profiles: bool) {
     let members = agreements.first().map_or(0, |(_, a)| a.members);
     println!("\n{members} members, agreement with the native scores, by bits:");
+    // A column of profiles only where there are any.
+    let last = |text: &str| if profiles { format!(" {text:>10}") } else { String::new() };
     println!(
-        "  {:<10} {:>10} {:>14} {:>8} {:>10}",
-        "runtime", "features", "probabilities", "tiers", "standing"
+        "  {:<10} {:>10} {:>14} {:>8} {:>10}{}",
+        "runtime",
+        "features",
+        "probabilities",
+        "tiers",
+        "standing",
+        last("profiles")
     );
     for (name, a) in agreements {
         let of = |n: usize| format!("{n}/{}", a.members);
         let (features, probabilities) = (of(a.feature_bits), of(a.probability_bits));
         let (tiers, standings) = (of(a.tiers), of(a.standings));
-        println!("  {name:<10} {features:>10} {probabilities:>14} {tiers:>8} {standings:>10}");
+        let profiles = last(&of(a.profiles));
+        println!("  {name:<10} {features:>10} {probabilities:>14} {tiers:>8} {standings:>10}{profiles}");
         for difference in &a.differences {
             println!("    {difference}");
         }

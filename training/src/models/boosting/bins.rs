@@ -13,6 +13,8 @@ pub(super) struct Column {
     pub(super) cuts: Vec<f32>,
     /// Each row's bin.
     pub(super) codes: Vec<u8>,
+    /// Whether a value is missing.
+    pub(super) lacks: bool,
 }
 
 /// All inputs, in bins.
@@ -31,7 +33,7 @@ impl Column {
             false => cuts.partition_point(|cut| cut < x),
         };
         let codes = values.iter().map(|x| code(x) as u8).collect();
-        Self { cuts, codes }
+        Self { cuts, codes, lacks: sorted.len() < values.len() }
     }
 
     /// Bins that hold values; the bin of missing values has this number.

@@ -10,6 +10,9 @@ const LEAST_GAIN: f64 = 1e-6;
 /// Sums of second derivatives up to this are what subtraction leaves of nothing.
 const NOTHING: f64 = 1e-9;
 
+/// Columns whose sums are made at the same time.
+const ABREAST: usize = 4;
+
 /// Sums of first and second derivatives.
 type Sums = [f64; 2];
 
@@ -17,9 +20,8 @@ type Sums = [f64; 2];
 pub(super) struct Grower<'b> {
     params: &'b Params,
     columns: &'b [Column],
-    /// The inputs that the tree may test, and what draws those of the next one.
+    /// The inputs that the tree may test.
     open: Vec<usize>,
-    seed: u64,
     /// Each row's derivatives.
     slopes: Vec<Sums>,
     /// Rows, those of a leaf together and rising.
@@ -56,12 +58,11 @@ struct Split {
 }
 
 impl<'b> Grower<'b> {
-    pub(super) fn new(params: &'b Params, columns: &'b [Column], rows: usize, seed: u64) -> Self {
+    pub(super) fn new(params: &'b Params, columns: &'b [Column], rows: usize) -> Self {
         Self {
             params,
             columns,
             open: Vec::new(),
-            seed,
             slopes: vec![[0.0; 2]; rows],
             order: Vec::with_capacity(rows),
             leaves: Vec::new(),
@@ -70,10 +71,10 @@ impl<'b> Grower<'b> {
         }
     }
 
-    /// Grows a tree to the rows' first and second derivatives.
-    pub(super) fn grow(&mut self, slope: impl Fn(usize) -> Sums) -> Vec<Node> {
+    /// Grows a tree to the rows' first and second derivatives; the seed draws the inputs that it may test.
+    pub(super) fn grow(&mut self, seed: u64, slope: impl Fn(usize) -> Sums) -> Vec<Node> {
         self.slopes.iter_mut().enumerate().for_each(|(row, sums)| *sums = slope(row));
-        self.draw();
+        self.draw(seed);
         self.order.clear();
         self.order.extend(0..self.slopes.len() as u32);
         let total = self.slopes.iter().fold([0.0; 2], |sum, slope| add(sum, *slope));
@@ -97,12 +98,11 @@ impl<'b> Grower<'b> {
     }
 
     /// Draws the inputs that a tree may test.
-    fn draw(&mut self) {
-        self.seed = mix(self.seed);
+    fn draw(&mut self, seed: u64) {
         let some = (self.params.inputs * self.columns.len() as f64).ceil() as usize;
         self.open.clear();
         self.open.extend(0..self.columns.len());
-        self.open.sort_by_key(|input| mix(self.seed ^ *input as u64));
+        self.open.sort_by_key(|input| mix(seed ^ *input as u64));
         self.open.truncate(some);
         self.open.sort_unstable();
     }
@@ -121,9 +121,9 @@ impl<'b> Grower<'b> {
         let (node, child) = (leaf.node, nodes.len());
         let column = &self.columns[split.input];
         let is_missing = |row: &u32| usize::from(column.codes[*row as usize]) == column.bins();
+        let lacks = || column.lacks && self.order[rows.clone()].iter().any(is_missing);
         // Missing values that weigh nothing make no split of two sides; their rows go right all the same.
-        let missing_left =
-            split.missing_left.or_else(|| self.order[rows.clone()].iter().any(is_missing).then_some(false));
+        let missing_left = split.missing_left.or_else(|| lacks().then_some(false));
         let middle = self.partition(rows.clone(), split);
         let (near, far) = (rows.start..middle, middle..rows.end);
         nodes[node] = Node::Branch {
@@ -152,20 +152,22 @@ impl<'b> Grower<'b> {
     /// Puts the rows that go left first, and gives where the others start. Both keep their order.
     fn partition(&mut self, rows: Range<usize>, split: Split) -> usize {
         let column = &self.columns[split.input];
-        let missing = column.bins();
-        self.right.clear();
-        let mut end = rows.start;
+        // By code: a table has no branch to be guessed wrong.
+        let mut goes_left = [false; 256];
+        goes_left[..=split.bin].fill(true);
+        goes_left[column.bins()] = split.missing_left == Some(true);
+        let (mut end, mut beyond) = (rows.start, 0);
+        self.right.resize(self.order.len(), 0);
         for at in rows.clone() {
             let row = self.order[at];
-            let code = usize::from(column.codes[row as usize]);
-            if code <= split.bin || (code == missing && split.missing_left == Some(true)) {
-                self.order[end] = row;
-                end += 1;
-            } else {
-                self.right.push(row);
-            }
+            let left = goes_left[usize::from(column.codes[row as usize])];
+            // Written to both sides; what does not belong there is written over.
+            self.order[end] = row;
+            self.right[beyond] = row;
+            end += usize::from(left);
+            beyond += usize::from(!left);
         }
-        self.order[end..rows.end].copy_from_slice(&self.right);
+        self.order[end..rows.end].copy_from_slice(&self.right[..beyond]);
         end
     }
 
@@ -187,16 +189,21 @@ impl<'b> Grower<'b> {
         let rows = &self.order[rows];
         self.gathered.clear();
         self.gathered.extend(rows.iter().map(|row| self.slopes[*row as usize]));
-        let open = || self.open.iter().map(|input| &self.columns[*input]);
-        let mut sums = vec![[0.0; 2]; open().map(|column| column.bins() + 1).sum()];
+        let open: Vec<&Column> = self.open.iter().map(|input| &self.columns[*input]).collect();
+        let mut sums = vec![[0.0; 2]; open.iter().map(|column| column.bins() + 1).sum()];
         let mut rest = sums.as_mut_slice();
-        for column in open() {
-            let (sums, after) = rest.split_at_mut(column.bins() + 1);
-            for (row, slope) in rows.iter().zip(&self.gathered) {
-                let sum = &mut sums[usize::from(column.codes[*row as usize])];
-                *sum = add(*sum, *slope);
+        for columns in open.chunks(ABREAST) {
+            let (mut parts, mut codes) = <([&mut [Sums]; ABREAST], [&[u8]; ABREAST])>::default();
+            for ((part, codes), column) in parts.iter_mut().zip(&mut codes).zip(columns) {
+                (*part, rest) = rest.split_at_mut(column.bins() + 1);
+                *codes = column.codes.as_slice();
             }
-            rest = after;
+            if columns.len() == ABREAST {
+                sum(rows, &self.gathered, codes, parts);
+            } else {
+                let few = codes.into_iter().zip(parts).take(columns.len());
+                few.for_each(|(codes, part)| sum(rows, &self.gathered, [codes], [part]));
+            }
         }
         sums
     }
@@ -214,6 +221,17 @@ impl<'b> Grower<'b> {
             rest = after;
         }
         best
+    }
+}
+
+/// Adds rows' derivatives to the bins of some columns. Of several at a time the processor need not wait for one's sum to
+/// go on with the others'.
+fn sum<const N: usize>(rows: &[u32], slopes: &[Sums], codes: [&[u8]; N], mut sums: [&mut [Sums]; N]) {
+    for (row, slope) in rows.iter().zip(slopes) {
+        for (codes, sums) in codes.iter().zip(&mut sums) {
+            let sum = &mut sums[usize::from(codes[*row as usize])];
+            *sum = add(*sum, *slope);
+        }
     }
 }
 
@@ -279,9 +297,9 @@ mod tests {
         }
         let columns = bins::columns(&rows);
         let params = Params { leaves: 40, depth: 12, weight: 0.5, ..Params::default() };
-        let mut grower = Grower::new(&params, &columns, rows.len(), 1);
+        let mut grower = Grower::new(&params, &columns, rows.len());
         for tree in 0..20 {
-            let nodes = grower.grow(|row| [number(row as u64 + 5000 * tree) - 0.5, 0.25]);
+            let nodes = grower.grow(mix(tree), |row| [number(row as u64 + 5000 * tree) - 0.5, 0.25]);
             let tree = Tree { tier: 0, nodes };
             assert!(tree.leaves() > 20, "{}", tree.leaves());
             let mut seen = 0;
@@ -298,9 +316,9 @@ mod tests {
         let rows = patchy(1500, 3);
         let columns = bins::columns(&rows);
         let params = Params { leaves: 8, depth: 3, weight: 0.5, ..Params::default() };
-        let mut grower = Grower::new(&params, &columns, rows.len(), 1);
+        let mut grower = Grower::new(&params, &columns, rows.len());
         // The third input decides, low values are many, and where it is missing the second derivative is next to nothing.
-        let nodes = grower.grow(|row| match rows.plain_row(row)[2] {
+        let nodes = grower.grow(1, |row| match rows.plain_row(row)[2] {
             x if x.is_nan() => [0.0, 1e-13],
             x if x < 0.8 => [-0.2, 0.25],
             _ => [0.9, 0.25],
@@ -317,8 +335,8 @@ mod tests {
         let rows = patchy(900, 3);
         let columns = bins::columns(&rows);
         let params = Params::default();
-        let mut grower = Grower::new(&params, &columns, rows.len(), 1);
-        grower.grow(|row| [number(row as u64) - 0.5, 0.25]);
+        let mut grower = Grower::new(&params, &columns, rows.len());
+        grower.grow(1, |row| [number(row as u64) - 0.5, 0.25]);
         let parent = grower.histogram(0..900);
         for middle in [100, 450, 800] {
             let found = grower.children(&(0..middle), &(middle..900), parent.clone());

@@ -16,8 +16,8 @@ pub enum Encoder {
     /// A gated recurrent unit (Cho et al. 2014, the reset gate after the product), whose state before the first step comes
     /// from the dense inputs.
     Gru,
-    /// One block of an attention encoder (Vaswani et al. 2017, normalised before each part as in Xiong et al. 2020), and
-    /// attention over the steps in the end.
+    /// One block of an attention encoder (Vaswani et al. 2017, normalised before each part as in Xiong et al. 2020); in the
+    /// end attention over the steps, and the last step beside it.
     Transformer,
 }
 
@@ -133,7 +133,8 @@ impl Architecture {
     pub fn encoded(&self) -> usize {
         match self.encoder {
             Encoder::Cnn => self.hidden * (self.shape.steps / 2 / 2),
-            Encoder::Gru | Encoder::Transformer => self.hidden,
+            Encoder::Gru => self.hidden,
+            Encoder::Transformer => 2 * self.hidden,
         }
     }
 
@@ -203,8 +204,10 @@ impl Architecture {
         let x = x + weights.each_step("narrow", wide);
         let x = weights.norm("norm3", x);
         let shares = activation::softmax(each_step(x.clone(), weights.get("attention")) + empty, 1);
-        let pooled = shares.swap_dims(1, 2).reshape([n, 1, steps]).matmul(x);
-        pooled.squeeze_dim(1)
+        let pooled: Tensor<2> =
+            shares.swap_dims(1, 2).reshape([n, 1, steps]).matmul(x.clone()).squeeze_dim(1);
+        let last: Tensor<2> = x.narrow(1, steps - 1, 1).squeeze_dim(1);
+        Tensor::cat(vec![pooled, last], 1)
     }
 }
 
