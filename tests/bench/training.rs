@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tiercast::{
+    device::Device,
     features,
     models::{Fitted, Fitting, Kind, Model, Params, Rows, fit_with, mix, threads},
     progress,
@@ -141,7 +142,7 @@ fn serve(folder: &Path, count: usize) -> Result<()> {
         }
         let Some((_, set)) = &loaded else { continue };
         let (kind, params) = task(model)?;
-        let fitting = Fitting { params: &params, seed: 7 };
+        let fitting = Fitting { params: &params, seed: 7, device: &Device::Cpu };
         let start = Instant::now();
         let fitted = threads::allow(count, || fit_with(kind, &fitting, set.tiers, &set.train))?;
         let time = start.elapsed().as_nanos();
