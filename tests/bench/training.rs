@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tiercast::{
     data::fetch::{Set, fetch},
+    device::Device,
     features,
     models::{Fitted, Fitting, Kind, Model, Params, Rows, fit_with, mix, threads},
     progress,
@@ -144,7 +145,7 @@ fn serve(folder: &Path, count: usize) -> Result<()> {
         }
         let Some((_, set)) = &loaded else { continue };
         let (kind, params) = task(model)?;
-        let fitting = Fitting { params: &params, seed: 7 };
+        let fitting = Fitting { params: &params, seed: 7, device: &Device::Cpu };
         let start = Instant::now();
         let fitted = threads::allow(count, || fit_with(kind, &fitting, set.tiers, &set.train))?;
         let time = start.elapsed().as_nanos();

@@ -15,6 +15,7 @@ pub mod check;
 pub mod coverage;
 pub mod data;
 pub mod dataset;
+pub mod device;
 pub mod evaluate;
 pub mod export;
 pub mod features;

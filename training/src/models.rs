@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use anyhow::bail;
 
+use crate::device::Device;
+
 mod blend;
 pub mod boosting;
 mod cholesky;
@@ -105,6 +107,12 @@ impl Kind {
     /// The name in project files.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
+    }
+
+    /// Whether it is trained on the device of a [`Fitting`]. All others are trained on the processor, by code of our own:
+    /// Burn has no part in linear models and trees.
+    pub fn uses_device(self) -> bool {
+        matches!(self, Self::Dnn | Self::Corn) || self.encoder().is_some()
     }
 
     /// What reads the sequence, for those that read one.
@@ -367,14 +375,16 @@ pub struct Fitting<'a> {
     pub params: &'a Params,
     /// The seed of every random choice.
     pub seed: u64,
+    /// Where networks are trained.
+    pub device: &'a Device,
 }
 
-/// Trains a model on rows with `tiers` tiers, with the default settings.
+/// Trains a model on rows with `tiers` tiers, with the default settings, on the processor.
 ///
 /// # Errors
 /// As [`fit_with`].
 pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
-    let fitting = Fitting { params: &Params::default(), seed };
+    let fitting = Fitting { params: &Params::default(), seed, device: &Device::Cpu };
     fit_with(kind, &fitting, tiers, rows)
 }
 
@@ -413,5 +423,7 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+#[cfg(all(test, feature = "wgpu"))]
+mod devices;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -15,6 +15,7 @@ use tiercast_core::Timestamp;
 
 use crate::{
     dataset::Dataset,
+    device::{self, Device},
     evaluate::words,
     features,
     log::{self, Log},
@@ -99,6 +100,13 @@ pub struct Args {
     /// later; what is known by then is used. With --search, whichever ends first.
     #[arg(long, value_name = "TIME", value_parser = search::duration)]
     pub budget: Option<Duration>,
+    /// Where the networks (dnn, corn, cnn, gru, transformer) are trained: cpu, or a graphics card by wgpu (Vulkan, Metal,
+    /// Direct3D 12) or cuda (NVIDIA), if this build has it: `cargo install --path training --features wgpu`. wgpu:1 and
+    /// cuda:1 are the second card. All else, scoring too, runs on the processor, so that a card changes the networks'
+    /// weights and nothing else. Networks of this size learn about as fast on a processor; a card pays for large ones.
+    /// What is not there is an error: nothing falls back. More: training/GPU.md.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device::Choice::parse)]
+    pub device: device::Choice,
     /// What is told while it works: text, for people, or json: one object a line on stdout, each with `event` (start,
     /// features, fit, note, warning, message, done) and `at`, milliseconds since 1970.
     #[arg(long, value_enum, default_value = "text")]
@@ -118,17 +126,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.weights.check(args.engine)?;
     let project = Project::load(&args.project)?;
     let kinds = kinds(&project)?;
+    let device = open(&args, &kinds)?;
     log::event(
         "start",
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "project": project.name,
             "seed": project.seed,
+            "device": device.name(),
             "models": kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         }),
     );
     // Before the tables are read: what changes later is then seen in the end.
-    let provenance = Provenance::new(&project, &args)?;
+    let provenance = Provenance { device: device.name().into(), ..Provenance::new(&project, &args)? };
     let bar = progress::spinner("rows read");
     let dataset = features::build(&project, &project.as_ofs(), &bar)?;
     bar.finish_and_clear();
@@ -140,7 +150,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
 
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let trained = Trained::new(&project, &dataset, &kinds, &args, threads)?;
+    let trained = Trained::new(&project, &dataset, &kinds, &args, &device, threads)?;
     trained.warnings.iter().for_each(|warning| log::warning(warning));
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
@@ -172,6 +182,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the device, and says what the user should know about it.
+fn open(args: &Args, kinds: &[Kind]) -> anyhow::Result<Device> {
+    let device = args.device.open().with_context(|| format!("--device {}", args.device))?;
+    device.note().iter().for_each(|note| log::note(note));
+    if args.device.kind != device::Kind::Cpu && !kinds.iter().any(|kind| kind.uses_device()) {
+        log::warning(&format!(
+            "--device {} is of no use: no model of [train] models is a network",
+            args.device
+        ));
+    }
+    Ok(device)
 }
 
 fn kinds(project: &Project) -> anyhow::Result<Vec<Kind>> {
@@ -215,6 +238,7 @@ impl Trained {
         dataset: &Dataset,
         kinds: &[Kind],
         args: &Args,
+        device: &Device,
         threads: usize,
     ) -> anyhow::Result<Self> {
         let at = |dates: &[Timestamp]| -> Vec<usize> {
@@ -231,13 +255,14 @@ impl Trained {
         }
         let prepare = |split| folds::prepare(dataset, &member, &project.tiers, split);
         let mut splits = splits.into_iter().map(prepare).collect::<anyhow::Result<Vec<_>>>()?;
-        let (settings, searched) = search(args, kinds, &splits, project.seed, threads)?;
+        let (settings, searched) = search(args, kinds, &splits, project.seed, device, threads)?;
         splits.push(prepare(Split { fold: None, train, held_out: test })?);
         let alone: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Blend).collect();
         let bar = progress::bar((splits.len() * alone.len()) as u64, "models trained");
-        let head = Head::new(&splits, project.seed);
+        let head = Head::new(&splits, project.seed, device.name());
         let unfinished = Unfinished::open(&args.output, &head)?;
-        let plan = folds::Plan { settings: &settings, seed: project.seed, threads, unfinished: &unfinished };
+        let plan =
+            folds::Plan { settings: &settings, seed: project.seed, device, threads, unfinished: &unfinished };
         let fitted = folds::train_all(&splits, &alone, &plan, &bar)?;
         bar.finish_and_clear();
         let mut trained = Self {
@@ -336,6 +361,7 @@ fn search(
     kinds: &[Kind],
     folds: &[Prepared],
     seed: u64,
+    device: &Device,
     threads: usize,
 ) -> anyhow::Result<(BTreeMap<Kind, Params>, BTreeMap<Kind, Searched>)> {
     if args.search.is_none() && args.budget.is_none() {
@@ -343,7 +369,7 @@ fn search(
     }
     fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
     let trials = args.search.map(|trials| trials as usize);
-    let plan = search::Plan { trials, budget: args.budget, seed, threads };
+    let plan = search::Plan { trials, budget: args.budget, seed, device: device.clone(), threads };
     let found = search::run(&plan, kinds, folds, &args.output.join(search::FILE))?;
     found.iter().for_each(|(kind, (_, searched))| say!("{}", words::searched(kind.name(), searched)));
     Ok(found.into_iter().map(|(kind, (params, searched))| ((kind, params), (kind, searched))).unzip())

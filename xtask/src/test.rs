@@ -45,7 +45,7 @@ const REAL_VECTORS: &str = "TIERCAST_REAL_VECTORS";
 /// Installs the package elsewhere; whether it scores rightly is the other suites' question.
 const PACKAGING: &str = "test:pack";
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 19] = [
     Step { name: "setup", work: || done(setup::run()) },
     Step { name: "format", work: format },
     Step { name: "xtask tests", work: xtask_tests },
@@ -54,6 +54,8 @@ const STEPS: [Step; 17] = [
     Step { name: "clippy native", work: clippy_native },
     Step { name: "native build", work: native_build },
     Step { name: "native tests", work: native_tests },
+    Step { name: "clippy gpu, cuda types", work: clippy_gpu },
+    Step { name: "gpu tests", work: gpu_tests },
     Step { name: "conformance", work: || Count::of_cargo(&conformance::check()?).map(Some) },
     Step { name: "vectors", work: || done(vectors::check()) },
     Step { name: "clippy wasm", work: clippy_wasm },
@@ -189,6 +191,21 @@ fn native_build() -> Result<Option<Count>> {
 fn native_tests() -> Result<Option<Count>> {
     let out = native::cargo("test").read().output()?;
     Count::of_cargo(&out).map(Some)
+}
+
+/// The code for graphics cards, through wgpu and through CUDA at once, so that each crate is checked once.
+fn clippy_gpu() -> Result<Option<Count>> {
+    let run = native::cargo("clippy").args(["--features", "tiercast/wgpu,tiercast/cuda"]);
+    // Where it is set, Burn's build script does not fetch the LLVM that CUDA needs and that checking types does without.
+    let run = run.args(["--all-targets", "--", "-D", "warnings"]).env("DOCS_RS", "1");
+    done(run.run())
+}
+
+/// Training on a graphics card: the machine's first, or what Vulkan makes one of in software.
+fn gpu_tests() -> Result<Option<Count>> {
+    setup::vulkan()?;
+    let run = native::cargo("test").args(["--features", "tiercast/wgpu", "--lib", "--test", "device"]);
+    Count::of_cargo(&run.args(["--", "device"]).read().output()?).map(Some)
 }
 
 fn web_tests(script: &str) -> Result<Option<Count>> {

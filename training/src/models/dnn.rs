@@ -156,7 +156,7 @@ impl Dense {
 /// # Errors
 /// When no epoch has a finite loss.
 pub(super) fn fit(fitting: &Fitting, head: Head, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
-    let (params, seed, device) = (&fitting.params.dnn, fitting.seed, Device::flex().autodiff());
+    let (params, seed, device) = (&fitting.params.dnn, fitting.seed, fitting.device.tensors().autodiff());
     let mut rng = StdRng::seed_from_u64(seed);
     let fixed = params.epochs.map(|_| (Rows::default(), rows.clone()));
     let (aside, inner) = fixed.unwrap_or_else(|| rows.part(ASIDE, seed));

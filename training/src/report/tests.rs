@@ -118,6 +118,7 @@ fn run() -> (RunRecord, Predictions) {
         profile: None,
         provenance: Provenance {
             command: "tiercast train -p tiercast.toml".into(),
+            device: "Card & Sons (Vulkan)".into(),
             tables: vec![FileHash { name: "sales.csv".into(), bytes: 1234, sha256: "ab".repeat(32) }],
             ..Provenance::default()
         },

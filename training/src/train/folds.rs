@@ -19,6 +19,7 @@ use tiercast_core::{TierRules, Transform};
 
 use crate::{
     dataset::Dataset,
+    device::Device,
     fit::{self, sequence::Layout},
     log,
     models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, mix},
@@ -139,6 +140,8 @@ pub struct Plan<'a> {
     pub settings: &'a BTreeMap<Kind, Params>,
     /// Seeds every random choice.
     pub seed: u64,
+    /// Where networks are trained.
+    pub device: &'a Device,
     /// Models trained at the same time.
     pub threads: usize,
     /// Where fits are kept until the run is whole.
@@ -168,7 +171,7 @@ pub fn train_all(
         let fitted = match known {
             Some(fitted) => fitted,
             None => {
-                let fitting = Fitting { params, seed: seed_of(plan.seed, kind, split) };
+                let fitting = Fitting { params, seed: seed_of(plan.seed, kind, split), device: plan.device };
                 let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train)?;
                 plan.unfinished.keep(kind, split, params, &fitted)?;
                 fitted

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Args;
-use crate::project::Project;
+use crate::{device, project::Project};
 
 /// The libraries that numbers come from; a test holds them against the lock file.
 const LIBRARIES: [(&str, &str); 3] = [("burn", "0.22.1"), ("datafusion", "55.2.0"), ("tract-onnx", "0.23.9")];
@@ -29,6 +29,9 @@ pub struct Provenance {
     pub versions: Vec<Version>,
     /// Processor and system; bits of trained numbers are promised on the same ones only.
     pub platform: String,
+    /// Where the networks were trained: `cpu`, or what the card calls itself; empty in runs from before there was a
+    /// choice.
+    pub device: String,
 }
 
 /// A file's content.
@@ -52,7 +55,7 @@ pub struct Version {
 }
 
 impl Provenance {
-    /// Hashes a project's file and tables.
+    /// Hashes a project's file and tables. Of the device it knows nothing.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -76,6 +79,7 @@ impl Provenance {
             tables: tables.iter().map(hash).collect::<anyhow::Result<_>>()?,
             versions: versions(),
             platform: platform(),
+            device: String::new(),
         })
     }
 
@@ -139,8 +143,12 @@ fn command(args: &Args) -> String {
     };
     let trials = args.search.map_or_else(String::new, |trials| format!(" --search {trials}"));
     let budget = args.budget.map_or_else(String::new, |time| format!(" --budget {}s", time.as_secs()));
+    let device = match args.device.kind {
+        device::Kind::Cpu => String::new(),
+        _ => format!(" --device {}", args.device),
+    };
     format!(
-        "tiercast train -p {} --select {} --weights {} --engine {}{trials}{budget}",
+        "tiercast train -p {} --select {} --weights {} --engine {}{trials}{budget}{device}",
         quoted(&file_name(&args.project)),
         value(args.select.to_possible_value()),
         value(args.weights.to_possible_value()),
@@ -192,6 +200,7 @@ mod tests {
             engine: crate::weights::Engine::Plan,
             search: Some(24),
             budget: Some(std::time::Duration::from_secs(600)),
+            device: device::Choice { kind: device::Kind::Wgpu, card: Some(1) },
             log: crate::log::Log::Text,
             threads: Some(3),
         }
@@ -216,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_command_has_what_decides_the_result_and_nothing_else() {
-        let expected = "tiercast train -p 'my shop.toml' --select macro-f1 --weights f16 --engine plan --search 24 --budget 600s";
+        let expected = "tiercast train -p 'my shop.toml' --select macro-f1 --weights f16 --engine plan --search 24 --budget 600s --device wgpu:1";
         assert_eq!(command(&args()), expected);
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::folds::{self, Prepared};
 use crate::{
+    device::Device,
     metrics::Estimate,
     models::{self, Fitting, Kind, Model, Params},
     progress,
@@ -50,6 +51,8 @@ pub(super) struct Plan {
     pub(super) budget: Option<Duration>,
     /// Decides what is tried.
     pub(super) seed: u64,
+    /// Where networks are trained.
+    pub(super) device: Device,
     /// Fits at the same time.
     pub(super) threads: usize,
 }
@@ -102,7 +105,7 @@ pub(super) fn run(plan: &Plan, kinds: &[Kind], folds: &[Prepared], file: &Path) 
             "no model of this project has settings to search for; add \"boosting\" or \"dnn\" to [train] models"
         );
     }
-    let ledger = Ledger::open(file, Head::new(folds, plan.seed))?;
+    let ledger = Ledger::open(file, Head::new(folds, plan.seed, plan.device.name()))?;
     let bar = match plan.trials {
         Some(trials) => progress::search(planned(trials, folds.len()) * kinds.len()),
         None => progress::spinner(""),
@@ -279,7 +282,7 @@ impl Search<'_> {
         let split = &self.folds[fold];
         // The seed is that of the final training: the model chosen is the one that was judged.
         let seed = folds::seed_of(self.plan.seed, self.kind, split);
-        let fitting = Fitting { params, seed };
+        let fitting = Fitting { params, seed, device: &self.plan.device };
         let fitted = models::fit_with(self.kind, &fitting, split.rules.len(), &split.train)?;
         let losses = by_member(&fitted.model, split);
         ensure!(losses.iter().all(|loss| loss.is_finite()), "its loss is not finite");

@@ -2,7 +2,7 @@
 //! it was.
 //!
 //! A fit is known again by a hash of all that it depends on: the rows as the models see them, its kind, fold, settings and
-//! seed, and the versions of what trains. Whatever is not known again is simply trained.
+//! seed, the device, and the versions of what trains. Whatever is not known again is simply trained.
 
 use std::{
     fs,

@@ -191,6 +191,7 @@ fn what_made_the_run_is_told(run: &Value) {
     let provenance = &run["provenance"];
     let command = "tiercast train -p tiercast.toml --select mae --weights f32 --engine plan";
     assert_eq!(provenance["command"], command);
+    assert_eq!(provenance["device"], "cpu");
     assert_eq!(provenance["tables"][0]["name"], "sales.csv");
     assert_eq!(provenance["tables"][0]["bytes"], sales().len());
     assert_eq!(run["quality"].as_array().unwrap().len(), 3);
@@ -269,6 +270,21 @@ fn damage_has_a_code(folder: &Path) {
     assert!(fails(folder, &["inspect", "flipped.tcb"]).contains("bundle_hash"));
     assert!(fails(folder, &["inspect", "tiercast.toml"]).contains("not_a_bundle"));
     assert!(fails(folder, &["evaluate", "nowhere"]).contains("tiercast train"));
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+#[test]
+fn a_device_that_this_build_has_not_got_is_refused_before_the_tables_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("tiercast.toml"), PROJECT).unwrap();
+    for device in ["wgpu", "cuda:1"] {
+        let said = fails(folder, &["train", "-o", "run", "--device", device]);
+        let way_out = format!("--features {}", device.trim_end_matches(":1"));
+        assert!(said.contains("this build has no") && said.contains(&way_out), "{said}");
+    }
+    assert!(fails(folder, &["train", "--device", "cpu:1"]).contains("--threads"));
+    assert!(!folder.join("run").exists());
 }
 
 #[test]

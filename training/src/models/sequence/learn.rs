@@ -36,7 +36,7 @@ pub(in crate::models) fn fit(
     tiers: usize,
     rows: &Rows,
 ) -> anyhow::Result<Fitted> {
-    let (params, device) = (&fitting.params.sequence, Device::flex().autodiff());
+    let (params, device) = (&fitting.params.sequence, fitting.device.tensors().autodiff());
     ensure!(rows.steps > 0, "there is no sequence to learn from; declare [sequence] in the project file");
     let mut rng = StdRng::seed_from_u64(fitting.seed);
     let (aside, inner) = rows.part(ASIDE, fitting.seed);
@@ -83,12 +83,12 @@ pub(in crate::models) fn fit(
 
 /// The matrices as they are trained.
 #[derive(Module, Debug)]
-struct Weights {
-    all: Vec<Param<Tensor<2>>>,
+pub(super) struct Weights {
+    pub(super) all: Vec<Param<Tensor<2>>>,
 }
 
 impl Weights {
-    fn new(slots: &[Slot], rng: &mut StdRng, device: &Device) -> Self {
+    pub(super) fn new(slots: &[Slot], rng: &mut StdRng, device: &Device) -> Self {
         let mut start = |slot: &Slot| {
             let size = slot.rows * slot.columns;
             let bound = match slot.start {

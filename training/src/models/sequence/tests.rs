@@ -85,3 +85,23 @@ fn scaled_scores_are_the_scores_times_a_weight_with_biases() {
         assert_eq!(model.profiles(&rows), scaled.profiles(&rows), "{kind:?}");
     }
 }
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn one_record_gives_the_same_outputs_and_gradients_on_both_devices() {
+    let rows = members(64);
+    let x: Vec<f32> = (0..rows.len()).flat_map(|at| rows.sequence_row(at)).collect();
+    for encoder in [Encoder::Cnn, Encoder::Gru, Encoder::Transformer] {
+        let shape = Shape { dense: rows.width, steps: rows.steps, channels: rows.channels };
+        let architecture =
+            Architecture { encoder, shape, hidden: 16, trunk: 32, embedding: 8, tiers: 3, stretches: 4 };
+        let slots = architecture.slots();
+        let forward = |weights: &learn::Weights, x| {
+            let weights = Tensors::new(&slots, weights.all.iter().map(|weight| weight.val()).collect());
+            let outputs = architecture.forward(&weights, x, |x| x);
+            burn::tensor::Tensor::cat(vec![outputs.tiers, outputs.churn, outputs.next], 1)
+        };
+        let new = |device: &_, rng: &mut _| learn::Weights::new(&slots, rng, device);
+        crate::models::devices::agree(&format!("{encoder:?}"), &x, shape.width(), new, forward);
+    }
+}

@@ -18,6 +18,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    device::Device,
     models::Kind,
     train::{
         folds::Prepared,
@@ -36,6 +37,9 @@ pub(in crate::train) struct Head {
     format: u32,
     versions: Vec<Version>,
     platform: String,
+    /// Where networks were trained; files from before there was a choice do not say.
+    #[serde(default = "processor")]
+    device: String,
     seed: u64,
     folds: usize,
     /// SHA-256 of every fold's rows as the models see them.
@@ -43,7 +47,7 @@ pub(in crate::train) struct Head {
 }
 
 impl Head {
-    pub(in crate::train) fn new(folds: &[Prepared], seed: u64) -> Self {
+    pub(in crate::train) fn new(folds: &[Prepared], seed: u64, device: &str) -> Self {
         let mut hash = Sha256::new();
         for rows in folds.iter().flat_map(|fold| [&fold.train, &fold.held_out]) {
             let sizes = [rows.len(), rows.width, rows.plain_width, rows.channels, rows.thresholds.len()];
@@ -58,7 +62,8 @@ impl Head {
         }
         let data = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let (versions, platform) = (provenance::versions(), provenance::platform());
-        Self { format: FORMAT, versions, platform, seed, folds: folds.len(), data }
+        let device = device.to_owned();
+        Self { format: FORMAT, versions, platform, device, seed, folds: folds.len(), data }
     }
 
     /// What another file's losses differ by.
@@ -68,11 +73,16 @@ impl Head {
                 "other versions of tiercast or its libraries"
             }
             () if found.platform != self.platform => "another kind of machine",
+            () if found.device != self.device => "another --device",
             () if found.seed != self.seed => "another seed",
             () if found.folds != self.folds => "another number of folds",
             () => "other rows: the tables, the features, the tiers or the dates have changed",
         }
     }
+}
+
+fn processor() -> String {
+    Device::Cpu.name().to_owned()
 }
 
 /// A trial on a fold.

@@ -49,7 +49,7 @@ fn either_or(members: u64) -> Vec<Prepared> {
     splits.into_iter().map(|split| folds::prepare(&dataset, &member, &plan, split).unwrap()).collect()
 }
 
-const PLAN: Plan = Plan { trials: Some(20), budget: None, seed: 7, threads: 2 };
+const PLAN: Plan = Plan { trials: Some(20), budget: None, seed: 7, device: Device::Cpu, threads: 2 };
 
 fn boosting(plan: &Plan, folds: &[Prepared], file: &Path) -> anyhow::Result<(Params, Searched)> {
     let mut found = run(plan, &[Kind::SameTier, Kind::Logistic, Kind::Boosting], folds, file)?;
@@ -118,6 +118,9 @@ fn a_file_of_another_search_is_refused() {
     refused(&Plan { seed: 8, ..plan.clone() }, &folds, "another seed");
     refused(&plan, &either_or(93), "other rows");
     refused(&plan, &folds[..2], "another number of folds");
+    let tensors = burn::tensor::Device::flex();
+    let device = Device::Card { name: "a card".into(), software: false, tensors };
+    refused(&Plan { device, ..plan.clone() }, &folds, "another --device");
     assert!(fs::read(&file).unwrap() == before, "nothing is written into it");
 
     let text = String::from_utf8(before).unwrap();
@@ -159,7 +162,7 @@ fn no_fit_begins_when_the_time_is_over() {
 #[test]
 fn the_defaults_stay_unless_a_trial_is_better_by_more_than_a_standard_error() {
     let (folder, folds) = (tempfile::tempdir().unwrap(), either_or(60));
-    let ledger = Ledger::open(&folder.path().join(FILE), Head::new(&folds, 7)).unwrap();
+    let ledger = Ledger::open(&folder.path().join(FILE), Head::new(&folds, 7, "cpu")).unwrap();
     let bar = ProgressBar::hidden();
     let (plan, kind, until, defaults) = (&PLAN, Kind::Boosting, None, Vec::new());
     let stands = Mutex::default();
