@@ -81,9 +81,14 @@ pub enum Step {
     },
     /// 1 where the value is missing, else 0.
     IsMissing,
+    /// Place of the value in a list, from 0: what trees read of a code. An unlisted value is missing.
+    Ordinal {
+        /// The values, each once.
+        values: Vec<f64>,
+    },
 }
 
-crate::wire::variants!(Step { Impute(value), Clip { low, high }, Log1p, Standardize { mean, std }, Quantile { knots }, OneHot { values }, Hash { buckets }, IsMissing });
+crate::wire::variants!(Step { Impute(value), Clip { low, high }, Log1p, Standardize { mean, std }, Quantile { knots }, OneHot { values }, Hash { buckets }, IsMissing, Ordinal { values } });
 
 impl Transform {
     /// Checks the steps against each other and against the number of raw features.
@@ -202,7 +207,7 @@ impl Step {
             Self::Quantile { knots } => {
                 knots.len() >= 2 && knots.iter().all(|k| k.is_finite()) && knots.is_sorted()
             }
-            Self::OneHot { values } => {
+            Self::OneHot { values } | Self::Ordinal { values } => {
                 (1..=MAX_INPUTS).contains(&values.len()) && values.iter().all(|v| v.is_finite())
             }
             Self::Hash { buckets } => (1..=MAX_INPUTS).contains(&(*buckets as usize)),
@@ -218,6 +223,9 @@ impl Step {
             Self::Standardize { mean, std } => (x - mean) / std,
             Self::Quantile { knots } => quantile(x, knots),
             Self::IsMissing => f64::from(u8::from(x.is_nan())),
+            Self::Ordinal { values } => {
+                values.iter().position(|value| *value == x).map_or(f64::NAN, |at| at as f64)
+            }
             _ => x,
         }
     }
@@ -274,6 +282,9 @@ mod tests {
         assert_eq!(run(vec![Step::OneHot { values: vec![1.0, 5.0] }], 5.0), [0.0, 1.0]);
         assert_eq!(run(vec![Step::OneHot { values: vec![1.0] }], f32::NAN), [0.0]);
         assert_eq!(run(vec![Step::IsMissing], f32::NAN), [1.0]);
+        let ordinal = || vec![Step::Ordinal { values: vec![9.0, 4.0, 7.0] }];
+        assert_eq!([9.0, 7.0].map(|x| run(ordinal(), x)[0]), [0.0, 2.0]);
+        assert!([5.0, f32::NAN].iter().all(|x| run(ordinal(), *x)[0].is_nan()));
         assert_eq!(run(vec![Step::Hash { buckets: 4 }], 77.0).iter().sum::<f32>(), 1.0);
         assert!(run(vec![Step::Clip { low: 0.0, high: 3.0 }], f32::NAN)[0].is_nan());
     }
@@ -296,6 +307,7 @@ mod tests {
             column(0, vec![Step::IsMissing, Step::Log1p]),
             column(0, vec![Step::Quantile { knots: vec![1.0, 0.0] }]),
             column(0, vec![Step::Impute(f64::NAN)]),
+            column(0, vec![Step::Ordinal { values: vec![] }]),
         ] {
             assert_eq!(bad.check(1).unwrap_err().code(), "invalid_spec");
         }

@@ -38,9 +38,10 @@ fn the_outer_crates_depend_on_core_and_never_on_each_other() {
         dependencies(&packages[name], |dependency| !dependency["path"].is_null()).into_iter().collect()
     };
     assert_eq!(ours("tiercast-core"), [""; 0]);
-    for outer in ["tiercast-wasm", "tiercast-edge", "tiercast"] {
+    for outer in ["tiercast-wasm", "tiercast-edge", "tiercast-models"] {
         assert_eq!(ours(outer), ["tiercast-core"], "{outer}");
     }
+    assert_eq!(ours("tiercast"), ["tiercast-core", "tiercast-models"]);
 }
 
 #[test]

@@ -210,7 +210,8 @@ mod tests {
     use super::*;
     use crate::{
         export,
-        models::{Kind, Model, fit, tests::ladder},
+        fixtures::ladder,
+        models::{Kind, Model, fit},
     };
     use tiercast_core::{Column, FeatureSchema, Period, Step, Tier};
 

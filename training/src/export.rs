@@ -10,7 +10,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 
-use crate::models::{Activation, Forest, Model, Network, SMALLEST, Sequence};
+use crate::models::{Activation, Forest, Graded, Model, Network, SMALLEST, Sequence};
 
 mod attributes;
 mod blend;
@@ -31,6 +31,7 @@ pub fn model(name: &str, model: &Model, metadata: &[(&str, String)]) -> Option<V
         Model::SameTier(_) => None,
         Model::Network(network) => Some(onnx(name, network, metadata)),
         Model::Trees(forest) => Some(forest_onnx(name, forest, metadata)),
+        Model::Graded(graded) => Some(graded_onnx(name, graded, metadata)),
         Model::Sequence(model) => Some(file(sequence::graph(name, model), &[], metadata)),
         Model::Blend(blend) => Some(blend::onnx(name, blend, metadata)),
     }
@@ -56,6 +57,29 @@ pub fn forest_onnx(name: &str, forest: &Forest, metadata: &[(&str, String)]) -> 
         ..Default::default()
     };
     file(graph, &[trees::DOMAIN], metadata)
+}
+
+/// Trees that rank as the bytes of an ONNX file.
+fn graded_onnx(name: &str, model: &Graded, metadata: &[(&str, String)]) -> Vec<u8> {
+    let mut graph = GraphProto { name: name.into(), ..Default::default() };
+    graded(&mut graph, model, "", "probabilities");
+    graph.input.push(rows("features", model.forest.inputs));
+    graph.output.push(rows("probabilities", model.head.layers.last().map_or(0, |layer| layer.outputs)));
+    file(graph, &[trees::DOMAIN], metadata)
+}
+
+/// Adds trees that rank, and their head: the trees' operator gives classes, of which the second one is always 0.
+fn graded(graph: &mut GraphProto, model: &Graded, prefix: &str, to: &str) {
+    let (mut forest, mut head) = (model.forest.clone(), model.head.clone());
+    forest.tiers = 2;
+    forest.base.push(0.0);
+    if let Some(first) = head.layers.first_mut() {
+        first.inputs = 2;
+        first.weight.extend(vec![0.0; first.outputs]);
+    }
+    let places = format!("{prefix}places");
+    graph.node.push(trees::ensemble(&forest, "features", &places, "NONE"));
+    layers(graph, &head, prefix, &places, to);
 }
 
 /// A file of a graph that needs these operator sets beside the common one.
@@ -152,6 +176,17 @@ fn tensor(name: &str, shape: &[usize], numbers: &[f32]) -> TensorProto {
 }
 
 /// A value of shape `[N, width]`.
+/// A list of whole numbers.
+fn integers(name: &str, numbers: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: vec![numbers.len() as i64],
+        data_type: DataType::Int64 as i32,
+        raw_data: numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
 fn rows(name: &str, width: usize) -> ValueInfoProto {
     use tensor_shape_proto::{Dimension, dimension::Value};
     let dimension = |value| Dimension { value: Some(value), ..Default::default() };
@@ -180,7 +215,10 @@ pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{Kind, Model, fit, tests::ladder};
+    use crate::{
+        fixtures::ladder,
+        models::{Kind, Model, fit},
+    };
     use tiercast_core::OnnxModel as Tract;
 
     #[test]

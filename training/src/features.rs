@@ -129,7 +129,7 @@ async fn collect(project: &Project, plan: FoldPlan, read: &ReadOptions) -> anyho
     if rows.keys.is_empty() {
         bail!("no member is active before an as-of date; check [split] active_within");
     }
-    let categories = if project.segments > 0 { categories(&events).await? } else { Vec::new() };
+    let categories = if project.sequence.is_some() { categories(&events).await? } else { Vec::new() };
     Ok(Dataset { warnings, categories, ..rows.sort(plan) })
 }
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use sequence::Layout;
 use tiercast_core::{Column, FeatureDecl, FeatureSchema, Step, Transform};
 
+use crate::models::cuts::quantile;
+
 pub mod sequence;
 pub mod tiers;
 
@@ -20,6 +22,11 @@ const OFTEN_MISSING: f64 = 0.005;
 /// The most one-hot inputs of one feature, and the smallest share of rows that earns one.
 const MOST_CATEGORIES: usize = 12;
 const RAREST_CATEGORY: f64 = 0.01;
+/// The most codes of a feature that trees tell apart, as many as they have bins, and the fewest rows of one; the others are
+/// as if missing. So many rows of all count into each code's mean, which keeps rare ones in the middle.
+const MOST_ORDERED: usize = 254;
+const FEWEST_ROWS: usize = 10;
+const PRIOR_ROWS: f64 = 10.0;
 
 /// Fits a transform to raw rows (`schema.len()` values each, one after the other).
 ///
@@ -40,14 +47,14 @@ pub fn transform(schema: &FeatureSchema, rows: &[f32]) -> Transform {
     never_empty(columns)
 }
 
-/// Fits the transform of what trees read: numbers as they are, missing ones NaN, codes one input for each
-/// frequent value. What never varies is left out.
-pub fn plain(schema: &FeatureSchema, rows: &[f32]) -> Transform {
+/// Fits the transform of what trees read: numbers as they are, missing ones NaN, codes by their place in the order of the
+/// tiers that their rows reach on average. What never varies is left out.
+pub fn plain(schema: &FeatureSchema, rows: &[f32], tiers: &[u8]) -> Transform {
     let mut columns = Vec::new();
     for (source, decl) in beside_the_sequence(schema) {
         let values: Vec<f32> = rows.iter().skip(source).step_by(schema.len()).copied().collect();
         if decl.is_code() {
-            columns.extend(one_hot(&decl.name, source as u32, &values));
+            columns.extend(ordered(&decl.name, source as u32, &values, tiers));
         } else if values.windows(2).any(|pair| pair[0].total_cmp(&pair[1]).is_ne()) {
             columns.push(Column { name: decl.name.clone(), source: source as u32, steps: Vec::new() });
         }
@@ -118,6 +125,30 @@ fn one_hot(name: &str, source: u32, values: &[f32]) -> Option<Column> {
     })
 }
 
+/// Codes in the order of the mean tier of their rows, to which the mean of all counts as [`PRIOR_ROWS`] more.
+fn ordered(name: &str, source: u32, values: &[f32], tiers: &[u8]) -> Option<Column> {
+    let mut found = BTreeMap::<u32, (usize, f64)>::new();
+    for (value, tier) in values.iter().zip(tiers).filter(|(value, _)| !value.is_nan()) {
+        let (rows, sum) = found.entry(value.to_bits()).or_default();
+        (*rows, *sum) = (*rows + 1, *sum + f64::from(*tier));
+    }
+    let mean = tiers.iter().map(|tier| f64::from(*tier)).sum::<f64>() / tiers.len().max(1) as f64;
+    let mut frequent: Vec<_> = found.into_iter().filter(|(_, (rows, _))| *rows >= FEWEST_ROWS).collect();
+    frequent.sort_by_key(|(bits, (rows, _))| (std::cmp::Reverse(*rows), *bits));
+    frequent.truncate(MOST_ORDERED);
+    let place = |(bits, (rows, sum)): (u32, (usize, f64))| {
+        ((sum + PRIOR_ROWS * mean) / (rows as f64 + PRIOR_ROWS), f64::from(f32::from_bits(bits)))
+    };
+    let mut places: Vec<(f64, f64)> = frequent.into_iter().map(place).collect();
+    places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let values: Vec<f64> = places.into_iter().map(|(_, value)| value).collect();
+    (!values.is_empty()).then(|| Column {
+        name: name.to_owned(),
+        source,
+        steps: vec![Step::Ordinal { values }],
+    })
+}
+
 /// What core makes of these values.
 fn applied(steps: &[Step], values: &[f32]) -> Vec<f64> {
     let column = Column { name: String::new(), source: 0, steps: steps.to_vec() };
@@ -140,14 +171,6 @@ fn skewness(values: &[f64]) -> f64 {
         return 0.0;
     }
     values.iter().map(|x| ((x - mean) / std).powi(3)).sum::<f64>() / values.len() as f64
-}
-
-/// Linear between order statistics, as numpy's default; `sorted` must not be empty.
-pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let last = sorted.len() - 1;
-    let at = share.clamp(0.0, 1.0) * last as f64;
-    let below = at as usize;
-    sorted[below] + (sorted[(below + 1).min(last)] - sorted[below]) * (at - below as f64)
 }
 
 /// Each feature's typical value: the median of the rows that have one, for a code the commonest; NaN where fewer than
@@ -252,15 +275,49 @@ mod tests {
         let schema = schema(&format!(
             r#"{SUM},{{"name":"month","op":"calendar","stat":"month"}},{{"name":"favourite","op":"mode","of":"category"}}"#
         ));
-        let rows = [5.5, 7.0, 11.0, f32::NAN, 7.0, 22.0, 1e30, 7.0, f32::NAN];
-        let fitted = plain(&schema, &rows);
+        let rows = [5.5, 7.0, 11.0, f32::NAN, 7.0, 22.0, 1e30, 7.0, f32::NAN].repeat(10);
+        let fitted = plain(&schema, &rows, &[2, 1, 1].repeat(10));
         fitted.check(3).unwrap();
-        assert_eq!(fitted.names(), ["spend", "favourite=11", "favourite=22"]);
-        let inputs = apply(&fitted, 3, &rows);
-        assert_eq!(inputs[..3], [5.5, 1.0, 0.0]);
-        assert!(inputs[3].is_nan());
-        assert_eq!(inputs[4..], [0.0, 1.0, 1e30, 0.0, 0.0]);
-        assert_eq!(plain(&schema, &[1.0, 2.0, f32::NAN]).names(), ["constant"]);
+        assert_eq!(fitted.names(), ["spend", "favourite"]);
+        let inputs = apply(&fitted, 3, &rows[..9]);
+        assert_eq!(
+            (inputs[0], inputs[1], inputs[3], inputs[4]),
+            (5.5, 1.0, 0.0, 1e30),
+            "22 has the lower tiers"
+        );
+        assert!(inputs[2].is_nan() && inputs[5].is_nan());
+        assert_eq!(plain(&schema, &[1.0, 2.0, f32::NAN], &[1]).names(), ["constant"]);
+    }
+
+    #[test]
+    fn trees_part_many_codes_into_two_sets() {
+        use crate::models::{Kind, Rows, fit, mix};
+        let schema = schema(r#"{"name":"favourite","op":"mode","of":"category"}"#);
+        let code = |row: u64| (mix(row) % 60) as f32;
+        // A code says by itself, and by nothing in its number, which tier is likely.
+        let tier = |row: u64| {
+            u8::from(mix(code(row) as u64 + 900).is_multiple_of(2) != mix(row + 7000).is_multiple_of(10)) + 1
+        };
+        let rows = |from: u64, to: u64| (from..to).map(code).collect::<Vec<f32>>();
+        let tiers = |from: u64, to: u64| (from..to).map(tier).collect::<Vec<u8>>();
+        let fitted = plain(&schema, &rows(0, 6000), &tiers(0, 6000));
+        let one_hot = transform(&schema, &rows(0, 6000));
+        let accuracy = |transform: &Transform| {
+            let part = |from, to| Rows {
+                plain_width: transform.width(),
+                plain: apply(transform, 1, &rows(from, to)),
+                targets: tiers(from, to),
+                current_spend: vec![0; (to - from) as usize],
+                member: (from as u32..to as u32).collect(),
+                ..Rows::default()
+            };
+            let model = fit(Kind::Boosting, 2, &part(0, 6000), 1).unwrap().model;
+            let p = model.probabilities(&part(6000, 8000));
+            let right = p.chunks(2).zip(tiers(6000, 8000)).filter(|(p, tier)| (p[1] > 0.5) == (*tier == 2));
+            right.count() as f64 / 2000.0
+        };
+        let (ordered, one_hot) = (accuracy(&fitted), accuracy(&one_hot));
+        assert!(ordered > 0.88 && ordered > one_hot + 0.1, "{ordered} {one_hot}");
     }
 
     #[test]
@@ -274,14 +331,5 @@ mod tests {
         let typical = typical(&schema, &rows);
         assert_eq!(typical[..2], [2.0, 7.0]);
         assert!(typical[2].is_nan());
-    }
-
-    #[test]
-    fn quantiles_are_numpys() {
-        // numpy 2.4.6: np.quantile([1, 2, 4, 8, 16], [0.1, 0.5, 0.9])
-        let sorted = [1.0, 2.0, 4.0, 8.0, 16.0];
-        for (share, expected) in [(0.1, 1.4), (0.5, 4.0), (0.9, 12.8)] {
-            assert!((quantile(&sorted, share) - expected).abs() < 1e-12);
-        }
     }
 }

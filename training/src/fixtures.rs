@@ -2,7 +2,17 @@
 
 use std::{fs, path::Path};
 
-use crate::{data::synth, locate::Problem, project::Project};
+pub(crate) use rows::{ladder, members};
+
+use crate::{
+    data::synth,
+    locate::Problem,
+    models::{Rows, mix},
+    project::Project,
+};
+
+#[path = "../models/src/tests/rows.rs"]
+mod rows;
 
 /// A project of synthetic members in a folder.
 pub(crate) fn synthetic(folder: &Path, members: u64) -> Project {

@@ -202,6 +202,7 @@ fn step(step: &Step) -> String {
         Step::Log1p => "log1p".into(),
         Step::Standardize { mean, std } => format!("(x − {mean:.4}) / {std:.4}"),
         Step::Quantile { knots } => format!("rank among {} knots", knots.len()),
+        Step::Ordinal { values } => format!("place among {}", values.len()),
         Step::OneHot { values } => format!("one of {}", values.len()),
         Step::Hash { buckets } => format!("{buckets} buckets"),
         Step::IsMissing => "is missing".into(),

@@ -15,7 +15,6 @@ pub mod check;
 pub mod coverage;
 pub mod data;
 pub mod dataset;
-pub mod device;
 pub mod evaluate;
 pub mod export;
 pub mod features;
@@ -28,7 +27,6 @@ pub mod locate;
 pub mod log;
 pub mod members;
 pub mod metrics;
-pub mod models;
 pub mod progress;
 pub mod project;
 pub mod report;
@@ -38,6 +36,8 @@ pub mod table;
 pub mod train;
 pub mod weights;
 pub mod whole;
+
+pub use tiercast_models::{self as models, device};
 
 #[cfg(test)]
 mod fixtures;

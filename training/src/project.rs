@@ -46,8 +46,8 @@ pub struct Project {
     pub train: TrainPlan,
     /// The declared features, in order, those of the sequence after all others.
     pub features: Vec<FeatureDecl>,
-    /// Segments of a profile at most; 0 without a sequence.
-    pub segments: usize,
+    /// What the models of a sequence read, if any is declared.
+    pub sequence: Option<SequencePlan>,
 }
 
 /// `[sequence]`: the last orders, days or events of a member, for the models that read a sequence.

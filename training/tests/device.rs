@@ -78,7 +78,9 @@ fn train(folder: &Path, device: &str, driver: Option<&str>) -> (Output, String) 
     command.current_dir(folder).args(["train", "-o", "run", "--threads", "2", "--device", device]);
     // Both names: Vulkan's loaders before 1.3.234 know the second one only.
     for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
-        driver.iter().for_each(|driver| drop(command.env(name, driver)));
+        if let Some(driver) = driver {
+            command.env(name, driver);
+        }
     }
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -286,8 +286,7 @@ impl Member {
         let segments = scorer.profile_spec().map_or(0, |profile| profile.segments.len());
         let counts = [found.segment as usize, segments, found.interests.len()].map(|count| count as f32);
         let mut numbers = [&[found.churn, found.next_purchase], counts.as_slice()].concat();
-        numbers
-            .extend(found.interests.iter().flat_map(|interest| [interest.index as f32, interest.share]));
+        numbers.extend(found.interests.iter().flat_map(|interest| [interest.index as f32, interest.share]));
         numbers.extend(found.embedding);
         Ok(numbers)
     }

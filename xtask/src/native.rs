@@ -8,8 +8,18 @@ use anyhow::Result;
 use crate::shell::{Run, step, target_dir};
 
 /// The default members, and the worker: outside wasm it needs nothing that changes their features.
-const SELECTION: [&str; 8] =
-    ["-p", "tiercast", "-p", "tiercast-core", "-p", "tiercast-tests", "-p", "tiercast-edge"];
+const SELECTION: [&str; 10] = [
+    "-p",
+    "tiercast",
+    "-p",
+    "tiercast-models",
+    "-p",
+    "tiercast-core",
+    "-p",
+    "tiercast-tests",
+    "-p",
+    "tiercast-edge",
+];
 
 /// A cargo command on the native crates.
 pub(crate) fn cargo(command: &str) -> Run {
@@ -21,8 +31,7 @@ pub(crate) fn build() -> Result<()> {
     step("native: build", || cargo("build").arg("--bins").run())
 }
 
-/// What trains: for the bench it is optimised as a release is. In the profile it would cost every change of the training
-/// crate minutes instead of seconds.
+/// What trains beside our own models: for the bench it is optimised as a release is.
 const TRAINS: [&str; 11] = [
     "burn-autodiff",
     "burn-backend",
@@ -34,7 +43,7 @@ const TRAINS: [&str; 11] = [
     "burn-std",
     "burn-tensor",
     "gemm-f32",
-    "tiercast",
+    "tiercast-models",
 ];
 
 /// Builds ours of the training bench; DataFusion, which trains nothing, is the one of all other builds.

@@ -77,7 +77,7 @@ fn phrase(decl: &FeatureDecl) -> String {
         Op::Share => format!("share of {of} {value:?} in the amount of {kinds} events"),
         Op::DiscountShare => format!("share of discounts in the price of {kinds} events"),
         Op::Mode => format!("most frequent {of} of {kinds} events"),
-        Op::Lag => format!("{} of {}", lag_word(decl.of), nth_last(decl)),
+        Op::Lag => return format!("{} of {}", lag_word(decl.of), nth_last(decl, &kinds)),
     };
     match (decl.window, decl.skip) {
         (None, None) => format!("{what}, whole history"),
@@ -98,17 +98,22 @@ fn lag_word(of: Option<Of>) -> &'static str {
     }
 }
 
-/// `the last order`, `the 2. last day with purchase events`.
-fn nth_last(decl: &FeatureDecl) -> String {
+/// `the last order with purchase events`, `the 2nd last day with return events`, `the 3rd last purchase event`.
+fn nth_last(decl: &FeatureDecl, kinds: &str) -> String {
     let one = match decl.each {
-        Some(Each::Order) => "order",
-        Some(Each::Day) => "day",
-        _ => "event",
+        Some(Each::Order) => format!("order with {kinds} events"),
+        Some(Each::Day) => format!("day with {kinds} events"),
+        _ => format!("{kinds} event"),
     };
-    match decl.lag {
-        Some(1) | None => format!("the last {one}"),
-        Some(nth) => format!("the {nth}. last {one}"),
-    }
+    let nth = decl.lag.unwrap_or(1);
+    let ending = match (nth % 10, nth % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    if nth == 1 { format!("the last {one}") } else { format!("the {nth}{ending} last {one}") }
 }
 
 fn of_word(of: Of) -> &'static str {

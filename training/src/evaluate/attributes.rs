@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use super::slices::Label;
 use crate::{
-    fit::quantile,
     locate::nearest,
+    models::cuts::quantile,
     table::{self, ReadOptions, ident},
     train::provenance::{FileHash, quoted},
 };

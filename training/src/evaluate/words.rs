@@ -22,6 +22,7 @@ pub fn model(name: &str) -> &str {
         "ridge" => "ridge regression on spend",
         "blend" => "the blend",
         "boosting" => "gradient boosting",
+        "boosting-rank" => "gradient boosting on ranks",
         "ordinal" => "ordered logistic regression",
         "corn" => "the ordinal neural network",
         "hurdle" => "the hurdle model",

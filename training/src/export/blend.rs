@@ -1,14 +1,14 @@
 //! A blend as one ONNX graph: slices of the inputs for the networks, all inputs for the trees, the sum of their
 //! scores, and a softmax.
 
-use tract_onnx::pb::{GraphProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::pb::GraphProto;
 
-use super::{file, layers, node, rows, sequence, trees};
-use crate::models::{Blend, Forest, Node};
+use super::{file, graded, integers, layers, node, rows, sequence, trees};
+use crate::models::{Blend, Forest, Graded, Node};
 
 /// The file's bytes.
 pub(super) fn onnx(name: &str, blend: &Blend, metadata: &[(&str, String)]) -> Vec<u8> {
-    let sets: &[_] = if blend.forest.is_some() { &[trees::DOMAIN] } else { &[] };
+    let sets: &[_] = if blend.reads().plain { &[trees::DOMAIN] } else { &[] };
     file(graph(name, blend), sets, metadata)
 }
 
@@ -16,7 +16,8 @@ fn graph(name: &str, blend: &Blend) -> GraphProto {
     let mut graph = GraphProto { name: name.into(), ..Default::default() };
     let dense =
         blend.networks.first().and_then(|network| network.layers.first()).map_or(0, |layer| layer.inputs);
-    let plain = blend.forest.as_ref().map_or(0, |forest| forest.inputs);
+    let forests = blend.forest.iter().chain(blend.graded.iter().map(|graded| &graded.forest));
+    let plain = forests.map(|forest| forest.inputs).next().unwrap_or(0);
     let from = if plain == 0 { "features" } else { "dense" };
     let from = if blend.sequences.is_empty() { from } else { "dense" };
     if dense > 0 && from == "dense" {
@@ -32,6 +33,12 @@ fn graph(name: &str, blend: &Blend) -> GraphProto {
         parts.push(sequence::tiers(&mut graph, model, &format!("sequence_{at}_")));
     }
     let before = blend.sequences.first().map_or(dense, |model| model.architecture.shape.width());
+    for (at, model) in blend.graded.iter().enumerate() {
+        let scores = format!("scores_of_ranks_{at}");
+        let model = Graded { forest: moved(&model.forest, before), head: model.head.clone() };
+        graded(&mut graph, &model, &format!("ranks_{at}_"), &scores);
+        parts.push(scores);
+    }
     if let Some(forest) = &blend.forest {
         let scores = "scores_of_trees";
         graph.node.push(trees::ensemble(&moved(forest, before), "features", scores, "NONE"));
@@ -53,14 +60,7 @@ fn graph(name: &str, blend: &Blend) -> GraphProto {
 /// `dense` is the first `width` inputs.
 fn slice(graph: &mut GraphProto, width: usize) {
     let numbers = [("starts", 0), ("ends", width as i64), ("axes", 1)];
-    let tensor = |(name, number): (&str, i64)| TensorProto {
-        name: name.into(),
-        dims: vec![1],
-        data_type: DataType::Int64 as i32,
-        raw_data: number.to_le_bytes().to_vec(),
-        ..Default::default()
-    };
-    graph.initializer.extend(numbers.map(tensor));
+    graph.initializer.extend(numbers.map(|(name, number)| integers(name, &[number])));
     let inputs = ["features"].into_iter().chain(numbers.map(|(name, _)| name));
     graph.node.push(node("Slice", "slice", inputs.map(String::from).collect(), "dense"));
 }
@@ -81,11 +81,12 @@ mod tests {
     use super::*;
     use crate::{
         export::{largest_difference, model},
-        models::{Kind, Model, Pool, Rows, fit, rule, tests::ladder},
+        fixtures::ladder,
+        models::{Kind, Model, Pool, Rows, fit, rule},
     };
     use tiercast_core::{LowerOptions, OnnxModel, lower};
 
-    const ALONE: [Kind; 8] = [
+    const ALONE: [Kind; 9] = [
         Kind::Linear,
         Kind::Logistic,
         Kind::Svm,
@@ -94,6 +95,7 @@ mod tests {
         Kind::Ordinal,
         Kind::Corn,
         Kind::Hurdle,
+        Kind::BoostingRank,
     ];
 
     fn by_plan(onnx: &[u8], inputs: &[f32]) -> Vec<f32> {
@@ -124,10 +126,11 @@ mod tests {
             .collect();
         let all: Vec<&Model> = fitted.iter().collect();
         for weights in [
-            vec![0.2, 0.3, 0.1, 0.2, 0.4, 0.1, 0.1, 0.1, 0.3],
-            vec![0.5, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0],
-            vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.4, 0.3, 0.0],
-            vec![0.0, 0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.0, 0.2],
+            vec![0.2, 0.3, 0.1, 0.2, 0.4, 0.1, 0.1, 0.1, 0.2, 0.3],
+            vec![0.5, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.4, 0.3, 0.0, 0.0],
+            vec![0.0, 0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.2],
+            vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.0],
         ] {
             let pool = Pool { weights, bias: vec![0.1, 0.2, -0.3] };
             let blend = Model::Blend(Blend::new(&all, &pool));

@@ -1,7 +1,7 @@
 //! A network over sequences as an ONNX graph: the encoder that it has, the embedding, and the head for tiers or all that a
 //! profile holds.
 
-use tract_onnx::pb::{AttributeProto, GraphProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::pb::{AttributeProto, GraphProto};
 
 use super::{
     attributes::{int, ints},
@@ -82,13 +82,7 @@ impl Drawing<'_> {
 
     fn integers(&mut self, name: &str, numbers: &[i64]) -> String {
         let name = self.name(name);
-        self.graph.initializer.push(TensorProto {
-            name: name.clone(),
-            dims: vec![numbers.len() as i64],
-            data_type: DataType::Int64 as i32,
-            raw_data: numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            ..Default::default()
-        });
+        self.graph.initializer.push(super::integers(&name, numbers));
         name
     }
 
@@ -273,7 +267,8 @@ mod tests {
 
     use crate::{
         export::{largest_difference, model, profile as profile_of},
-        models::{Kind, Model, Reads, fit, sequence::tests::members},
+        fixtures::members,
+        models::{Kind, Model, Reads, fit},
     };
     use tiercast_core::{LowerOptions, OnnxModel, lower};
 

@@ -98,7 +98,8 @@ mod tests {
     use super::*;
     use crate::{
         export::{file, largest_difference, rows},
-        models::{Forest, Kind, Model, Rows, fit, tests::ladder},
+        fixtures::ladder,
+        models::{Forest, Kind, Model, Rows, fit},
     };
     use tiercast_core::{LowerOptions, OnnxModel, lower};
     use tract_onnx::pb::GraphProto;

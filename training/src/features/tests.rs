@@ -21,6 +21,9 @@ fn assert_equal(a: &Dataset, b: &Dataset) {
     assert_eq!(a.rows, b.rows);
     assert_eq!(bits(a), bits(b));
     assert_eq!((&a.current_spend, &a.target_spend), (&b.current_spend, &b.target_spend));
+    let next =
+        |dataset: &Dataset| dataset.next_purchase.iter().map(|days| days.to_bits()).collect::<Vec<_>>();
+    assert_eq!((next(a), &a.categories), (next(b), &b.categories));
 }
 
 /// Each member's events, read without the fold.
@@ -121,6 +124,9 @@ fn an_event_at_the_as_of_belongs_to_the_future() {
     assert_eq!(rows, expected.as_flattened());
     assert_eq!(found.current_spend, [1000, 725, 350, 0, 0, 0]);
     assert_eq!(found.target_spend, [350, 0, 0, 0, 0, 100]);
+    // A purchase at the as-of itself is the next one; the last one is on 28 April at 10:00.
+    let next: Vec<String> = found.next_purchase.iter().map(|days| format!("{days:.4}")).collect();
+    assert_eq!(next, ["0.0000", "NaN", "NaN", "NaN", "NaN", "27.4167"]);
     let spend: Vec<_> = found.features.iter().skip(1).step_by(2).copied().collect();
     assert_eq!(spend, [10.0, 7.25, 15.5, 7.25, 5.5, 0.0]);
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use tiercast_core::{Column, FeatureSchema, Op, Step, Transform};
 
-use super::{CLIP_SHARES, HEAVY_TAIL, applied, mean_and_std, one_hot, quantile, skewness};
+use super::{CLIP_SHARES, HEAVY_TAIL, applied, mean_and_std, one_hot, skewness};
+use crate::models::cuts::quantile;
 
 /// Which features are the steps of the sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Where the tiers are cut: from the spend in training targets, or as the shop says.
 
-use anyhow::bail;
 use tiercast_core::{Tier, TierRules};
 
-use super::quantile;
-use crate::project::{TierCut, TierPlan};
+use crate::{
+    models::cuts::cuts,
+    project::{TierCut, TierPlan},
+};
 
 /// Fits the thresholds to the net spend (minor units) of the training rows' target periods.
 ///
@@ -32,41 +33,10 @@ pub fn of(rules: &TierRules, spend: &[i64]) -> Vec<u8> {
     spend.iter().map(|spend| rules.tier_of(*spend)).collect()
 }
 
-/// The share of rows in each tier.
-pub fn shares(tiers: usize, of_rows: &[u8]) -> Vec<f64> {
-    let mut shares = vec![0.0; tiers];
-    of_rows.iter().for_each(|tier| shares[usize::from(*tier) - 1] += 1.0 / of_rows.len() as f64);
-    shares
-}
-
-/// Where values of rows are cut so that the tiers have the shares that `targets` have; a cut on a tie leaves it below.
-pub fn rank_cuts(tiers: usize, mut values: Vec<f64>, targets: &[u8]) -> Vec<f32> {
-    values.sort_unstable_by(f64::total_cmp);
-    let cuts = cuts(&values, &shares(tiers, targets)).unwrap_or_else(|_| vec![0.0; tiers - 1]);
-    cuts.into_iter().map(|cut| cut as f32).collect()
-}
-
 fn sorted(spend: &[i64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = spend.iter().map(|spend| *spend as f64).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     sorted
-}
-
-/// The spend at each boundary between shares.
-pub(crate) fn cuts(sorted: &[f64], shares: &[f64]) -> anyhow::Result<Vec<f64>> {
-    if sorted.is_empty() {
-        bail!(
-            "no training row has spend in its target period, so that tiers cannot be cut; check [split] and [tiers]"
-        );
-    }
-    let mut reached = 0.0;
-    let boundaries = shares.iter().take(shares.len().saturating_sub(1));
-    Ok(boundaries
-        .map(|share| {
-            reached += share;
-            quantile(sorted, reached)
-        })
-        .collect())
 }
 
 /// Whole minor units from 0, each above the one before it even where many rows spend the same.
@@ -82,6 +52,7 @@ fn rising(cuts: Vec<f64>) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::cuts::shares;
     use tiercast_core::Period;
 
     fn plan(cut: TierCut, tiers: usize) -> TierPlan {

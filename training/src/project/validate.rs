@@ -35,7 +35,7 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
     let tiers = checker.tiers(&file.tiers, &file.currency);
     let split = checker.split(&file.split, file.tiers.period);
     checker.models(&file.train, file.sequence.is_some());
-    let sequence = checker.sequence(file.sequence.as_ref());
+    let steps = checker.sequence(file.sequence.as_ref());
     let declared = file.features.len();
     let project = Project {
         path: path.to_owned(),
@@ -49,8 +49,8 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
         tiers,
         split,
         train: file.train,
-        segments: file.sequence.as_ref().map_or(0, |plan| plan.segments),
-        features: [file.features, sequence].concat(),
+        sequence: file.sequence,
+        features: [file.features, steps].concat(),
     };
     checker.features(&project, declared);
     if checker.problems.is_empty() {

@@ -191,7 +191,7 @@ fn record(
     let all = last.transform(Reads { dense: true, sequence: true, plain: true });
     let is_input = |at: usize| all.columns.iter().any(|column| column.source as usize == at);
     let constant = dataset.schema.names().enumerate().filter(|(at, _)| !is_input(*at));
-    let shares = crate::fit::tiers::shares(last.rules.len(), &last.train.targets);
+    let shares = crate::models::cuts::shares(last.rules.len(), &last.train.targets);
     RunRecord {
         format: record::FORMAT,
         producer: concat!("tiercast ", env!("CARGO_PKG_VERSION")).into(),

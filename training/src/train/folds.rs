@@ -101,7 +101,8 @@ pub fn prepare(dataset: &Dataset, member: &[u32], plan: &TierPlan, split: Split)
     let rules = fit::tiers::rules(plan, &spend)?;
     let train = raw(dataset, &split.train);
     let dense = fit::transform(&dataset.schema, &train);
-    let plain = fit::plain(&dataset.schema, &train);
+    let targets: Vec<u8> = spend.iter().map(|spend| rules.tier_of(*spend)).collect();
+    let plain = fit::plain(&dataset.schema, &train, &targets);
     let typical = fit::typical(&dataset.schema, &train);
     let layout = Layout::of(&dataset.schema);
     let sequence = layout.as_ref().map_or_else(Transform::default, |l| l.transform(&dataset.schema, &train));

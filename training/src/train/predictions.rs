@@ -19,7 +19,7 @@ use datafusion::{
 
 use tiercast_core::{Decode, expected_tier};
 
-use crate::{features::write_parquet, fit::tiers};
+use crate::{features::write_parquet, models::cuts};
 
 /// Rows held out in cross-validation.
 pub const CROSS_VALIDATION: &str = "cv";
@@ -94,7 +94,7 @@ impl Predictions {
         rows.retain(|row| without.is_none() || self.fold[*row] != without);
         let targets: Vec<u8> = rows.iter().map(|row| self.target[*row]).collect();
         let expected = rows.iter().map(|row| expected_tier(self.row(*row))).collect();
-        tiers::rank_cuts(self.tiers, expected, &targets)
+        cuts::rank_cuts(self.tiers, expected, &targets)
     }
 
     /// Writes the table.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tiercast_core::{FeatureSchema, ProfileSpec, Segment};
 
-use super::{Trained, folds::Prepared, traits};
+use super::{Trained, folds::Prepared, stack, traits};
 use crate::{
     dataset::Dataset,
     metrics::auc,
@@ -135,15 +135,8 @@ pub(super) fn make(project: &Project, dataset: &Dataset, trained: &Trained) -> O
 
 /// The network over sequences with the lowest log-loss on rows that folds held out, and its place among the kinds.
 fn best(trained: &Trained) -> Option<(usize, Kind)> {
-    let folds = || trained.splits.iter().zip(&trained.fitted).filter(|(split, _)| split.split.fold.is_some());
-    let loss = |at: usize| -> f64 {
-        let of_fold = |(split, fitted): (&Prepared, &Vec<_>)| {
-            let fitted: &crate::models::Fitted = &fitted[at];
-            let p = fitted.model.probabilities(&split.held_out);
-            let rows = p.chunks(split.rules.len()).zip(&split.held_out.targets);
-            rows.map(|(p, tier)| -f64::from(p[usize::from(*tier) - 1]).max(1e-7).ln()).sum::<f64>()
-        };
-        folds().map(of_fold).sum()
+    let loss = |at: usize| {
+        stack::quality(&trained.splits, trained.fitted.iter().map(|fitted| &fitted[at].model)).log_loss
     };
     let kinds = trained.kinds.iter().copied().enumerate().filter(|(_, kind)| kind.encoder().is_some());
     kinds.map(|(at, kind)| (loss(at), (at, kind))).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, found)| found)
@@ -223,7 +216,12 @@ fn segments(
     let profiles = network.profiles(&rows);
     let embeddings: Vec<f32> =
         profiles.chunks(network.profile_width()).flat_map(|profile| &profile[..width]).copied().collect();
-    let groups = kmeans::group(&embeddings, width, project.segments, project.seed);
+    let groups = kmeans::group(
+        &embeddings,
+        width,
+        project.sequence.as_ref().map_or(0, |plan| plan.segments),
+        project.seed,
+    );
     let features: Vec<usize> = places.iter().map(|at| last.split.train[*at]).collect();
     let traits = traits::of_groups(dataset, &features, &groups);
     let names = traits::names(&traits);

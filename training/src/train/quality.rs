@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    dataset::Dataset,
-    fit::{CLIP_SHARES, quantile},
-};
+use crate::{dataset::Dataset, fit::CLIP_SHARES, models::cuts::quantile};
 
 /// Bins of a feature's known values at most.
 const BINS: usize = 10;

@@ -119,7 +119,8 @@ pub(super) fn calibrate(splits: &[Prepared], fitted: &mut [Vec<Fitted>], kind: u
 }
 
 /// How good the probabilities are on the rows that each fold held out.
-fn quality<'a>(splits: &[Prepared], models: impl IntoIterator<Item = &'a Model>) -> Quality {
+/// How good models, one of each split, are on the rows that folds held out.
+pub(super) fn quality<'a>(splits: &[Prepared], models: impl IntoIterator<Item = &'a Model>) -> Quality {
     let (mut targets, mut probabilities) = (Vec::new(), Vec::new());
     for (split, model) in folds(splits).zip(models) {
         targets.extend(&split.held_out.targets);

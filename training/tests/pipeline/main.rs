@@ -287,6 +287,22 @@ fn a_device_that_this_build_has_not_got_is_refused_before_the_tables_are_read() 
     assert!(!folder.join("run").exists());
 }
 
+/// Runs the program and kills it as soon as it is half-way.
+fn killed(folder: &Path, args: &[&str], is_half_way: impl Fn() -> bool) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tiercast"))
+        .current_dir(folder)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !is_half_way() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_search_that_was_killed_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
@@ -301,20 +317,9 @@ fn a_search_that_was_killed_goes_on_where_it_was() {
 
     let said = succeeds(folder, &asked("whole", "2"));
     assert!(said.contains("40 settings tried, "), "{said}");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tiercast"))
-        .current_dir(folder)
-        .args(asked("killed", "1"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let lines =
         || fs::read_to_string(folder.join("killed/search.jsonl")).map_or(0, |text| text.lines().count());
-    while lines() < 12 && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(folder, &asked("killed", "1"), || lines() >= 12);
     assert!(lines() >= 12 && !folder.join("killed/run.json").exists(), "it was killed half-way");
     succeeds(folder, &asked("killed", "2"));
     for file in ["search.jsonl", "run.json", "bundle.tcb"] {

@@ -1,17 +1,12 @@
 //! Models over sequences through the program: profiles in the bundle and in the scores, a training that is killed, and what
 //! machines are told of it.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use tiercast::train::record::RunRecord;
 
-use super::{PROJECT, fails, sales, succeeds};
+use super::{PROJECT, fails, killed, sales, succeeds};
 
 /// The shop with a sequence and these models.
 fn shop(folder: &Path, models: &str) {
@@ -112,24 +107,13 @@ fn a_training_that_was_killed_goes_on_where_it_was_and_tells_machines_of_it() {
     assert!(fits.iter().any(|fit| fit["model"] == "cnn" && fit["best"]["validation"].is_number()));
     assert!(!folder.join("whole/unfinished").exists());
 
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tiercast"))
-        .current_dir(folder)
-        .args(asked("killed", "1"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let kept = || {
         let files = fs::read_dir(folder.join("killed/unfinished"));
         files.map_or(0, |files| {
             files.filter(|file| file.as_ref().unwrap().path().extension() == Some("fit".as_ref())).count()
         })
     };
-    while kept() < 6 && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    killed(folder, &asked("killed", "1"), || kept() >= 6);
     assert!((6..24).contains(&kept()) && !folder.join("killed/run.json").exists(), "it was killed half-way");
     // One that was half written is trained again.
     let damaged = fs::read_dir(folder.join("killed/unfinished")).unwrap().next().unwrap().unwrap().path();

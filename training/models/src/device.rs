@@ -121,7 +121,7 @@ impl Device {
             Self::Card { name, software: false, .. } => Some(format!("Networks are trained on {name}.")),
             Self::Card { name, software: true, .. } => Some(format!(
                 "Networks are trained on {name}, a driver that does a card's work on the processor: --device cpu is \
-                 several times faster."
+                 a hundred times faster."
             )),
         }
     }

@@ -13,33 +13,23 @@ use super::{
     Architecture, Encoder, Outputs, Params, STRETCHES, Sequence, Shape,
     net::{Slot, Start, Tensors},
 };
-use crate::models::{
+use crate::{
     CurvePoint, Fitted, Fitting, Model, Rows,
+    descent::{self, Epochs},
     network::{matrix, numbers},
 };
 
-/// Factor on the learning rate after each epoch.
-const SLOWER: f64 = 0.93;
-/// Share of the training members set aside.
-const ASIDE: f64 = 0.15;
-/// Epochs without a new best after which it stops.
-const PATIENCE: u32 = 5;
 const MOST_EPOCHS: u32 = 40;
 /// The longest that the gradient of a step is let be, so that recurrence does not blow it up (Pascanu et al. 2013).
 const LONGEST: f32 = 1.0;
 
 /// # Errors
 /// When the rows have no sequence, or no epoch has a finite loss.
-pub(in crate::models) fn fit(
-    fitting: &Fitting,
-    encoder: Encoder,
-    tiers: usize,
-    rows: &Rows,
-) -> anyhow::Result<Fitted> {
+pub(crate) fn fit(fitting: &Fitting, encoder: Encoder, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
     let (params, device) = (&fitting.params.sequence, fitting.device.tensors().autodiff());
     ensure!(rows.steps > 0, "there is no sequence to learn from; declare [sequence] in the project file");
     let mut rng = StdRng::seed_from_u64(fitting.seed);
-    let (aside, inner) = rows.part(ASIDE, fitting.seed);
+    let (aside, inner) = rows.part(descent::ASIDE, fitting.seed);
     let stretches = Stretches::cut(&inner.next_purchase);
     let architecture = Architecture {
         encoder,
@@ -59,22 +49,19 @@ pub(in crate::models) fn fit(
     let mut order: Vec<usize> = (0..inner.len()).collect();
     let mut training =
         Training { params, architecture, slots: &slots, stretches, rows: &inner, device, rng, optimizer };
-    let (mut curve, mut best): (Vec<CurvePoint>, Option<(f64, u32, Sequence)>) = (Vec::new(), None);
-    for epoch in 1..=MOST_EPOCHS {
+    let mut epochs = Epochs::new(false);
+    for step in 1..=MOST_EPOCHS {
         order.shuffle(&mut training.rng);
         let train;
-        (weights, train) = training.epoch(weights, params.rate * SLOWER.powi(epoch as i32 - 1), &order);
+        (weights, train) = training.epoch(weights, params.rate * descent::slower(step), &order);
         let model = training.model(&weights);
-        let validation = log_loss(&model, &aside);
-        curve.push(CurvePoint { step: epoch, train, validation });
-        let (least, at) = best.as_ref().map_or((f64::INFINITY, 0), |(loss, at, _)| (*loss, *at));
-        if validation < least {
-            best = Some((validation, epoch, model));
-        } else if epoch - at >= PATIENCE {
+        let validation = descent::log_loss(&model.probabilities(&aside), tiers, &aside);
+        if !epochs.go_on_after(CurvePoint { step, train, validation }, model) {
             break;
         }
     }
-    let (.., model) = best.context(
+    let (best, curve) = epochs.end();
+    let model = best.context(
         "a network over sequences (cnn, gru, transformer) has no finite loss in any epoch, so there is nothing to keep; look \
          for extreme values with `tiercast features`, or take it out of [train] models",
     )?;
@@ -167,11 +154,7 @@ impl Training<'_> {
             let gradients = GradientsParams::from_grads((tiers + others).backward(), &weights);
             weights = self.optimizer.step(rate, weights, gradients);
         }
-        // Read once an epoch: a card would stand still for each reading.
-        let losses = if losses.is_empty() { Vec::new() } else { numbers(Tensor::cat(losses, 0)) };
-        let sizes = order.chunks(self.params.batch).map(|batch| batch.len() as f64);
-        let total: f64 = losses.into_iter().zip(sizes).map(|(loss, rows)| f64::from(loss) * rows).sum();
-        (weights, total / order.len().max(1) as f64)
+        (weights, descent::mean_loss(losses, self.params.batch, order.len()))
     }
 
     /// The tiers' log-loss, and the weighted ones of the other heads.
@@ -181,7 +164,7 @@ impl Training<'_> {
         let x = matrix(x, n, self.architecture.shape.width(), &device);
         let (rate, rng) = (self.params.dropout, &mut self.rng);
         let Outputs { tiers, churn, next, .. } =
-            self.architecture.forward(weights, x, |x| dropout(x, rate, rng));
+            self.architecture.forward(weights, x, |x| descent::dropout(x, rate, rng));
         let hot = |columns: usize, column: &dyn Fn(usize) -> Option<usize>| {
             let mut y = vec![0.0; n * columns];
             for (i, at) in batch.iter().enumerate() {
@@ -211,22 +194,4 @@ impl Training<'_> {
             days: self.stretches.days.clone(),
         }
     }
-}
-
-/// Leaves units out; the others count for them.
-fn dropout(x: Tensor<2>, rate: f64, rng: &mut StdRng) -> Tensor<2> {
-    let [rows, units] = x.dims();
-    let mut kept = || if rng.random_bool(rate) { 0.0 } else { (1.0 / (1.0 - rate)) as f32 };
-    let kept = (0..rows * units).map(|_| kept()).collect();
-    x.clone() * matrix(kept, rows, units, &x.device())
-}
-
-/// Mean −ln of the true tier's probability.
-fn log_loss(model: &Sequence, rows: &Rows) -> f64 {
-    let (probabilities, tiers) = (model.probabilities(rows), model.architecture.tiers);
-    let losses = probabilities
-        .chunks(tiers)
-        .zip(&rows.targets)
-        .map(|(p, tier)| -f64::from(p[usize::from(*tier) - 1]).clamp(1e-7, 1.0).ln()); // unlike `max`, keeps NaN
-    losses.sum::<f64>() / rows.len().max(1) as f64
 }

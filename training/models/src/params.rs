@@ -21,7 +21,8 @@ pub struct Params {
 impl Params {
     /// Whether a search can try anything.
     pub fn has(kind: Kind) -> bool {
-        matches!(kind, Kind::Boosting | Kind::Dnn | Kind::Corn) || kind.encoder().is_some()
+        matches!(kind, Kind::Boosting | Kind::BoostingRank | Kind::Dnn | Kind::Corn)
+            || kind.encoder().is_some()
     }
 
     /// A trial of a search: the first one, 0, is the default; any other depends on its number, the kind and the seed
@@ -31,7 +32,7 @@ impl Params {
         let mut draw = Draw(StdRng::seed_from_u64(mix(seed ^ mix((kind as u64) << 32 | number as u64))));
         match kind {
             _ if number == 0 => {}
-            Kind::Boosting => params.boosting = boosting::Params::draw(&mut draw),
+            Kind::Boosting | Kind::BoostingRank => params.boosting = boosting::Params::draw(&mut draw),
             Kind::Dnn | Kind::Corn => params.dnn = dnn::Params::draw(&mut draw),
             _ if kind.encoder().is_some() => params.sequence = sequence::Params::draw(&mut draw),
             _ => {}
@@ -42,7 +43,7 @@ impl Params {
     /// Those of one kind, as JSON; null where it has none.
     pub fn of(&self, kind: Kind) -> serde_json::Value {
         let json = match kind {
-            Kind::Boosting => serde_json::to_value(self.boosting),
+            Kind::Boosting | Kind::BoostingRank => serde_json::to_value(self.boosting),
             Kind::Dnn | Kind::Corn => serde_json::to_value(&self.dnn),
             _ if kind.encoder().is_some() => serde_json::to_value(&self.sequence),
             _ => Ok(serde_json::Value::Null),

@@ -1,38 +1,4 @@
-use super::*;
-use crate::models::{Kind, Model, fit, mix};
-
-/// Two dense inputs that say nothing, and eight steps of two numbers: how many of the last three steps are above 0 decides
-/// the tier, whether the last one is decides if there is a next purchase. A third of the members have fewer steps.
-pub(crate) fn members(n: usize) -> Rows {
-    const STEPS: usize = 8;
-    let mut rows = Rows { width: 2, plain_width: 2, steps: STEPS, channels: 3, ..Rows::default() };
-    let noise = |at: u64| (mix(at) >> 11) as f32 / (1_u64 << 53) as f32 - 0.5;
-    for i in 0..n {
-        let seed = i as u64 * 100;
-        let empty = if i % 3 == 0 { i % 6 } else { 0 };
-        let values: Vec<f32> = (0..STEPS).map(|step| noise(seed + step as u64)).collect();
-        for (step, value) in values.iter().enumerate() {
-            let is_empty = step < empty;
-            let numbers =
-                if is_empty { [1.0, 0.0, 0.0] } else { [0.0, value * 4.0, noise(seed + 50 + step as u64)] };
-            rows.sequence.extend(numbers);
-        }
-        let above = values[STEPS - 3..].iter().filter(|value| **value > 0.0).count();
-        rows.targets.push(above.min(2) as u8 + 1);
-        rows.next_purchase.push(if values[STEPS - 1] > 0.0 {
-            5.0 + 20.0 * noise(seed + 90).abs()
-        } else {
-            f32::NAN
-        });
-        rows.inputs.extend([noise(seed + 91), noise(seed + 92)]);
-        rows.current_spend.push(above as i64);
-        rows.target_spend.push(above as i64);
-        rows.member.push(i as u32);
-    }
-    rows.plain = rows.inputs.clone();
-    rows.thresholds = vec![0, 1, 2];
-    rows
-}
+use crate::{Kind, Model, fit, tests::members};
 
 const KINDS: [Kind; 3] = [Kind::Cnn, Kind::Gru, Kind::Transformer];
 
@@ -89,6 +55,7 @@ fn scaled_scores_are_the_scores_times_a_weight_with_biases() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn one_record_gives_the_same_outputs_and_gradients_on_both_devices() {
+    use super::{Architecture, Encoder, Shape, learn, net::Tensors};
     let rows = members(64);
     let x: Vec<f32> = (0..rows.len()).flat_map(|at| rows.sequence_row(at)).collect();
     for encoder in [Encoder::Cnn, Encoder::Gru, Encoder::Transformer] {
@@ -102,6 +69,6 @@ fn one_record_gives_the_same_outputs_and_gradients_on_both_devices() {
             burn::tensor::Tensor::cat(vec![outputs.tiers, outputs.churn, outputs.next], 1)
         };
         let new = |device: &_, rng: &mut _| learn::Weights::new(&slots, rng, device);
-        crate::models::devices::agree(&format!("{encoder:?}"), &x, shape.width(), new, forward);
+        crate::devices::agree(&format!("{encoder:?}"), &x, shape.width(), new, forward);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A cut lies between two values that occur, so that `x <= cut` in a tree parts the training rows as the bins do.
 
-use crate::models::Rows;
+use crate::Rows;
 
 /// The most bins of an input that hold values; one more holds the missing ones.
 const MOST_BINS: usize = 254;

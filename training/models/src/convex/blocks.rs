@@ -4,7 +4,7 @@
 //! Within a block sums are of 32 bits, in one order; blocks are added in 64 bits. Each block's sums are its own, and so
 //! it does not matter who makes them.
 
-use crate::models::Rows;
+use crate::Rows;
 
 /// Rows of a block.
 pub(super) const SIZE: usize = 256;
@@ -91,7 +91,7 @@ fn product(a: &Lane, b: &Lane) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::tests::ladder;
+    use crate::tests::ladder;
 
     #[test]
     fn sums_are_those_of_the_rows() {

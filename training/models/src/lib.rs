@@ -1,21 +1,30 @@
-//! The models that are compared: the same-tier rule, six linear ones, a small network with two heads, and boosted trees.
+//! The models that `tiercast train` compares: the same-tier rule, linear ones, small networks, boosted trees, networks over
+//! a member's sequence, and their blend.
 //!
-//! The linear ones and the network become a [`Network`], which is what Burn runs here; boosting becomes a [`Forest`], and
-//! [`Blend`] is a sum of both. ONNX carries them elsewhere. Nothing in this folder draws unseeded random numbers: the same rows and seed give the
-//! same model.
+//! The linear ones and the dense networks become a [`Network`], which is what Burn runs here; boosting becomes a [`Forest`],
+//! trees that rank a [`Graded`], the networks over sequences a
+//! [`Sequence`], and [`Blend`] is a sum of all. ONNX carries them elsewhere. Nothing here draws
+//! unseeded random numbers: the same rows and seed give the same model. A crate of its own, because it is built optimised in
+//! every profile, which what reads tables need not be.
+
+#![deny(unsafe_code)]
 
 use std::borrow::Cow;
 
 use anyhow::bail;
 
-use crate::device::Device;
+use device::Device;
 
 mod blend;
 pub mod boosting;
 mod cholesky;
 mod convex;
+pub mod cuts;
+mod descent;
+pub mod device;
 pub mod dnn;
 mod forest;
+mod graded;
 mod hurdle;
 pub mod kmeans;
 mod moments;
@@ -30,6 +39,7 @@ pub mod threads;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
+pub use graded::Graded;
 pub use network::{Activation, Layer, Network, SMALLEST};
 pub use params::Params;
 pub use pool::Pool;
@@ -65,13 +75,15 @@ pub enum Kind {
     Gru,
     /// An attention encoder over it.
     Transformer,
+    /// Boosted trees on the place of the next period's spend among all members', graded into tiers.
+    BoostingRank,
     /// All the project's other models, the rule among them, as a weighted sum.
     Blend,
 }
 
 impl Kind {
     /// All kinds and their names in project files, the rule first.
-    pub const ALL: [(&'static str, Self); 14] = [
+    pub const ALL: [(&'static str, Self); 15] = [
         ("same-tier", Self::SameTier),
         ("linear", Self::Linear),
         ("logistic", Self::Logistic),
@@ -85,6 +97,7 @@ impl Kind {
         ("cnn", Self::Cnn),
         ("gru", Self::Gru),
         ("transformer", Self::Transformer),
+        ("boosting-rank", Self::BoostingRank),
         ("blend", Self::Blend),
     ];
 
@@ -100,7 +113,7 @@ impl Kind {
     }
 
     /// The names of all kinds, which are those that `[train] models` may name.
-    pub fn names() -> [&'static str; 14] {
+    pub fn names() -> [&'static str; 15] {
         Self::ALL.map(|(name, _)| name)
     }
 
@@ -305,6 +318,8 @@ pub enum Model {
     Network(Network),
     /// Boosted trees.
     Trees(Forest),
+    /// Boosted trees with one sum, graded.
+    Graded(Graded),
     /// Networks over the sequence.
     Sequence(Sequence),
     /// Several of these.
@@ -316,7 +331,7 @@ impl Model {
     pub fn reads(&self) -> Reads {
         match self {
             Self::SameTier(_) | Self::Network(_) => Reads::DENSE,
-            Self::Trees(_) => Reads::PLAIN,
+            Self::Trees(_) | Self::Graded(_) => Reads::PLAIN,
             Self::Sequence(_) => Reads::SEQUENCE,
             Self::Blend(blend) => blend.reads(),
         }
@@ -329,6 +344,7 @@ impl Model {
             Self::SameTier(_) => 0,
             Self::Network(network) => network.parameters(),
             Self::Trees(forest) => forest.leaves(),
+            Self::Graded(graded) => graded.parameters(),
             Self::Sequence(sequence) => sequence.parameters(),
             Self::Blend(blend) => blend.parameters(),
         }
@@ -340,6 +356,7 @@ impl Model {
             Self::SameTier(rule) => rule.probabilities(&rows.current_spend),
             Self::Network(network) => network.probabilities(&rows.inputs),
             Self::Trees(forest) => forest.probabilities(&rows.plain),
+            Self::Graded(graded) => graded.probabilities(&rows.plain),
             Self::Sequence(sequence) => sequence.probabilities(rows),
             Self::Blend(blend) => blend.probabilities(rows),
         }
@@ -351,6 +368,7 @@ impl Model {
             Self::SameTier(_) => self.probabilities(rows).into_iter().map(|p| p.max(SMALLEST).ln()).collect(),
             Self::Network(network) => network.unweighted_scores().run(&rows.inputs),
             Self::Trees(forest) => forest.scores(&rows.plain),
+            Self::Graded(graded) => graded.scores(&rows.plain),
             Self::Sequence(sequence) => sequence.scores(rows),
             Self::Blend(blend) => blend.scores(rows),
         }
@@ -362,6 +380,7 @@ impl Model {
         match self {
             Self::Network(network) => Self::Network(Network::from_scores(network.scores(weight, &pool.bias))),
             Self::Trees(forest) => Self::Trees(forest.scaled(weight, &pool.bias)),
+            Self::Graded(graded) => Self::Graded(graded.calibrated(weight, &pool.bias)),
             Self::Sequence(sequence) => Self::Sequence(sequence.scaled(weight, &pool.bias)),
             Self::SameTier(_) | Self::Blend(_) => self.clone(),
         }
@@ -404,6 +423,7 @@ pub fn fit_with(kind: Kind, fitting: &Fitting, tiers: usize, rows: &Rows) -> any
         Kind::Svm => convex::fit(convex::Objective::SquaredHinge, tiers, rows, seed),
         Kind::Dnn => dnn::fit(fitting, dnn::Head::Softmax, tiers, rows)?,
         Kind::Boosting => boosting::fit(&params.boosting, tiers, rows, seed),
+        Kind::BoostingRank => boosting::rank::fit(&params.boosting, tiers, rows, seed),
         Kind::Ordinal => convex::fit(convex::Objective::ProportionalOdds, tiers, rows, seed),
         Kind::Corn => dnn::fit(fitting, dnn::Head::Corn, tiers, rows)?,
         Kind::Hurdle => hurdle::fit(tiers, rows, seed)?,
@@ -423,7 +443,8 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-#[cfg(all(test, feature = "wgpu"))]
+#[cfg(test)]
+#[cfg(feature = "wgpu")]
 mod devices;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

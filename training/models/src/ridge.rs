@@ -32,7 +32,7 @@ fn root(spend: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{
+    use crate::{
         moments::{Moments, Solution},
         tests::ladder,
     };

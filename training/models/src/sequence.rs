@@ -174,4 +174,4 @@ impl Sequence {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,7 +1,7 @@
 //! What boosting must find on made-up rows.
 
 use super::*;
-use crate::models::mix;
+use crate::mix;
 
 /// A number in 0…1 that depends on the seed alone.
 pub(super) fn number(seed: u64) -> f64 {
@@ -44,7 +44,7 @@ fn trees_find_what_no_single_test_does() {
     let stumps = Params { leaves: 2, depth: 1, ..Params::default() };
     let [deep, shallow] =
         [Params::default(), stumps].map(|params| log_loss(&forest(params, 3, &train), &held_out));
-    let base = Forest { inputs: 3, tiers: 3, base: base(3, &train.targets), trees: Vec::new() };
+    let base = Forest { inputs: 3, tiers: 3, base: Goal::Tiers(3, &train.targets).base(), trees: Vec::new() };
     let nothing = log_loss(&base, &held_out);
     assert!(deep < 0.9 * shallow && shallow < 0.95 * nothing, "{deep} {shallow} {nothing}");
 }
@@ -92,7 +92,7 @@ fn the_first_leaves_are_newtons() {
         rows.current_spend.push(0);
     }
     let params = Params { rate: 0.5, l2: 2.0, ..Params::default() };
-    let (forest, _) = boost(&params, 1, 2, &rows, 1, None);
+    let (forest, _) = boost(&params, 1, &Goal::Tiers(2, &rows.targets), &rows, 1, None);
     assert_eq!(forest.base, [0.75_f32.ln(), 0.25_f32.ln()]);
     // Tier 2: Σ (p − y) is 40 · ¼ = 10 where x = 0 and 10 − 20 where x = 1; Σ p (1 − p) is 40 · 3/16 = 7.5 on each side.
     let leaf = 0.5 * 10.0 / (7.5 + 2.0);

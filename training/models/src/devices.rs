@@ -14,7 +14,12 @@ use burn::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{dnn, network::matrix, sequence::tests::members, tests::ladder, *};
+use super::{
+    dnn,
+    network::matrix,
+    tests::{ladder, members},
+    *,
+};
 use crate::device::{Choice, Kind as Driver};
 
 /// How far outputs and gradients may be apart, as a share of the largest one of their tensor (of 1 where all are smaller).
@@ -103,9 +108,9 @@ fn one_record_gives_the_same_outputs_and_gradients_on_both_devices() {
 
 /// The parameters of a short training, and its rows.
 fn short(kind: Kind) -> (Params, Rows, Rows) {
-    let dnn = dnn::Params { hidden: vec![16, 8], rate: 5e-3, batch: 64, ..dnn::Params::default() };
+    let dnn = dnn::Params { hidden: vec![16, 8], rate: 2e-2, batch: 450, ..dnn::Params::default() };
     let sequence =
-        sequence::Params { hidden: 8, embedding: 4, rate: 1e-2, batch: 128, ..sequence::Params::default() };
+        sequence::Params { hidden: 8, embedding: 4, rate: 4e-2, batch: 600, ..sequence::Params::default() };
     let rows = if kind.encoder().is_some() { members(800) } else { ladder(1200, TIERS) };
     let (train, held_out): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|at| at % 4 != 0);
     (Params { dnn, sequence, ..Params::default() }, rows.select(&train), rows.select(&held_out))
@@ -134,7 +139,9 @@ fn a_training_on_the_card_is_as_good_and_happens_there() {
             (cpu - card).abs() < AS_GOOD,
             "{kind:?}: log-loss {cpu} on the processor, {card} on the card"
         );
-        assert!(cpu < 0.6, "{kind:?}: {cpu}, but it can be learned");
+        let shares = crate::cuts::shares(TIERS, &held_out.targets);
+        let nothing = -shares.iter().map(|share| share * share.ln()).sum::<f64>();
+        assert!(cpu < 0.8 * nothing, "{kind:?}: {cpu}, and {nothing} by the tiers' shares alone");
         assert!(ours != theirs, "{kind:?}: sums in another order give the same bits, so it was not the card");
     }
 }

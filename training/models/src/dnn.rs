@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Activation, CurvePoint, Fitted, Fitting, Layer, Model, Network, Rows,
+    descent::{self, Epochs},
     network::{matrix, numbers},
     ordinal::{Link, identity},
     params::Draw,
@@ -61,12 +62,6 @@ impl Params {
     }
 }
 
-/// Factor on the learning rate after each epoch.
-const SLOWER: f64 = 0.93;
-/// Share of the training members set aside.
-const ASIDE: f64 = 0.15;
-/// Epochs without a new best after which it stops.
-const PATIENCE: u32 = 5;
 const MOST_EPOCHS: u32 = 60;
 
 /// What the last layer's sums are.
@@ -120,13 +115,7 @@ impl Dense {
         for (at, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
             if at + 1 < self.layers.len() {
-                x = activation::relu(x);
-            }
-            if at + 1 < self.layers.len() && dropout > 0.0 {
-                let [rows, units] = x.dims();
-                let mut kept = || if rng.random_bool(dropout) { 0.0 } else { (1.0 / (1.0 - dropout)) as f32 };
-                let kept = (0..rows * units).map(|_| kept()).collect();
-                x = x.clone() * matrix(kept, rows, units, &x.device());
+                x = descent::dropout(activation::relu(x), dropout, rng);
             }
         }
         x
@@ -159,30 +148,25 @@ pub(super) fn fit(fitting: &Fitting, head: Head, tiers: usize, rows: &Rows) -> a
     let (params, seed, device) = (&fitting.params.dnn, fitting.seed, fitting.device.tensors().autodiff());
     let mut rng = StdRng::seed_from_u64(seed);
     let fixed = params.epochs.map(|_| (Rows::default(), rows.clone()));
-    let (aside, inner) = fixed.unwrap_or_else(|| rows.part(ASIDE, seed));
+    let (aside, inner) = fixed.unwrap_or_else(|| rows.part(descent::ASIDE, seed));
     let widths = [&[rows.width], params.hidden.as_slice(), &[head.outputs(tiers)]].concat();
     let mut model = Dense::new(&widths, &mut rng, &device);
     let optimizer = AdamWConfig::new().with_weight_decay(params.decay as f32).init();
     let mut training = Training { params, head, tiers, rows: &inner, device, rng, optimizer };
     let mut order: Vec<usize> = (0..inner.len()).collect();
-    let mut curve: Vec<CurvePoint> = Vec::new();
-    let mut best: Option<(f64, u32, Network)> = None;
-    for epoch in 1..=params.epochs.unwrap_or(MOST_EPOCHS) {
+    let mut epochs = Epochs::new(params.epochs.is_some());
+    for step in 1..=params.epochs.unwrap_or(MOST_EPOCHS) {
         order.shuffle(&mut training.rng);
-        let rate = params.rate * SLOWER.powi(epoch as i32 - 1);
         let train;
-        (model, train) = training.epoch(model, rate, &order);
+        (model, train) = training.epoch(model, params.rate * descent::slower(step), &order);
         let network = model.network(head);
-        let validation = log_loss(&network, tiers, &aside);
-        curve.push(CurvePoint { step: epoch, train, validation });
-        let (least, at) = best.as_ref().map_or((f64::INFINITY, 0), |(loss, at, _)| (*loss, *at));
-        if validation < least || (params.epochs.is_some() && train.is_finite()) {
-            best = Some((validation, epoch, network));
-        } else if epoch - at >= PATIENCE {
+        let validation = descent::log_loss(&network.probabilities(&aside.inputs), tiers, &aside);
+        if !epochs.go_on_after(CurvePoint { step, train, validation }, network) {
             break;
         }
     }
-    let (.., network) = best.context(
+    let (best, curve) = epochs.end();
+    let network = best.context(
         "the neural network (dnn, corn) has no finite loss in any epoch, so there is nothing to keep; look for \
          extreme values with `tiercast features`, or take \"dnn\" and \"corn\" out of [train] models",
     )?;
@@ -218,19 +202,6 @@ impl Training<'_> {
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = self.optimizer.step(rate, model, gradients);
         }
-        // Read once an epoch: a card would stand still for each reading.
-        let losses = if losses.is_empty() { Vec::new() } else { numbers(Tensor::cat(losses, 0)) };
-        let sizes = order.chunks(self.params.batch).map(|batch| batch.len() as f64);
-        let total: f64 = losses.into_iter().zip(sizes).map(|(loss, rows)| f64::from(loss) * rows).sum();
-        (model, total / order.len().max(1) as f64)
+        (model, descent::mean_loss(losses, self.params.batch, order.len()))
     }
-}
-
-fn log_loss(network: &Network, tiers: usize, rows: &Rows) -> f64 {
-    let probabilities = network.probabilities(&rows.inputs);
-    let losses = probabilities
-        .chunks(tiers)
-        .zip(&rows.targets)
-        .map(|(p, tier)| -f64::from(p[usize::from(*tier) - 1]).clamp(1e-7, 1.0).ln()); // unlike `max`, keeps NaN
-    losses.sum::<f64>() / rows.len().max(1) as f64
 }

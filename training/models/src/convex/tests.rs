@@ -1,7 +1,7 @@
 //! That derivatives are those of the losses, losses those of what is kept, and minima minima.
 
 use super::{problem::Problem, *};
-use crate::models::tests::ladder;
+use crate::tests::ladder;
 
 const OBJECTIVES: [Objective; 3] =
     [Objective::CrossEntropy, Objective::SquaredHinge, Objective::ProportionalOdds];

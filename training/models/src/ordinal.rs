@@ -91,7 +91,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::models::{Network, network::numbers};
+    use crate::{Network, network::numbers};
 
     const SUMS: [f32; 9] = [1.5, 0.25, -2.0, 9.0, 8.5, 8.0, -30.0, -31.0, -33.5];
 

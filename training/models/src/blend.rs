@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Forest, Model, Network, Node, Pool, Reads, Rows, SameTier, Sequence, Tree, forest::softmax};
+use super::{
+    Forest, Graded, Model, Network, Node, Pool, Reads, Rows, SameTier, Sequence, Tree, forest::softmax,
+};
 
 /// Parts that each give scores of the tiers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +17,8 @@ pub struct Blend {
     pub networks: Vec<Network>,
     /// They read dense inputs and the sequence.
     pub sequences: Vec<Sequence>,
+    /// They read plain inputs.
+    pub graded: Vec<Graded>,
     /// It reads plain inputs.
     pub forest: Option<Forest>,
 }
@@ -24,12 +28,19 @@ impl Blend {
     /// [`rule`].
     pub fn new(models: &[&Model], pool: &Pool) -> Self {
         let mut bias = pool.bias.clone();
-        let mut blend = Self { tiers: bias.len(), networks: Vec::new(), sequences: Vec::new(), forest: None };
+        let mut blend = Self {
+            tiers: bias.len(),
+            networks: Vec::new(),
+            sequences: Vec::new(),
+            graded: Vec::new(),
+            forest: None,
+        };
         let has_weight = pool.weights.iter().any(|weight| *weight > 0.0);
         for (model, weight) in models.iter().zip(&pool.weights).filter(|(_, w)| **w > 0.0 || !has_weight) {
             match model {
                 Model::Network(network) => blend.networks.push(network.scores(*weight, &bias)),
                 Model::Trees(forest) => blend.add(forest.scaled(*weight, &bias)),
+                Model::Graded(graded) => blend.graded.push(graded.scaled(*weight, &bias)),
                 Model::Sequence(sequence) => blend.sequences.push(sequence.scaled(*weight, &bias)),
                 Model::Blend(_) | Model::SameTier(_) => continue,
             }
@@ -52,25 +63,30 @@ impl Blend {
     /// Which inputs its parts read.
     pub fn reads(&self) -> Reads {
         let sequence = !self.sequences.is_empty();
-        Reads { dense: sequence || !self.networks.is_empty(), sequence, plain: self.forest.is_some() }
+        let plain = self.forest.is_some() || !self.graded.is_empty();
+        Reads { dense: sequence || !self.networks.is_empty(), sequence, plain }
     }
 
     /// How many numbers its parts have, as [`Model::parameters`] counts them.
     pub fn parameters(&self) -> usize {
         let of_networks: usize = self.networks.iter().map(Network::parameters).sum();
         let of_sequences: usize = self.sequences.iter().map(Sequence::parameters).sum();
-        of_networks + of_sequences + self.forest.as_ref().map_or(0, Forest::leaves)
+        let of_graded: usize = self.graded.iter().map(Graded::parameters).sum();
+        of_networks + of_sequences + of_graded + self.forest.as_ref().map_or(0, Forest::leaves)
     }
 
     /// The sums of the parts' scores, row after row.
     pub fn scores(&self, rows: &Rows) -> Vec<f32> {
         let of_forest = self.forest.iter().map(|forest| forest.scores(&rows.plain));
         let of_sequences = self.sequences.iter().map(|sequence| sequence.scores(rows));
+        // The head of a part is scores already.
+        let of_graded = self.graded.iter().map(|graded| graded.probabilities(&rows.plain));
         let parts = self
             .networks
             .iter()
             .map(|network| network.run(&rows.inputs))
             .chain(of_sequences)
+            .chain(of_graded)
             .chain(of_forest);
         let add = |mut sums: Vec<f32>, part: Vec<f32>| {
             sums.iter_mut().zip(part).for_each(|(sum, score)| *sum += score);
@@ -135,7 +151,7 @@ fn chain(cuts: &[f32], input: usize, leaves: &[f32]) -> Vec<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{Kind, fit, tests::ladder};
+    use crate::{Kind, fit, tests::ladder};
 
     fn with_spend(mut rows: Rows) -> Rows {
         rows.plain_width = 3;

@@ -56,8 +56,7 @@ impl Pool {
     }
 
     /// The pool's probabilities for rows of each model's scores, row after row: what a blend must give.
-    #[cfg(test)]
-    pub(crate) fn probabilities(&self, scores: &[Vec<f32>]) -> Vec<f32> {
+    pub fn probabilities(&self, scores: &[Vec<f32>]) -> Vec<f32> {
         let tiers = self.bias.len();
         let rows = scores.first().map_or(0, Vec::len) / tiers;
         let mut out = Vec::with_capacity(rows * tiers);
@@ -190,7 +189,7 @@ impl Slope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::mix;
+    use crate::mix;
 
     fn uniform(i: u64) -> f64 {
         (mix(i) >> 11) as f64 / (1_u64 << 53) as f64

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Params, bins::Column};
-use crate::models::{Node, mix};
+use crate::{Node, mix};
 
 /// A split must gain more than this, which rounding errors do not reach.
 const LEAST_GAIN: f64 = 1e-6;
@@ -281,7 +281,7 @@ fn subtract(a: Sums, b: Sums) -> Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{
+    use crate::{
         Tree,
         boosting::{
             bins,

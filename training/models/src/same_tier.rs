@@ -6,8 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SMALLEST;
-use crate::fit::tiers;
+use crate::{SMALLEST, cuts};
 
 /// The fitted rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,10 +19,10 @@ pub struct SameTier {
 
 impl SameTier {
     pub(super) fn fit(tiers: usize, current_spend: &[i64], targets: &[u8]) -> Self {
-        let shares = tiers::shares(tiers, targets);
+        let shares = cuts::shares(tiers, targets);
         let mut sorted: Vec<f64> = current_spend.iter().map(|spend| *spend as f64).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        let cuts = tiers::cuts(&sorted, &shares).unwrap_or_default();
+        let cuts = cuts::cuts(&sorted, &shares).unwrap_or_default();
         let cuts = cuts.into_iter().map(|cut| cut.ceil() as i64).collect();
         let mut rule = Self { cuts, followed: Vec::new() };
         rule.followed = rule.frequencies(&shares, current_spend, targets);

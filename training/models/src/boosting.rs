@@ -1,13 +1,14 @@
 //! Gradient-boosted decision trees (Friedman 2001): in each round one tree for each tier follows the slope of the
-//! softmax's log-loss.
+//! softmax's log-loss, or one tree for all the slope of a squared error.
 //!
 //! Leaves and splits are second-order (Chen & Guestrin 2016, equations 5 and 7); inputs are cut into bins and a node's
 //! sums come from its parent's less its sibling's (Ke et al. 2017); a missing value has a side of its own at each
 //! split. How many rounds is found on members set aside; then all rows are used for as many.
 //!
 //! It is our own because no crate that builds here does this: forust-ml has one tier against the rest only. The same rows
-//! and seed give the same bits on any number of threads: a tree is grown by one of them, in one order. There are no
-//! categorical splits: codes come as one input each.
+//! and seed give the same bits on any number of threads: a tree is grown by one of them, in one order. A code comes as its
+//! place in the order of the tiers that rows of the code reach on average, so that a cut parts codes into two sets: ordered
+//! once, not at each split, which does as well (Wright & König 2019).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ use super::{CurvePoint, Fitted, Forest, Model, Rows, Tree, mix, params::Draw, th
 
 mod bins;
 mod grow;
+pub(crate) mod rank;
 
 use grow::Grower;
 
@@ -76,14 +78,52 @@ const ASIDE: f64 = 0.2;
 /// Finds the number of rounds on members set aside, then trains on all rows.
 pub(super) fn fit(params: &Params, tiers: usize, rows: &Rows, seed: u64) -> Fitted {
     if let Some(rounds) = params.rounds {
-        let (forest, curve) = boost(params, rounds, tiers, rows, seed, None);
+        let (forest, curve) = boost(params, rounds, &Goal::Tiers(tiers, &rows.targets), rows, seed, None);
         return Fitted { model: Model::Trees(forest), curve, l2: None };
     }
     let (aside, inner) = rows.part(ASIDE, seed);
-    let (_, curve) = boost(params, ROUNDS, tiers, &inner, seed, Some(&aside));
-    let best = curve.iter().min_by(|a, b| a.validation.total_cmp(&b.validation));
-    let (forest, _) = boost(params, best.map_or(0, |point| point.step), tiers, rows, seed, None);
+    let judged = (&aside, Goal::Tiers(tiers, &aside.targets));
+    let (_, curve) = boost(params, ROUNDS, &Goal::Tiers(tiers, &inner.targets), &inner, seed, Some(judged));
+    let (forest, _) = boost(params, best(&curve), &Goal::Tiers(tiers, &rows.targets), rows, seed, None);
     Fitted { model: Model::Trees(forest), curve, l2: None }
+}
+
+/// The round with the least loss on the rows aside.
+fn best(curve: &[CurvePoint]) -> u32 {
+    curve.iter().min_by(|a, b| a.validation.total_cmp(&b.validation)).map_or(0, |point| point.step)
+}
+
+/// What trees learn.
+enum Goal<'r> {
+    /// Rows' tiers, of so many: a sum for each, through a softmax.
+    Tiers(usize, &'r [u8]),
+    /// A number of each row: one sum.
+    Numbers(&'r [f32]),
+}
+
+impl Goal<'_> {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Tiers(_, targets) => targets.len(),
+            Self::Numbers(targets) => targets.len(),
+        }
+    }
+
+    /// What each sum begins with: the logarithms of the tiers' shares, where a tier that no row has counts as half a row,
+    /// or the numbers' mean.
+    fn base(&self) -> Vec<f32> {
+        let rows = self.rows().max(1) as f64;
+        match self {
+            Self::Tiers(tiers, targets) => {
+                let mut counts = vec![0.0_f64; *tiers];
+                targets.iter().for_each(|target| counts[usize::from(*target) - 1] += 1.0);
+                counts.into_iter().map(|count| (count.max(0.5) / rows).ln() as f32).collect()
+            }
+            Self::Numbers(targets) => {
+                vec![(targets.iter().map(|target| f64::from(*target)).sum::<f64>() / rows) as f32]
+            }
+        }
+    }
 }
 
 /// Boosts for so many rounds, or fewer where the loss on the rows aside no longer falls.
@@ -92,23 +132,24 @@ pub(super) fn fit(params: &Params, tiers: usize, rows: &Rows, seed: u64) -> Fitt
 fn boost(
     params: &Params,
     rounds: u32,
-    tiers: usize,
+    goal: &Goal<'_>,
     rows: &Rows,
     seed: u64,
-    aside: Option<&Rows>,
+    aside: Option<(&Rows, Goal<'_>)>,
 ) -> (Forest, Vec<CurvePoint>) {
     let columns = bins::columns(rows);
-    let growers = || (0..threads::allowed().min(tiers)).map(|_| Grower::new(params, &columns, rows.len()));
+    let base = goal.base();
+    let growers =
+        || (0..threads::allowed().min(base.len())).map(|_| Grower::new(params, &columns, rows.len()));
     let growers = Mutex::new(growers().collect::<Vec<_>>());
-    let base = base(tiers, &rows.targets);
-    let mut forest = Forest { inputs: rows.plain_width, tiers, base, trees: Vec::new() };
-    let mut learned = Scores::new(&forest, &rows.targets);
-    let mut judged = aside.map(|aside| Scores::new(&forest, &aside.targets));
+    let mut forest = Forest { inputs: rows.plain_width, tiers: base.len(), base, trees: Vec::new() };
+    let mut learned = Scores::new(&forest, goal);
+    let mut judged = aside.as_ref().map(|(_, goal)| Scores::new(&forest, goal));
     let (mut seed, mut curve, mut best) = (seed, Vec::new(), (f64::INFINITY, 0));
     for step in 1..=rounds {
         let mut jobs = Vec::new();
-        let mut judges = judged.iter_mut().flat_map(|judged| &mut judged.tiers);
-        for (tier, learned) in learned.tiers.iter_mut().enumerate() {
+        let mut judges = judged.iter_mut().flat_map(|judged| &mut judged.sums);
+        for (tier, learned) in learned.sums.iter_mut().enumerate() {
             seed = mix(seed);
             jobs.push((tier, seed, learned, judges.next()));
         }
@@ -116,12 +157,11 @@ fn boost(
             let lock = || growers.lock().unwrap_or_else(PoisonError::into_inner);
             let spare = lock().pop();
             let mut grower = spare.unwrap_or_else(|| Grower::new(params, &columns, rows.len()));
-            let nodes =
-                grower.grow(seed, |row| learned.slope(row, usize::from(rows.targets[row]) == tier + 1));
+            let nodes = grower.grow(seed, |row| learned.slope(row, goal, tier));
             grower.leaves().for_each(|(row, value)| learned.scores[row] += f64::from(value));
             lock().push(grower);
             let tree = Tree { tier, nodes };
-            if let (Some(judged), Some(aside)) = (judged, aside) {
+            if let (Some(judged), Some((aside, _))) = (judged, &aside) {
                 let scores = judged.scores.iter_mut().enumerate();
                 scores.for_each(|(row, score)| *score += f64::from(tree.value(aside.plain_row(row))));
             }
@@ -141,31 +181,31 @@ fn boost(
     (forest, curve)
 }
 
-/// The logarithms of the tiers' shares; a tier that no row has counts as half a row.
-fn base(tiers: usize, targets: &[u8]) -> Vec<f32> {
-    let mut counts = vec![0.0_f64; tiers];
-    targets.iter().for_each(|target| counts[usize::from(*target) - 1] += 1.0);
-    counts.into_iter().map(|count| (count.max(0.5) / targets.len().max(1) as f64).ln() as f32).collect()
-}
-
 /// Where rows stand while trees are added.
 struct Scores<'r> {
-    targets: &'r [u8],
-    tiers: Vec<Standing>,
+    goal: &'r Goal<'r>,
+    sums: Vec<Standing>,
 }
 
-/// Where rows stand as to one tier.
+/// Where rows stand as to one sum.
 struct Standing {
     scores: Vec<f64>,
-    /// Softmax of the scores as of the last update.
+    /// Softmax of the scores as of the last update; of numbers nothing.
     probabilities: Vec<f64>,
 }
 
 impl Standing {
-    /// First and second derivative of a row's log-loss by the tier's score: p − y and p (1 − p).
-    fn slope(&self, row: usize, truth: bool) -> [f64; 2] {
-        let p = self.probabilities[row];
-        [p - f64::from(u8::from(truth)), p * (1.0 - p)]
+    /// First and second derivative by the sum: of a row's log-loss p − y and p (1 − p), of half its squared error x − y
+    /// and 1.
+    fn slope(&self, row: usize, goal: &Goal<'_>, tier: usize) -> [f64; 2] {
+        match goal {
+            Goal::Tiers(_, targets) => {
+                let p = self.probabilities[row];
+                let truth = usize::from(targets[row]) == tier + 1;
+                [p - f64::from(u8::from(truth)), p * (1.0 - p)]
+            }
+            Goal::Numbers(targets) => [self.scores[row] - f64::from(targets[row]), 1.0],
+        }
     }
 }
 
@@ -173,26 +213,34 @@ impl Standing {
 const CHUNK: usize = 2048;
 
 impl<'r> Scores<'r> {
-    fn new(forest: &Forest, targets: &'r [u8]) -> Self {
+    fn new(forest: &Forest, goal: &'r Goal<'r>) -> Self {
         let standing = |base: &f32| {
-            let scores = vec![f64::from(*base); targets.len()];
+            let scores = vec![f64::from(*base); goal.rows()];
             Standing { probabilities: scores.clone(), scores }
         };
-        let mut new = Self { targets, tiers: forest.base.iter().map(standing).collect() };
+        let mut new = Self { goal, sums: forest.base.iter().map(standing).collect() };
         new.update();
         new
     }
 
-    /// Brings the probabilities to the scores; gives the mean log-loss.
+    /// Brings the probabilities to the scores; gives the mean loss.
     fn update(&mut self) -> f64 {
-        let mut chunks: Vec<Vec<_>> = self.targets.chunks(CHUNK).map(|_| Vec::new()).collect();
-        for tier in &mut self.tiers {
-            let parts = tier.scores.chunks(CHUNK).zip(tier.probabilities.chunks_mut(CHUNK));
-            chunks.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.push(part));
-        }
-        let jobs = chunks.into_iter().zip(self.targets.chunks(CHUNK)).collect();
-        let losses = threads::map(jobs, |(tiers, targets)| softmax(tiers, targets));
-        losses.into_iter().sum::<f64>() / self.targets.len().max(1) as f64
+        let total: f64 = match self.goal {
+            Goal::Tiers(_, targets) => {
+                let mut chunks: Vec<Vec<_>> = targets.chunks(CHUNK).map(|_| Vec::new()).collect();
+                for tier in &mut self.sums {
+                    let parts = tier.scores.chunks(CHUNK).zip(tier.probabilities.chunks_mut(CHUNK));
+                    chunks.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.push(part));
+                }
+                let jobs = chunks.into_iter().zip(targets.chunks(CHUNK)).collect();
+                threads::map(jobs, |(tiers, targets)| softmax(tiers, targets)).into_iter().sum()
+            }
+            Goal::Numbers(targets) => {
+                let scores = self.sums.iter().flat_map(|sum| &sum.scores).zip(*targets);
+                scores.map(|(score, target)| 0.5 * (score - f64::from(*target)).powi(2)).sum()
+            }
+        };
+        total / self.goal.rows().max(1) as f64
     }
 }
 

@@ -4,26 +4,9 @@ use tiercast_core::Decode;
 
 use super::*;
 
-/// Rows of two inputs, dense and plain alike, whose tier follows from the first one up to noise, two rows a member.
-pub(crate) fn ladder(n: usize, tiers: usize) -> Rows {
-    let mut rows = Rows { width: 2, plain_width: 2, steps: 4, channels: 2, ..Rows::default() };
-    for i in 0..n {
-        let noise = |salt: u64| (mix(i as u64 * 3 + salt) >> 11) as f64 / (1_u64 << 53) as f64;
-        let level = noise(0) * tiers as f64;
-        let blurred = (level + (noise(1) - 0.5) * 0.6).clamp(0.0, tiers as f64 - 1e-9);
-        rows.inputs.extend([level as f32 - tiers as f32 / 2.0, noise(2) as f32 - 0.5]);
-        rows.current_spend.push((level * 1000.0) as i64);
-        rows.targets.push(blurred as u8 + 1);
-        rows.target_spend.push((blurred * 1000.0) as i64);
-        rows.member.push(i as u32 / 2);
-        rows.next_purchase.push(if noise(4) < 0.3 { f32::NAN } else { (noise(5) * 30.0) as f32 });
-        (0..rows.steps)
-            .for_each(|step| rows.sequence.extend([f32::from(u8::from(step == 0)), level as f32 - 1.0]));
-    }
-    rows.plain = rows.inputs.clone();
-    rows.thresholds = (0..tiers as i64).map(|tier| tier * 1000).collect();
-    rows
-}
+mod rows;
+
+pub(crate) use rows::{ladder, members};
 
 fn accuracy(kind: Kind, seed: u64) -> f64 {
     let rows = ladder(1200, 3);
@@ -56,6 +39,7 @@ fn every_kind_learns_a_ladder() {
         (Kind::Corn, 0.85),
         (Kind::Hurdle, 0.85),
         (Kind::Ridge, 0.8),
+        (Kind::BoostingRank, 0.8),
         (Kind::Cnn, 0.85),
         (Kind::Gru, 0.85),
         (Kind::Transformer, 0.85),

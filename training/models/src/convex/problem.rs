@@ -7,7 +7,7 @@ use super::{
     lbfgs::{self, Loss},
     losses,
 };
-use crate::models::{Rows, cholesky, moments::Moments, ordinal, threads};
+use crate::{Rows, cholesky, moments::Moments, ordinal, threads};
 
 /// Rows that the guess at the second derivatives looks at, at most.
 const MOST_GUESSED: usize = 4096;

@@ -1,7 +1,7 @@
 //! What the objectives make of the sums of a block of rows: their loss, and its derivative by each sum.
 
 use super::blocks::{Lane, SIZE};
-use crate::models::SMALLEST;
+use crate::SMALLEST;
 
 /// Cross-entropy: `sums` has a lane for each tier, and gets p − y. Gives the loss of the rows together.
 pub(super) fn cross_entropy(targets: &[u8], sums: &mut [Lane]) -> f64 {
