@@ -145,7 +145,7 @@ fn serve(folder: &Path, count: usize) -> Result<()> {
         }
         let Some((_, set)) = &loaded else { continue };
         let (kind, params) = task(model)?;
-        let fitting = Fitting { params: &params, seed: 7, device: &Device::Cpu };
+        let fitting = Fitting { params: &params, seed: 7, device: &Device::Cpu, stream: None };
         let start = Instant::now();
         let fitted = threads::allow(count, || fit_with(kind, &fitting, set.tiers, &set.train))?;
         let time = start.elapsed().as_nanos();

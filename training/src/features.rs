@@ -21,6 +21,7 @@ use datafusion::{
 };
 use futures::StreamExt;
 use indicatif::{HumanCount, ProgressBar};
+use sha2::{Digest, Sha256};
 use tiercast_core::Timestamp;
 
 use crate::{
@@ -32,6 +33,10 @@ use crate::{
     table::{Events, FIELDS, ReadOptions, diagnose},
     whole::Whole,
 };
+
+pub(crate) mod store;
+
+use store::Store;
 
 /// Compute the declared features of every member at every as-of date of the project.
 ///
@@ -90,24 +95,71 @@ pub fn build_with(
     progress: &ProgressBar,
 ) -> anyhow::Result<(Dataset, Arc<Skipped>)> {
     let skipped = Arc::new(Skipped::default());
+    let plan = plan(project, as_ofs, options.skip_invalid.then(|| Arc::clone(&skipped)), progress)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
+    let dataset = runtime.block_on(async {
+        let mut rows = Unsorted::default();
+        let folded = fold(project, &plan, &options.read, |batch| rows.extend(batch)).await?;
+        folded.dataset(rows, plan)
+    })?;
+    Ok((dataset, skipped))
+}
+
+/// Builds the project's rows as files in a folder, with a sample of at most so many that memory holds.
+///
+/// # Errors
+/// As [`build`], and when a file cannot be written.
+pub(crate) fn build_beyond(
+    project: &Project,
+    options: &BuildOptions,
+    folder: &Path,
+    most: usize,
+    progress: &ProgressBar,
+) -> anyhow::Result<(Dataset, Store)> {
+    let plan = plan(project, &project.as_ofs(), None, progress)?;
+    let mut writer = store::Writer::create(folder, plan.schema.len(), most, project.seed)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
+    runtime.block_on(async {
+        let folded = fold(project, &plan, &options.read, |batch| writer.take(batch)).await?;
+        let (store, sample) = writer.finish()?;
+        Ok((folded.dataset(sample, plan)?, store))
+    })
+}
+
+/// What the fold shall do.
+fn plan(
+    project: &Project,
+    as_ofs: &[Timestamp],
+    skipped: Option<Arc<Skipped>>,
+    progress: &ProgressBar,
+) -> anyhow::Result<FoldPlan> {
     let mut as_ofs = as_ofs.to_vec();
     as_ofs.sort_unstable();
     as_ofs.dedup();
-    let plan = FoldPlan {
+    Ok(FoldPlan {
         schema: project.schema()?,
         as_ofs,
         period: project.tiers.period,
         active_within: project.split.active_within,
-        skipped: options.skip_invalid.then(|| Arc::clone(&skipped)),
+        skipped,
         span: Arc::default(),
         progress: progress.clone(),
-    };
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
-    let dataset = runtime.block_on(collect(project, plan, &options.read))?;
-    Ok((dataset, skipped))
+    })
 }
 
-async fn collect(project: &Project, plan: FoldPlan, read: &ReadOptions) -> anyhow::Result<Dataset> {
+/// What is known of the tables once they are folded.
+struct Folded {
+    categories: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// Folds the project's tables and gives the points of each batch of members to `take`.
+async fn fold(
+    project: &Project,
+    plan: &FoldPlan,
+    read: &ReadOptions,
+    mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<Folded> {
     let events = Events::open(project, read).await?;
     events.context.register_udaf(fold::function(plan.clone()));
     events.context.register_table("events", events.frame().await?.into_view())?;
@@ -117,20 +169,25 @@ async fn collect(project: &Project, plan: FoldPlan, read: &ReadOptions) -> anyho
         fold::NAME
     );
     let mut stream = events.context.sql(&sql).await?.execute_stream().await?;
-    let mut rows = Unsorted::default();
     while let Some(batch) = stream.next().await {
         match batch {
-            Ok(batch) => rows.extend(&batch)?,
+            Ok(batch) => take(&batch)?,
             Err(error) => return Err(diagnose::explain(&events, &plan.schema.spec().events, error).await),
         }
     }
     let span = plan.span.get().context("the tables have no event")?;
     let warnings = coverage::warnings(&plan.as_ofs, plan.period, span)?;
-    if rows.keys.is_empty() {
-        bail!("no member is active before an as-of date; check [split] active_within");
-    }
     let categories = if project.sequence.is_some() { categories(&events).await? } else { Vec::new() };
-    Ok(Dataset { warnings, categories, ..rows.sort(plan) })
+    Ok(Folded { categories, warnings })
+}
+
+impl Folded {
+    fn dataset(self, rows: Unsorted, plan: FoldPlan) -> anyhow::Result<Dataset> {
+        if rows.keys.is_empty() {
+            bail!("no member is active before an as-of date; check [split] active_within");
+        }
+        Ok(Dataset { warnings: self.warnings, categories: self.categories, ..rows.sort(plan) })
+    }
 }
 
 /// Categories that a profile's interests can name.
@@ -152,17 +209,56 @@ async fn categories(events: &Events) -> anyhow::Result<Vec<String>> {
 }
 
 /// Rows in the order in which partitions finished.
-#[derive(Default)]
-struct Unsorted {
-    keys: Vec<RowKey>,
-    features: Vec<f32>,
-    current: Vec<i64>,
-    target: Vec<i64>,
-    next: Vec<f32>,
+#[derive(Debug, Default)]
+pub(crate) struct Unsorted {
+    pub(crate) keys: Vec<RowKey>,
+    pub(crate) features: Vec<f32>,
+    pub(crate) current: Vec<i64>,
+    pub(crate) target: Vec<i64>,
+    pub(crate) next: Vec<f32>,
 }
 
 impl Unsorted {
-    fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The rows at these places, of so many features each.
+    pub(crate) fn select(&self, at: &[usize], width: usize) -> Self {
+        Self {
+            keys: at.iter().map(|at| self.keys[*at].clone()).collect(),
+            features: at
+                .iter()
+                .flat_map(|at| &self.features[at * width..(at + 1) * width])
+                .copied()
+                .collect(),
+            current: at.iter().map(|at| self.current[*at]).collect(),
+            target: at.iter().map(|at| self.target[*at]).collect(),
+            next: at.iter().map(|at| self.next[*at]).collect(),
+        }
+    }
+
+    pub(crate) fn append(&mut self, mut rows: Self) {
+        self.keys.append(&mut rows.keys);
+        self.features.append(&mut rows.features);
+        self.current.append(&mut rows.current);
+        self.target.append(&mut rows.target);
+        self.next.append(&mut rows.next);
+    }
+
+    /// A hash of all that is known of a row.
+    pub(crate) fn digest(&self, row: usize) -> u64 {
+        let width = self.features.len() / self.len();
+        let mut hash = Sha256::new();
+        hash.update(&self.keys[row].member);
+        hash.update(self.keys[row].as_of.ms().to_le_bytes());
+        let numbers = &self.features[row * width..(row + 1) * width];
+        numbers.iter().chain([&self.next[row]]).for_each(|x| hash.update(x.to_le_bytes()));
+        [self.current[row], self.target[row]].iter().for_each(|x| hash.update(x.to_le_bytes()));
+        hash.finalize().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+    }
+
+    pub(crate) fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         let unexpected = || anyhow!("the fold gave columns {}", batch.schema());
         let members: &StringArray = batch.column(0).as_string_opt().with_context(unexpected)?;
         let lists = batch.column(1).as_list_opt::<i32>().with_context(unexpected)?;
@@ -189,22 +285,17 @@ impl Unsorted {
         Ok(())
     }
 
-    fn sort(mut self, plan: FoldPlan) -> Dataset {
-        let width = plan.schema.len();
-        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+    fn sort(self, plan: FoldPlan) -> Dataset {
+        let mut order: Vec<usize> = (0..self.len()).collect();
         let key = |at: usize| (self.keys[at].as_of, self.keys[at].member.as_str());
         order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
-        let empty = || RowKey { member: String::new(), as_of: Timestamp::default() };
+        let Self { keys, features, current, target, next } = self.select(&order, plan.schema.len());
         Dataset {
-            features: order
-                .iter()
-                .flat_map(|at| &self.features[at * width..(at + 1) * width])
-                .copied()
-                .collect(),
-            current_spend: order.iter().map(|at| self.current[*at]).collect(),
-            target_spend: order.iter().map(|at| self.target[*at]).collect(),
-            next_purchase: order.iter().map(|at| self.next[*at]).collect(),
-            rows: order.iter().map(|at| std::mem::replace(&mut self.keys[*at], empty())).collect(),
+            features,
+            current_spend: current,
+            target_spend: target,
+            next_purchase: next,
+            rows: keys,
             schema: plan.schema,
             categories: Vec::new(),
             warnings: Vec::new(),

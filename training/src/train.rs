@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tiercast_core::Timestamp;
 
@@ -17,12 +18,13 @@ use crate::{
     dataset::Dataset,
     device::{self, Device},
     evaluate::words,
-    features,
+    features::{self, BuildOptions, store::Store},
     log::{self, Log},
     metrics::{Judged, Measure},
     models::{Fitted, Kind, Model, Params},
     progress,
     project::Project,
+    table::ReadOptions,
     weights::{Engine, Weights},
 };
 
@@ -38,10 +40,11 @@ pub mod quality;
 pub mod record;
 pub mod search;
 pub mod stack;
+mod stream;
 pub mod traits;
 mod unfinished;
 
-use folds::{Prepared, Split};
+use folds::{Beyond, Prepared, Split};
 use predictions::{CROSS_VALIDATION, Predictions, TEST};
 use provenance::Provenance;
 use search::{Searched, ledger::Head};
@@ -107,6 +110,14 @@ pub struct Args {
     /// What is not there is an error: nothing falls back. More: training/GPU.md.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device::Choice::parse)]
     pub device: device::Choice,
+    /// Rows to hold in memory, where it does not hold all. The networks still learn from every row, which they read from
+    /// Parquet files epoch by epoch; tiers, transforms, every other model, the search, calibration and all figures are of
+    /// a random sample of members with so many rows. Half a million suits 16 GB.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(100..))]
+    pub rows: Option<u64>,
+    /// Memory for grouping events by member, in MiB, beyond which they go to disk; unlimited by default.
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<usize>,
     /// What is told while it works: text, for people, or json: one object a line on stdout, each with `event` (start,
     /// features, fit, note, warning, message, done) and `at`, milliseconds since 1970.
     #[arg(long, value_enum, default_value = "text")]
@@ -140,7 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before the tables are read: what changes later is then seen in the end.
     let provenance = Provenance { device: device.name().into(), ..Provenance::new(&project, &args)? };
     let bar = progress::spinner("rows read");
-    let dataset = features::build(&project, &project.as_ofs(), &bar)?;
+    let (dataset, store) = build(&project, &args, &bar)?;
     bar.finish_and_clear();
     let built = started.elapsed();
     dataset.warnings.iter().for_each(|warning| log::warning(warning));
@@ -150,7 +161,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
 
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let trained = Trained::new(&project, &dataset, &kinds, &args, &device, threads)?;
+    let trained = Trained::new(&project, (&dataset, store.as_ref()), &kinds, &args, &device, threads)?;
     trained.warnings.iter().for_each(|warning| log::warning(warning));
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
@@ -184,11 +195,32 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds the rows; where there are more than memory shall hold, a sample of them and the store of all.
+fn build(project: &Project, args: &Args, bar: &ProgressBar) -> anyhow::Result<(Dataset, Option<Store>)> {
+    let read = ReadOptions { partitions: None, memory: args.memory.map(|mib| mib.max(64) << 20) };
+    let options = BuildOptions { read, skip_invalid: false };
+    let Some(most) = args.rows else {
+        return Ok((features::build_with(project, &project.as_ofs(), &options, bar)?.0, None));
+    };
+    let folder = args.output.join(unfinished::FOLDER).join("rows");
+    let (dataset, store) = features::build_beyond(project, &options, &folder, most as usize, bar)?;
+    if store.rows() == dataset.len() as u64 {
+        log::note(&format!("Memory holds all of the {} rows, so --rows changes nothing.", store.rows()));
+        return Ok((dataset, None));
+    }
+    log::note(&format!(
+        "The networks learn from all of the {} rows, everything else from {} of them.",
+        store.rows(),
+        dataset.len()
+    ));
+    Ok((dataset, Some(store)))
+}
+
 /// Opens the device, and says what the user should know about it.
 fn open(args: &Args, kinds: &[Kind]) -> anyhow::Result<Device> {
     let device = args.device.open().with_context(|| format!("--device {}", args.device))?;
     device.note().iter().for_each(|note| log::note(note));
-    if args.device.kind != device::Kind::Cpu && !kinds.iter().any(|kind| kind.uses_device()) {
+    if args.device.kind != device::Kind::Cpu && !kinds.iter().any(|kind| kind.is_network()) {
         log::warning(&format!(
             "--device {} is of no use: no model of [train] models is a network",
             args.device
@@ -228,6 +260,8 @@ struct Trained {
     parts: Vec<Part>,
     /// What could not be done as asked.
     warnings: Vec<String>,
+    /// Training rows that the networks read from files, where those at hand are a sample of them.
+    streamed: Option<u64>,
     /// What is kept of it until the folder is written.
     unfinished: Unfinished,
 }
@@ -235,7 +269,7 @@ struct Trained {
 impl Trained {
     fn new(
         project: &Project,
-        dataset: &Dataset,
+        (dataset, store): (&Dataset, Option<&Store>),
         kinds: &[Kind],
         args: &Args,
         device: &Device,
@@ -260,9 +294,17 @@ impl Trained {
         let alone: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Blend).collect();
         let bar = progress::bar((splits.len() * alone.len()) as u64, "models trained");
         let head = Head::new(&splits, project.seed, device.name());
-        let unfinished = Unfinished::open(&args.output, &head)?;
-        let plan =
-            folds::Plan { settings: &settings, seed: project.seed, device, threads, unfinished: &unfinished };
+        let unfinished = Unfinished::open(&args.output, &head, store)?;
+        let members = stream::numbers(dataset, &member);
+        let beyond = store.map(|store| Beyond { store, dates: &project.split.train, members: &members });
+        let plan = folds::Plan {
+            settings: &settings,
+            seed: project.seed,
+            device,
+            beyond,
+            threads,
+            unfinished: &unfinished,
+        };
         let fitted = folds::train_all(&splits, &alone, &plan, &bar)?;
         bar.finish_and_clear();
         let mut trained = Self {
@@ -274,6 +316,7 @@ impl Trained {
             calibrations: vec![None; kinds.len()],
             parts: Vec::new(),
             warnings: Vec::new(),
+            streamed: store.map(|store| store.rows_at(&project.split.train)),
             unfinished,
         };
         trained.stack(project, dataset, &alone);

@@ -204,7 +204,7 @@ fn clippy_gpu() -> Result<Option<Count>> {
 /// Training on a graphics card: the machine's first, or what Vulkan makes one of in software.
 fn gpu_tests() -> Result<Option<Count>> {
     setup::vulkan()?;
-    let run = native::cargo("test").args(["--features", "tiercast/wgpu", "--lib", "--test", "device"]);
+    let run = native::cargo("test").args(["--features", "tiercast/wgpu", "--lib", "--test", "pipeline"]);
     Count::of_cargo(&run.args(["--", "device"]).read().output()?).map(Some)
 }
 

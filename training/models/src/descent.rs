@@ -1,10 +1,14 @@
-//! What the trainings of all networks have in common: units left out, what a batch costs, and when to stop.
+//! What the trainings of all networks have in common: the rows of an epoch, units left out, what a batch costs, and when to
+//! stop.
 
+use std::collections::BTreeSet;
+
+use anyhow::Context;
 use burn::tensor::Tensor;
-use rand::{RngExt, rngs::StdRng};
+use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 
 use super::{
-    CurvePoint, Rows,
+    CurvePoint, Fitting, Rows, mix,
     network::{matrix, numbers},
 };
 
@@ -14,6 +18,58 @@ pub(crate) const ASIDE: f64 = 0.15;
 const SLOWER: f64 = 0.93;
 /// Epochs without a new best after which it stops.
 const PATIENCE: u32 = 5;
+
+/// Where epochs take their rows: from memory, or part by part from a stream.
+pub(crate) struct Source<'a> {
+    fitting: &'a Fitting<'a>,
+    rows: &'a Rows,
+    /// Members whose rows of the stream are left out.
+    left_out: BTreeSet<u32>,
+    /// The order of the last pass, from which the next one's comes.
+    order: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    /// Rows to learn from, and those set aside to judge on.
+    pub(crate) fn new(fitting: &'a Fitting<'a>, rows: &'a Rows, aside: &Rows) -> Self {
+        Self { fitting, rows, left_out: aside.member.iter().copied().collect(), order: Vec::new() }
+    }
+
+    /// Goes over all rows once in a random order; `learn` gives the mean loss on those that it is given.
+    ///
+    /// # Errors
+    /// When a stream cannot be read, or has no row.
+    pub(crate) fn epoch<M>(
+        &mut self,
+        step: u32,
+        mut model: M,
+        rng: &mut StdRng,
+        mut learn: impl FnMut(M, &Rows, &[usize], &mut StdRng) -> (M, f64),
+    ) -> anyhow::Result<(M, f64)> {
+        let Self { fitting, rows, left_out, order } = self;
+        let mut shuffled = |rows: &Rows, rng: &mut StdRng| {
+            if order.len() != rows.len() {
+                *order = (0..rows.len()).collect();
+            }
+            order.shuffle(rng);
+            order.clone()
+        };
+        let Some(stream) = fitting.stream else {
+            let order = shuffled(rows, rng);
+            return Ok(learn(model, rows, &order, rng));
+        };
+        let (mut kept, mut total, mut seen) = (Some(model), 0.0, 0);
+        stream.pass(mix(fitting.seed ^ mix(u64::from(step))), left_out, &mut |part| {
+            let order = shuffled(part, rng);
+            let (next, loss) = learn(kept.take().context("no network")?, part, &order, rng);
+            (kept, total, seen) = (Some(next), total + loss * part.len() as f64, seen + part.len());
+            Ok(())
+        })?;
+        model = kept.context("no network")?;
+        anyhow::ensure!(seen > 0, "the stream has no row to learn from");
+        Ok((model, total / seen as f64))
+    }
+}
 
 /// The factor on the learning rate in an epoch, the first is 1.
 pub(crate) fn slower(epoch: u32) -> f64 {

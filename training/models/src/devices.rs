@@ -128,7 +128,9 @@ fn a_training_on_the_card_is_as_good_and_happens_there() {
         let (params, train, held_out) = short(kind);
         let fitted = |seed, device| {
             let began = std::time::Instant::now();
-            let fitted = fit_with(kind, &Fitting { params: &params, seed, device }, TIERS, &train).unwrap();
+            let fitted =
+                fit_with(kind, &Fitting { params: &params, seed, device, stream: None }, TIERS, &train)
+                    .unwrap();
             let loss = log_loss(&fitted.model, &held_out);
             let (epochs, time) = (fitted.curve.len(), began.elapsed().as_secs_f64());
             println!("{kind:?} on {}: log-loss {loss:.4}, {epochs} epochs, {time:.2} s", device.name());
@@ -150,7 +152,7 @@ fn a_training_on_the_card_is_as_good_and_happens_there() {
 fn threads_that_share_a_card_get_the_bits_that_they_get_alone() {
     let (params, train, _) = short(Kind::Dnn);
     let bits = |seed: u64| {
-        let fitting = Fitting { params: &params, seed, device: card() };
+        let fitting = Fitting { params: &params, seed, device: card(), stream: None };
         let model = fit_with(Kind::Dnn, &fitting, TIERS, &train).unwrap().model;
         model.probabilities(&train).into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };

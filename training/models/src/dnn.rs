@@ -9,12 +9,12 @@ use burn::{
     optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Tensor, TensorData, activation},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Activation, CurvePoint, Fitted, Fitting, Layer, Model, Network, Rows,
-    descent::{self, Epochs},
+    descent::{self, Epochs, Source},
     network::{matrix, numbers},
     ordinal::{Link, identity},
     params::Draw,
@@ -143,7 +143,7 @@ impl Dense {
 }
 
 /// # Errors
-/// When no epoch has a finite loss.
+/// When no epoch has a finite loss, or a stream cannot be read.
 pub(super) fn fit(fitting: &Fitting, head: Head, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
     let (params, seed, device) = (&fitting.params.dnn, fitting.seed, fitting.device.tensors().autodiff());
     let mut rng = StdRng::seed_from_u64(seed);
@@ -152,13 +152,15 @@ pub(super) fn fit(fitting: &Fitting, head: Head, tiers: usize, rows: &Rows) -> a
     let widths = [&[rows.width], params.hidden.as_slice(), &[head.outputs(tiers)]].concat();
     let mut model = Dense::new(&widths, &mut rng, &device);
     let optimizer = AdamWConfig::new().with_weight_decay(params.decay as f32).init();
-    let mut training = Training { params, head, tiers, rows: &inner, device, rng, optimizer };
-    let mut order: Vec<usize> = (0..inner.len()).collect();
+    let mut training = Training { params, head, tiers, device, optimizer };
+    let mut source = Source::new(fitting, &inner, &aside);
     let mut epochs = Epochs::new(params.epochs.is_some());
     for step in 1..=params.epochs.unwrap_or(MOST_EPOCHS) {
-        order.shuffle(&mut training.rng);
+        let rate = params.rate * descent::slower(step);
         let train;
-        (model, train) = training.epoch(model, params.rate * descent::slower(step), &order);
+        (model, train) = source.epoch(step, model, &mut rng, |model, rows, order, rng| {
+            training.epoch(model, rate, rows, order, rng)
+        })?;
         let network = model.network(head);
         let validation = descent::log_loss(&network.probabilities(&aside.inputs), tiers, &aside);
         if !epochs.go_on_after(CurvePoint { step, train, validation }, network) {
@@ -178,16 +180,21 @@ struct Training<'a> {
     params: &'a Params,
     head: Head,
     tiers: usize,
-    rows: &'a Rows,
     device: Device,
-    rng: StdRng,
     optimizer: ModuleOptimizer,
 }
 
 impl Training<'_> {
     /// One epoch; the loss is the mean over its batches, each before its step.
-    fn epoch(&mut self, mut model: Dense, rate: f64, order: &[usize]) -> (Dense, f64) {
-        let (rows, tiers) = (self.rows, self.tiers);
+    fn epoch(
+        &mut self,
+        mut model: Dense,
+        rate: f64,
+        rows: &Rows,
+        order: &[usize],
+        rng: &mut StdRng,
+    ) -> (Dense, f64) {
+        let tiers = self.tiers;
         let mut losses = Vec::new();
         for batch in order.chunks(self.params.batch) {
             let x: Vec<f32> = batch.iter().flat_map(|at| rows.row(*at)).copied().collect();
@@ -195,7 +202,7 @@ impl Training<'_> {
             let truth = |at: &usize| usize::from(rows.targets[*at]) - 1;
             batch.iter().enumerate().for_each(|(i, at)| y[i * tiers + truth(at)] = 1.0);
             let x = matrix(x, batch.len(), rows.width, &self.device);
-            let sums = model.forward(x, self.params.dropout, &mut self.rng);
+            let sums = model.forward(x, self.params.dropout, rng);
             let likelihood = self.head.log_probabilities(sums) * matrix(y, batch.len(), tiers, &self.device);
             let loss = likelihood.sum().div_scalar(-(batch.len() as f64));
             losses.push(loss.clone().inner());

@@ -9,7 +9,7 @@
 
 #![deny(unsafe_code)]
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use anyhow::bail;
 
@@ -122,9 +122,10 @@ impl Kind {
         Self::ALL[self as usize].0
     }
 
-    /// Whether it is trained on the device of a [`Fitting`]. All others are trained on the processor, by code of our own:
-    /// Burn has no part in linear models and trees.
-    pub fn uses_device(self) -> bool {
+    /// Whether it is a network that learns epoch by epoch: from the stream of a [`Fitting`], where there is one, and on its
+    /// device. All others are trained from the rows at hand on the processor, by code of our own: Burn has no part in
+    /// linear models and trees.
+    pub fn is_network(self) -> bool {
         matches!(self, Self::Dnn | Self::Corn) || self.encoder().is_some()
     }
 
@@ -214,14 +215,14 @@ impl Rows {
     }
 
     /// One row's sequence.
-    fn steps_of(&self, at: usize) -> &[f32] {
+    pub fn sequence_of(&self, at: usize) -> &[f32] {
         let width = self.steps * self.channels;
         &self.sequence[at * width..(at + 1) * width]
     }
 
     /// One row's dense inputs and its sequence.
     fn sequence_row(&self, at: usize) -> impl Iterator<Item = f32> {
-        self.row(at).iter().chain(self.steps_of(at)).copied()
+        self.row(at).iter().chain(self.sequence_of(at)).copied()
     }
 
     /// What a model reads, row after row.
@@ -232,7 +233,7 @@ impl Rows {
             _ => {
                 let part = |read: bool, part: &[f32]| if read { part.to_vec() } else { Vec::new() };
                 let row = |at: usize| {
-                    let sequence = part(reads.sequence, self.steps_of(at));
+                    let sequence = part(reads.sequence, self.sequence_of(at));
                     [part(reads.dense, self.row(at)), sequence, part(reads.plain, self.plain_row(at))]
                         .concat()
                 };
@@ -256,7 +257,7 @@ impl Rows {
             plain,
             steps: self.steps,
             channels: self.channels,
-            sequence: at.iter().flat_map(|at| self.steps_of(*at)).copied().collect(),
+            sequence: at.iter().flat_map(|at| self.sequence_of(*at)).copied().collect(),
             next_purchase: at.iter().filter_map(|at| self.next_purchase.get(*at)).copied().collect(),
             current_spend: at.iter().map(|at| self.current_spend[*at]).collect(),
             targets: at.iter().map(|at| self.targets[*at]).collect(),
@@ -396,6 +397,22 @@ pub struct Fitting<'a> {
     pub seed: u64,
     /// Where networks are trained.
     pub device: &'a Device,
+    /// Rows for the networks beside those at hand, where memory does not hold all.
+    pub stream: Option<&'a dyn Stream>,
+}
+
+/// More rows than memory holds: those at hand are a sample of their members, of which everything but the networks learns.
+pub trait Stream: fmt::Debug + Sync {
+    /// Gives all rows but those of some members of the sample, in parts that memory holds. The seed decides their order.
+    ///
+    /// # Errors
+    /// When they cannot be read, and those of `learn`.
+    fn pass(
+        &self,
+        seed: u64,
+        left_out: &BTreeSet<u32>,
+        learn: &mut dyn FnMut(&Rows) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>;
 }
 
 /// Trains a model on rows with `tiers` tiers, with the default settings, on the processor.
@@ -403,14 +420,14 @@ pub struct Fitting<'a> {
 /// # Errors
 /// As [`fit_with`].
 pub fn fit(kind: Kind, tiers: usize, rows: &Rows, seed: u64) -> anyhow::Result<Fitted> {
-    let fitting = Fitting { params: &Params::default(), seed, device: &Device::Cpu };
+    let fitting = Fitting { params: &Params::default(), seed, device: &Device::Cpu, stream: None };
     fit_with(kind, &fitting, tiers, rows)
 }
 
 /// Trains a model on rows with `tiers` tiers.
 ///
 /// # Errors
-/// When the network's loss is never finite; for a blend, which is not trained on rows alone.
+/// When the network's loss is never finite, or a stream cannot be read; for a blend, which is not trained on rows alone.
 pub fn fit_with(kind: Kind, fitting: &Fitting, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
     let Fitting { params, seed, .. } = *fitting;
     Ok(match kind {

@@ -8,6 +8,47 @@ mod rows;
 
 pub(crate) use rows::{ladder, members};
 
+/// Rows in parts, of which those at hand are a few.
+#[derive(Debug)]
+struct Parts(Rows);
+
+impl Stream for Parts {
+    fn pass(
+        &self,
+        seed: u64,
+        left_out: &BTreeSet<u32>,
+        learn: &mut dyn FnMut(&Rows) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        assert!(!left_out.is_empty(), "somebody is set aside");
+        let open: Vec<usize> =
+            (0..self.0.len()).filter(|at| !left_out.contains(&self.0.member[*at])).collect();
+        let mut parts: Vec<&[usize]> = open.chunks(170).collect();
+        let turn = (seed % parts.len() as u64) as usize;
+        parts.rotate_left(turn);
+        parts.into_iter().try_for_each(|part| learn(&self.0.select(part)))
+    }
+}
+
+#[test]
+fn networks_learn_from_a_stream_what_the_rows_at_hand_do_not_say() {
+    for kind in [Kind::Dnn, Kind::Corn, Kind::Gru] {
+        let rows = if kind == Kind::Gru { members(1500) } else { ladder(1500, 3) };
+        let part = |from, to| rows.select(&(from..to).collect::<Vec<_>>());
+        let (at_hand, held_out) = (part(0, 60), part(1200, 1500));
+        let stream = Parts(part(0, 1200));
+        let loss = |stream: Option<&dyn Stream>| {
+            let fitting = Fitting { params: &Params::default(), seed: 7, device: &Device::Cpu, stream };
+            let model = fit_with(kind, &fitting, 3, &at_hand).unwrap().model;
+            descent::log_loss(&model.probabilities(&held_out), 3, &held_out)
+        };
+        let (alone, with) = (loss(None), loss(Some(&stream)));
+        assert!(
+            with < alone - 0.1 && with.to_bits() == loss(Some(&stream)).to_bits(),
+            "{kind:?} {with} {alone}"
+        );
+    }
+}
+
 fn accuracy(kind: Kind, seed: u64) -> f64 {
     let rows = ladder(1200, 3);
     let test: Vec<usize> = (900..1200).collect();

@@ -67,6 +67,7 @@ fn run() -> (RunRecord, Predictions) {
             test_as_of: vec!["2017-07-01".into()],
             train_rows: 200,
             train_members: 200,
+            streamed_rows: None,
             test_rows: 100,
             folds: 5,
             warnings: Vec::new(),

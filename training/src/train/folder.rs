@@ -209,6 +209,7 @@ fn record(
             test_as_of: dates(&project.split.test),
             train_rows: last.train.len(),
             train_members: trained.members(),
+            streamed_rows: trained.streamed,
             test_rows: last.held_out.len(),
             folds: trained.splits.len() - 1,
             warnings: [dataset.warnings.as_slice(), &trained.warnings].concat(),

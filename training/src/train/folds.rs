@@ -4,7 +4,7 @@
 //! rows of its own split and to nothing else.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,18 +15,19 @@ use std::{
 use anyhow::anyhow;
 use indicatif::ProgressBar;
 use serde_json::json;
-use tiercast_core::{TierRules, Transform};
+use tiercast_core::{TierRules, Timestamp, Transform};
 
 use crate::{
     dataset::Dataset,
     device::Device,
+    features::store::Store,
     fit::{self, sequence::Layout},
     log,
-    models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, mix},
+    models::{self, Fitted, Fitting, Kind, Params, Reads, Rows, Stream, mix},
     project::TierPlan,
 };
 
-use super::unfinished::Unfinished;
+use super::{stream::OfSplit, unfinished::Unfinished};
 
 /// Rows that train and rows held out, as places in the dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,31 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Other rows as the split's networks see them: without what trees and the rule look at.
+    pub(super) fn networks_see(
+        &self,
+        raw: &[f32],
+        target_spend: &[i64],
+        next_purchase: &[f32],
+        member: Vec<u32>,
+    ) -> Rows {
+        let features = self.typical.len();
+        Rows {
+            width: self.dense.width(),
+            inputs: fit::apply(&self.dense, features, raw),
+            steps: self.train.steps,
+            channels: self.train.channels,
+            sequence: fit::apply(&self.sequence, features, raw),
+            next_purchase: next_purchase.to_vec(),
+            current_spend: vec![0; member.len()],
+            targets: target_spend.iter().map(|spend| self.rules.tier_of(*spend)).collect(),
+            target_spend: target_spend.to_vec(),
+            thresholds: self.train.thresholds.clone(),
+            member,
+            ..Rows::default()
+        }
+    }
+
     /// The transform to what a model reads.
     pub fn transform(&self, reads: Reads) -> Transform {
         let Reads { dense, sequence, plain } = reads;
@@ -134,6 +160,17 @@ pub fn raw(dataset: &Dataset, rows: &[usize]) -> Vec<f32> {
     rows.iter().flat_map(|row| dataset.row(*row)).copied().collect()
 }
 
+/// Rows of which those at hand are a sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beyond<'a> {
+    /// All of them.
+    pub(super) store: &'a Store,
+    /// When training rows are.
+    pub(super) dates: &'a [Timestamp],
+    /// The sample's members by name, with their numbers.
+    pub(super) members: &'a HashMap<&'a str, u32>,
+}
+
 /// How every kind is trained on every split.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -143,6 +180,8 @@ pub struct Plan<'a> {
     pub seed: u64,
     /// Where networks are trained.
     pub device: &'a Device,
+    /// The rows beyond memory, if there are some.
+    pub(super) beyond: Option<Beyond<'a>>,
     /// Models trained at the same time.
     pub threads: usize,
     /// Where fits are kept until the run is whole.
@@ -152,7 +191,7 @@ pub struct Plan<'a> {
 /// Trains every kind on every split: `result[split][kind]`. What an earlier run has left is taken over.
 ///
 /// # Errors
-/// When a training thread dies, a model has no finite loss, or a fit cannot be kept.
+/// When a training thread dies, a model has no finite loss, rows cannot be read again, or a fit cannot be kept.
 pub fn train_all(
     prepared: &[Prepared],
     kinds: &[Kind],
@@ -172,7 +211,15 @@ pub fn train_all(
         let fitted = match known {
             Some(fitted) => fitted,
             None => {
-                let fitting = Fitting { params, seed: seed_of(plan.seed, kind, split), device: plan.device };
+                let beyond = plan.beyond.filter(|_| kind.is_network());
+                let stream =
+                    beyond.map(|Beyond { store, dates, members }| OfSplit::new(store, split, dates, members));
+                let fitting = Fitting {
+                    params,
+                    seed: seed_of(plan.seed, kind, split),
+                    device: plan.device,
+                    stream: stream.as_ref().map(|stream| stream as &dyn Stream),
+                };
                 let fitted = models::fit_with(kind, &fitting, split.rules.len(), &split.train)?;
                 plan.unfinished.keep(kind, split, params, &fitted)?;
                 fitted

@@ -147,8 +147,9 @@ fn command(args: &Args) -> String {
         device::Kind::Cpu => String::new(),
         _ => format!(" --device {}", args.device),
     };
+    let rows = args.rows.map_or_else(String::new, |rows| format!(" --rows {rows}"));
     format!(
-        "tiercast train -p {} --select {} --weights {} --engine {}{trials}{budget}{device}",
+        "tiercast train -p {} --select {} --weights {} --engine {}{trials}{budget}{device}{rows}",
         quoted(&file_name(&args.project)),
         value(args.select.to_possible_value()),
         value(args.weights.to_possible_value()),
@@ -201,6 +202,8 @@ mod tests {
             search: Some(24),
             budget: Some(std::time::Duration::from_secs(600)),
             device: device::Choice { kind: device::Kind::Wgpu, card: Some(1) },
+            rows: Some(5000),
+            memory: Some(512),
             log: crate::log::Log::Text,
             threads: Some(3),
         }
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_command_has_what_decides_the_result_and_nothing_else() {
-        let expected = "tiercast train -p 'my shop.toml' --select macro-f1 --weights f16 --engine plan --search 24 --budget 600s --device wgpu:1";
+        let expected = "tiercast train -p 'my shop.toml' --select macro-f1 --weights f16 --engine plan --search 24 --budget 600s --device wgpu:1 --rows 5000";
         assert_eq!(command(&args()), expected);
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

@@ -87,6 +87,9 @@ pub struct DataRecord {
     pub train_rows: usize,
     /// Members with a training row.
     pub train_members: usize,
+    /// Training rows of all members, which the networks learned from; none where no others are than those above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streamed_rows: Option<u64>,
     /// Test rows.
     pub test_rows: usize,
     /// Folds of the cross-validation.

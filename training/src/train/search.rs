@@ -282,7 +282,7 @@ impl Search<'_> {
         let split = &self.folds[fold];
         // The seed is that of the final training: the model chosen is the one that was judged.
         let seed = folds::seed_of(self.plan.seed, self.kind, split);
-        let fitting = Fitting { params, seed, device: &self.plan.device };
+        let fitting = Fitting { params, seed, device: &self.plan.device, stream: None };
         let fitted = models::fit_with(self.kind, &fitting, split.rules.len(), &split.train)?;
         let losses = by_member(&fitted.model, split);
         ensure!(losses.iter().all(|loss| loss.is_finite()), "its loss is not finite");

@@ -1,7 +1,7 @@
 //! What a run that is not finished has done: each fit is kept when it is done, so that a run that was stopped goes on where
 //! it was.
 //!
-//! A fit is known again by a hash of all that it depends on: the rows as the models see them, its kind, fold, settings and
+//! A fit is known again by a hash of all that it depends on: the rows as the models see them and those beyond memory, its kind, fold, settings and
 //! seed, the device, and the versions of what trains. Whatever is not known again is simply trained.
 
 use std::{
@@ -14,12 +14,13 @@ use sha2::{Digest, Sha256};
 
 use super::{folds::Prepared, search::ledger::Head};
 use crate::{
+    features::store::Store,
     models::{Fitted, Kind, Params},
     whole,
 };
 
 /// The folder within that of the run; it is gone when the run is finished.
-const FOLDER: &str = "unfinished";
+pub(super) const FOLDER: &str = "unfinished";
 
 /// The fits of a run that is not finished.
 #[derive(Debug)]
@@ -33,10 +34,11 @@ impl Unfinished {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub(super) fn open(output: &Path, head: &Head) -> anyhow::Result<Self> {
+    pub(super) fn open(output: &Path, head: &Head, store: Option<&Store>) -> anyhow::Result<Self> {
         let folder = output.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { folder, head: serde_json::to_vec(head)? })
+        let rows = store.map(Store::digest).unwrap_or_default();
+        Ok(Self { folder, head: [serde_json::to_vec(head)?, rows.into_bytes()].concat() })
     }
 
     /// A fit that was done before; none where it was not, or its file was damaged.

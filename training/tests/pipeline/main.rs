@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "wgpu")]
+mod device;
 mod profiles;
 
 use serde_json::Value;
@@ -301,6 +303,41 @@ fn killed(folder: &Path, args: &[&str], is_half_way: impl Fn() -> bool) {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn rows_beyond_memory_reach_the_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = |line: &str| match line.starts_with("models = ") {
+        true => "models = [\"logistic\", \"dnn\", \"blend\"]\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    fs::write(folder.join("tiercast.toml"), PROJECT.lines().map(line).collect::<String>()).unwrap();
+    fs::write(folder.join("sales.csv"), sales()).unwrap();
+    for (run, threads) in [("run", "1"), ("again", "2")] {
+        let asked = ["train", "-o", run, "--rows", "200", "--memory", "64", "--threads", threads];
+        let said = String::from_utf8(tiercast(folder, &asked).stderr).unwrap();
+        assert!(
+            said.contains("The networks learn from all of the 360 rows, everything else from 198 of them"),
+            "{said}"
+        );
+        assert!(!folder.join(run).join("unfinished").exists());
+    }
+    for file in ["bundle.tcb", "run.json", "predictions.parquet"] {
+        let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
+        assert!(read("run") == read("again"), "{file} differs");
+    }
+    let record = RunRecord::read(&folder.join("run")).unwrap();
+    assert!(record.provenance.command.ends_with(" --rows 200"), "{}", record.provenance.command);
+    assert_eq!((record.data.train_rows, record.data.streamed_rows), (132, Some(240)));
+    let said =
+        String::from_utf8(tiercast(folder, &["train", "-o", "whole", "--rows", "360"]).stderr).unwrap();
+    assert!(said.contains("--rows changes nothing"), "{said}");
+    let asked = ["train", "-o", "plain"];
+    succeeds(folder, &asked);
+    let onnx = |run: &str| fs::read(folder.join(run).join("models/dnn.onnx")).unwrap();
+    assert!(onnx("whole") == onnx("plain") && onnx("run") != onnx("plain"));
 }
 
 #[test]

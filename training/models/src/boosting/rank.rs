@@ -1,5 +1,5 @@
-//! Trees that rank: regression on the normal score (van der Waerden 1952) of a row's next spend among all rows', graded into tiers by a cumulative link
-//! that is fitted to rows which the trees have not seen.
+//! Trees that rank: regression on the normal score (van der Waerden 1952) of a row's next spend among all rows', graded
+//! into tiers by a cumulative link that is fitted to rows which the trees have not seen.
 
 use super::{ASIDE, Goal, Params, ROUNDS, best, boost};
 use crate::{

@@ -7,7 +7,7 @@ use burn::{
     optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     tensor::{Device, Tensor, activation},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Architecture, Encoder, Outputs, Params, STRETCHES, Sequence, Shape,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     CurvePoint, Fitted, Fitting, Model, Rows,
-    descent::{self, Epochs},
+    descent::{self, Epochs, Source},
     network::{matrix, numbers},
 };
 
@@ -24,7 +24,7 @@ const MOST_EPOCHS: u32 = 40;
 const LONGEST: f32 = 1.0;
 
 /// # Errors
-/// When the rows have no sequence, or no epoch has a finite loss.
+/// When the rows have no sequence, no epoch has a finite loss, or a stream cannot be read.
 pub(crate) fn fit(fitting: &Fitting, encoder: Encoder, tiers: usize, rows: &Rows) -> anyhow::Result<Fitted> {
     let (params, device) = (&fitting.params.sequence, fitting.device.tensors().autodiff());
     ensure!(rows.steps > 0, "there is no sequence to learn from; declare [sequence] in the project file");
@@ -46,14 +46,15 @@ pub(crate) fn fit(fitting: &Fitting, encoder: Encoder, tiers: usize, rows: &Rows
         .with_weight_decay(params.decay as f32)
         .with_grad_clipping(Some(burn::grad_clipping::GradientClippingConfig::Norm(LONGEST)))
         .init();
-    let mut order: Vec<usize> = (0..inner.len()).collect();
-    let mut training =
-        Training { params, architecture, slots: &slots, stretches, rows: &inner, device, rng, optimizer };
+    let mut training = Training { params, architecture, slots: &slots, stretches, device, optimizer };
+    let mut source = Source::new(fitting, &inner, &aside);
     let mut epochs = Epochs::new(false);
     for step in 1..=MOST_EPOCHS {
-        order.shuffle(&mut training.rng);
+        let rate = params.rate * descent::slower(step);
         let train;
-        (weights, train) = training.epoch(weights, params.rate * descent::slower(step), &order);
+        (weights, train) = source.epoch(step, weights, &mut rng, |weights, rows, order, rng| {
+            training.epoch(weights, rate, rows, order, rng)
+        })?;
         let model = training.model(&weights);
         let validation = descent::log_loss(&model.probabilities(&aside), tiers, &aside);
         if !epochs.go_on_after(CurvePoint { step, train, validation }, model) {
@@ -137,19 +138,24 @@ struct Training<'a> {
     architecture: Architecture,
     slots: &'a [Slot],
     stretches: Stretches,
-    rows: &'a Rows,
     device: Device,
-    rng: StdRng,
     optimizer: ModuleOptimizer,
 }
 
 impl Training<'_> {
     /// One epoch; the loss is the mean of the tiers' log-loss over its batches, each before its step.
-    fn epoch(&mut self, mut weights: Weights, rate: f64, order: &[usize]) -> (Weights, f64) {
+    fn epoch(
+        &mut self,
+        mut weights: Weights,
+        rate: f64,
+        rows: &Rows,
+        order: &[usize],
+        rng: &mut StdRng,
+    ) -> (Weights, f64) {
         let mut losses = Vec::new();
         for batch in order.chunks(self.params.batch) {
             let tensors = weights.all.iter().map(Param::val).collect();
-            let (tiers, others) = self.losses(&Tensors::new(self.slots, tensors), batch);
+            let (tiers, others) = self.losses(&Tensors::new(self.slots, tensors), rows, batch, rng);
             losses.push(tiers.clone().inner());
             let gradients = GradientsParams::from_grads((tiers + others).backward(), &weights);
             weights = self.optimizer.step(rate, weights, gradients);
@@ -158,11 +164,17 @@ impl Training<'_> {
     }
 
     /// The tiers' log-loss, and the weighted ones of the other heads.
-    fn losses(&mut self, weights: &Tensors<'_>, batch: &[usize]) -> (Tensor<1>, Tensor<1>) {
-        let (rows, n, device) = (self.rows, batch.len(), self.device.clone());
+    fn losses(
+        &self,
+        weights: &Tensors<'_>,
+        rows: &Rows,
+        batch: &[usize],
+        rng: &mut StdRng,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let (n, device) = (batch.len(), self.device.clone());
         let x = batch.iter().flat_map(|at| rows.sequence_row(*at)).collect();
         let x = matrix(x, n, self.architecture.shape.width(), &device);
-        let (rate, rng) = (self.params.dropout, &mut self.rng);
+        let rate = self.params.dropout;
         let Outputs { tiers, churn, next, .. } =
             self.architecture.forward(weights, x, |x| descent::dropout(x, rate, rng));
         let hot = |columns: usize, column: &dyn Fn(usize) -> Option<usize>| {
