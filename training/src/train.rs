@@ -112,7 +112,7 @@ pub struct Args {
     pub device: device::Choice,
     /// Rows to hold in memory, where it does not hold all. The networks still learn from every row, which they read from
     /// Parquet files epoch by epoch; tiers, transforms, every other model, the search, calibration and all figures are of
-    /// a random sample of members with so many rows. Half a million suits 16 GB.
+    /// a random sample of members with so many rows.
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(100..))]
     pub rows: Option<u64>,
     /// Memory for grouping events by member, in MiB, beyond which they go to disk; unlimited by default.
