@@ -175,7 +175,6 @@ fn tensor(name: &str, shape: &[usize], numbers: &[f32]) -> TensorProto {
     }
 }
 
-/// A value of shape `[N, width]`.
 /// A list of whole numbers.
 fn integers(name: &str, numbers: &[i64]) -> TensorProto {
     TensorProto {
@@ -187,6 +186,7 @@ fn integers(name: &str, numbers: &[i64]) -> TensorProto {
     }
 }
 
+/// A value of shape `[N, width]`.
 fn rows(name: &str, width: usize) -> ValueInfoProto {
     use tensor_shape_proto::{Dimension, dimension::Value};
     let dimension = |value| Dimension { value: Some(value), ..Default::default() };

@@ -21,7 +21,6 @@ use datafusion::{
 };
 use futures::StreamExt;
 use indicatif::{HumanCount, ProgressBar};
-use sha2::{Digest, Sha256};
 use tiercast_core::Timestamp;
 
 use crate::{
@@ -98,7 +97,7 @@ pub fn build_with(
     let plan = plan(project, as_ofs, options.skip_invalid.then(|| Arc::clone(&skipped)), progress)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
     let dataset = runtime.block_on(async {
-        let mut rows = Unsorted::default();
+        let mut rows = RawRows::default();
         let folded = fold(project, &plan, &options.read, |batch| rows.extend(batch)).await?;
         folded.dataset(rows, plan)
     })?;
@@ -182,7 +181,7 @@ async fn fold(
 }
 
 impl Folded {
-    fn dataset(self, rows: Unsorted, plan: FoldPlan) -> anyhow::Result<Dataset> {
+    fn dataset(self, rows: RawRows, plan: FoldPlan) -> anyhow::Result<Dataset> {
         if rows.keys.is_empty() {
             bail!("no member is active before an as-of date; check [split] active_within");
         }
@@ -208,9 +207,9 @@ async fn categories(events: &Events) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Rows in the order in which partitions finished.
+/// Rows as the fold gives them, before any transform, in whatever order partitions finish.
 #[derive(Debug, Default)]
-pub(crate) struct Unsorted {
+pub(crate) struct RawRows {
     pub(crate) keys: Vec<RowKey>,
     pub(crate) features: Vec<f32>,
     pub(crate) current: Vec<i64>,
@@ -218,7 +217,7 @@ pub(crate) struct Unsorted {
     pub(crate) next: Vec<f32>,
 }
 
-impl Unsorted {
+impl RawRows {
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -238,7 +237,7 @@ impl Unsorted {
         }
     }
 
-    pub(crate) fn append(&mut self, mut rows: Self) {
+    fn append(&mut self, mut rows: Self) {
         self.keys.append(&mut rows.keys);
         self.features.append(&mut rows.features);
         self.current.append(&mut rows.current);
@@ -246,19 +245,7 @@ impl Unsorted {
         self.next.append(&mut rows.next);
     }
 
-    /// A hash of all that is known of a row.
-    pub(crate) fn digest(&self, row: usize) -> u64 {
-        let width = self.features.len() / self.len();
-        let mut hash = Sha256::new();
-        hash.update(&self.keys[row].member);
-        hash.update(self.keys[row].as_of.ms().to_le_bytes());
-        let numbers = &self.features[row * width..(row + 1) * width];
-        numbers.iter().chain([&self.next[row]]).for_each(|x| hash.update(x.to_le_bytes()));
-        [self.current[row], self.target[row]].iter().for_each(|x| hash.update(x.to_le_bytes()));
-        hash.finalize().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
-    }
-
-    pub(crate) fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+    fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         let unexpected = || anyhow!("the fold gave columns {}", batch.schema());
         let members: &StringArray = batch.column(0).as_string_opt().with_context(unexpected)?;
         let lists = batch.column(1).as_list_opt::<i32>().with_context(unexpected)?;

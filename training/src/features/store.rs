@@ -26,7 +26,7 @@ use datafusion::{
 use sha2::{Digest, Sha256};
 use tiercast_core::Timestamp;
 
-use super::Unsorted;
+use super::RawRows;
 use crate::dataset::RowKey;
 
 /// Files that rows are dealt into.
@@ -50,8 +50,8 @@ pub(super) struct Writer {
     store: Store,
     schema: SchemaRef,
     files: Vec<ArrowWriter<File>>,
-    gathered: Unsorted,
-    sample: Unsorted,
+    gathered: RawRows,
+    sample: RawRows,
     /// Rows that the sample may have.
     most: usize,
     seed: u64,
@@ -61,8 +61,27 @@ pub(super) struct Writer {
 
 /// A member's hash.
 fn hash(seed: u64, member: &str) -> u64 {
-    let bytes = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(member).finalize();
-    bytes.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+    start(Sha256::new().chain_update(seed.to_le_bytes()).chain_update(member))
+}
+
+/// A hash of all that is known of a row.
+fn digest(rows: &RawRows, at: usize, width: usize) -> u64 {
+    let RowKey { member, as_of } = &rows.keys[at];
+    let mut hash = Sha256::new().chain_update(member).chain_update(as_of.ms().to_le_bytes());
+    let numbers = rows.features[at * width..(at + 1) * width].iter().chain([&rows.next[at]]);
+    numbers.for_each(|x| hash.update(x.to_le_bytes()));
+    [rows.current[at], rows.target[at]].iter().for_each(|x| hash.update(x.to_le_bytes()));
+    start(hash)
+}
+
+/// The first eight bytes of a hash.
+fn start(hash: Sha256) -> u64 {
+    hash.finalize().iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
+}
+
+/// The type of a number of the features.
+fn number() -> Arc<Field> {
+    Arc::new(Field::new_list_field(DataType::Float32, false))
 }
 
 impl Writer {
@@ -76,11 +95,10 @@ impl Writer {
         }
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let store = Store { folder: folder.to_owned(), width, rows: BTreeMap::new(), digest: 0 };
-        let numbers = Arc::new(Field::new_list_field(DataType::Float32, false));
         let schema = Arc::new(Schema::new(vec![
             Field::new("member", DataType::Utf8, false),
             Field::new("as_of", DataType::Int64, false),
-            Field::new("features", DataType::FixedSizeList(numbers, width as i32), false),
+            Field::new("features", DataType::FixedSizeList(number(), width as i32), false),
             Field::new("current_spend", DataType::Int64, false),
             Field::new("target_spend", DataType::Int64, false),
             Field::new("next_purchase", DataType::Float32, false),
@@ -112,7 +130,7 @@ impl Writer {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(super) fn finish(mut self) -> anyhow::Result<(Store, Unsorted)> {
+    pub(super) fn finish(mut self) -> anyhow::Result<(Store, RawRows)> {
         self.deal()?;
         self.thin();
         for file in self.files {
@@ -128,7 +146,7 @@ impl Writer {
         for (at, hash) in hashes.iter().enumerate() {
             // The low digits, as the high ones say who is in the sample.
             of_file[(hash % FILES) as usize].push(at);
-            self.store.digest = self.store.digest.wrapping_add(rows.digest(at));
+            self.store.digest = self.store.digest.wrapping_add(digest(&rows, at, self.store.width));
         }
         rows.keys.iter().for_each(|key| *self.store.rows.entry(key.as_of).or_default() += 1);
         for (file, at) in self.files.iter_mut().zip(&of_file).filter(|(_, at)| !at.is_empty()) {
@@ -158,15 +176,14 @@ impl Writer {
     }
 }
 
-fn table(schema: &SchemaRef, rows: &Unsorted, width: usize) -> anyhow::Result<RecordBatch> {
+fn table(schema: &SchemaRef, rows: &RawRows, width: usize) -> anyhow::Result<RecordBatch> {
     let members: StringArray = rows.keys.iter().map(|key| Some(key.member.as_str())).collect();
     let as_ofs: Int64Array = rows.keys.iter().map(|key| Some(key.as_of.ms())).collect();
-    let numbers = Arc::new(Field::new_list_field(DataType::Float32, false));
     let features = Arc::new(Float32Array::from(rows.features.clone()));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(members),
         Arc::new(as_ofs),
-        Arc::new(FixedSizeListArray::try_new(numbers, width as i32, features, None)?),
+        Arc::new(FixedSizeListArray::try_new(number(), width as i32, features, None)?),
         Arc::new(Int64Array::from(rows.current.clone())),
         Arc::new(Int64Array::from(rows.target.clone())),
         Arc::new(Float32Array::from(rows.next.clone())),
@@ -203,10 +220,10 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn read(&self, at: u64) -> anyhow::Result<Unsorted> {
+    pub(crate) fn read(&self, at: u64) -> anyhow::Result<RawRows> {
         let path = self.path(at);
-        let read = || -> anyhow::Result<Unsorted> {
-            let mut rows = Unsorted::default();
+        let read = || -> anyhow::Result<RawRows> {
+            let mut rows = RawRows::default();
             for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?)?.build()? {
                 let batch = batch?;
                 let numbers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
@@ -237,8 +254,8 @@ mod tests {
     const WIDTH: usize = 3;
 
     /// Two rows of each of so many members, in the order in which `at` gives them.
-    fn rows(at: impl Iterator<Item = u64>) -> Unsorted {
-        let mut rows = Unsorted::default();
+    fn rows(at: impl Iterator<Item = u64>) -> RawRows {
+        let mut rows = RawRows::default();
         for at in at {
             let (member, day) = (at / 2, at % 2);
             let as_of = Timestamp::from_ms(day as i64 * 86_400_000).unwrap();
@@ -251,7 +268,7 @@ mod tests {
         rows
     }
 
-    fn sorted(rows: &Unsorted) -> Vec<(RowKey, Vec<u32>, i64, i64, u32)> {
+    fn sorted(rows: &RawRows) -> Vec<(RowKey, Vec<u32>, i64, i64, u32)> {
         let row = |at: usize| {
             let features = rows.features[at * WIDTH..(at + 1) * WIDTH].iter().map(|x| x.to_bits()).collect();
             (rows.keys[at].clone(), features, rows.current[at], rows.target[at], rows.next[at].to_bits())
@@ -261,7 +278,7 @@ mod tests {
         sorted
     }
 
-    fn written(parts: Vec<Unsorted>, most: usize) -> (tempfile::TempDir, Store, Unsorted) {
+    fn written(parts: Vec<RawRows>, most: usize) -> (tempfile::TempDir, Store, RawRows) {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::create(&folder.path().join("rows"), WIDTH, most, 7).unwrap();
         for part in parts {
@@ -292,7 +309,7 @@ mod tests {
     fn what_is_read_is_what_was_written_in_one_order() {
         let (_folder, store, sample) = written(vec![rows((0..500).rev()), rows(500..700)], 10_000);
         assert_eq!(sample.len(), 700, "all of them, where they fit");
-        let mut read = Unsorted::default();
+        let mut read = RawRows::default();
         for at in 0..FILES {
             let part = store.read(at).unwrap();
             assert!(part.keys.is_sorted());

@@ -8,17 +8,13 @@ use std::{
 
 use tiercast::train::record::RunRecord;
 
-use super::{PROJECT, sales};
+use super::{sales, with_models};
 
 /// Half of the customers and one network, which is work enough for a card that is none.
 fn shop() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let line = |line: &str| match line.split(' ').next() {
-        Some("models") => "models = [\"dnn\"]\n".to_owned(),
-        Some("folds") => "folds = 2\n".to_owned(),
-        _ => format!("{line}\n"),
-    };
-    fs::write(folder.path().join("tiercast.toml"), PROJECT.lines().map(line).collect::<String>()).unwrap();
+    let project = with_models(r#""dnn""#).replace("folds = 3", "folds = 2");
+    fs::write(folder.path().join("tiercast.toml"), project).unwrap();
     let half = |line: &&str| *line < "c060" || line.starts_with("customer");
     let sales: Vec<String> = sales().lines().filter(half).map(str::to_owned).collect();
     fs::write(folder.path().join("sales.csv"), sales.join("\n")).unwrap();

@@ -68,6 +68,15 @@ op = "count"
 window = "91d"
 "#;
 
+/// The project with other models.
+fn with_models(models: &str) -> String {
+    let line = |line: &str| match line.starts_with("models = ") {
+        true => format!("models = [{models}]\n"),
+        false => format!("{line}\n"),
+    };
+    PROJECT.lines().map(line).collect()
+}
+
 /// 120 customers whose spend keeps its level over a year, up to noise.
 fn sales() -> String {
     let noise = |x: u64| (mix(x) >> 11) as f64 / (1_u64 << 53) as f64;
@@ -309,11 +318,7 @@ fn killed(folder: &Path, args: &[&str], is_half_way: impl Fn() -> bool) {
 fn rows_beyond_memory_reach_the_networks() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let line = |line: &str| match line.starts_with("models = ") {
-        true => "models = [\"logistic\", \"dnn\", \"blend\"]\n".to_owned(),
-        false => format!("{line}\n"),
-    };
-    fs::write(folder.join("tiercast.toml"), PROJECT.lines().map(line).collect::<String>()).unwrap();
+    fs::write(folder.join("tiercast.toml"), with_models(r#""logistic", "dnn", "blend""#)).unwrap();
     fs::write(folder.join("sales.csv"), sales()).unwrap();
     for (run, threads) in [("run", "1"), ("again", "2")] {
         let asked = ["train", "-o", run, "--rows", "200", "--memory", "64", "--threads", threads];
@@ -344,11 +349,7 @@ fn rows_beyond_memory_reach_the_networks() {
 fn a_search_that_was_killed_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let line = |line: &str| match line.starts_with("models = ") {
-        true => "models = [\"boosting\"]\n".to_owned(),
-        false => format!("{line}\n"),
-    };
-    fs::write(folder.join("tiercast.toml"), PROJECT.lines().map(line).collect::<String>()).unwrap();
+    fs::write(folder.join("tiercast.toml"), with_models(r#""boosting""#)).unwrap();
     fs::write(folder.join("sales.csv"), sales()).unwrap();
     let asked = |run, threads| ["train", "-o", run, "--search", "40", "--threads", threads];
 

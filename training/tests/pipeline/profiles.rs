@@ -6,17 +6,13 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use tiercast::train::record::RunRecord;
 
-use super::{PROJECT, fails, killed, sales, succeeds};
+use super::{fails, killed, sales, succeeds, with_models};
 
 /// The shop with a sequence and these models.
 fn shop(folder: &Path, models: &str) {
-    let line = |line: &str| match line.starts_with("models = ") {
-        true => format!(
-            "models = [{models}]\n\n[sequence]\neach = \"day\"\nlast = 6\nof = [\"day\", \"amount\"]\nsegments = 3\n"
-        ),
-        false => format!("{line}\n"),
-    };
-    fs::write(folder.join("tiercast.toml"), PROJECT.lines().map(line).collect::<String>()).unwrap();
+    let sequence = "[sequence]\neach = \"day\"\nlast = 6\nof = [\"day\", \"amount\"]\nsegments = 3\n";
+    let project = with_models(models).replacen("[[features]]", &format!("{sequence}\n[[features]]"), 1);
+    fs::write(folder.join("tiercast.toml"), project).unwrap();
     fs::write(folder.join("sales.csv"), sales()).unwrap();
 }
 
