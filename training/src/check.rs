@@ -16,7 +16,7 @@ use crate::{
     locate::{Locator, Problem, nearest},
     progress,
     project::{EventTable, Project, count},
-    table::{self, Events, OldTimes, ReadOptions, ident, survey::Survey},
+    table::{self, Events, OldTimes, Place, ReadOptions, ident, survey::Survey},
 };
 
 /// Explain the mistakes in a tiercast.toml by line and column.
@@ -124,7 +124,7 @@ impl Examiner<'_> {
             let alias = format!("t{index}");
             if self.files(&context, &alias, &at, &project.folder, declared).await {
                 match table::joined_schema(&context, &format!("j{index}"), &project.folder, declared).await {
-                    Ok(schema) => self.expressions(&context, &at, &schema, declared),
+                    Ok((schema, _)) => self.expressions(&context, &at, &schema, declared),
                     Err(error) => self.error(&at, format!("{error:#}"), "check `join`"),
                 }
             }
@@ -170,7 +170,7 @@ impl Examiner<'_> {
     }
 
     async fn file(&mut self, context: &SessionContext, name: &str, at: &str, folder: &Path, file: &str) {
-        if let Err(error) = table::register(context, name, &folder.join(file)).await {
+        if let Err(error) = table::register(context, name, &Place::beside(folder, file)).await {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let beside: Vec<String> = fs::read_dir(folder)
                 .into_iter()
@@ -181,7 +181,7 @@ impl Examiner<'_> {
                 .collect();
             let help = match nearest(file, beside.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near:?}?"),
-                None => "paths are relative to the project file; .parquet and .csv can be read".into(),
+                None => "paths are relative to the project file; .parquet and .csv can be read, and folders of them".into(),
             };
             self.error(at, format!("{error:#}"), help);
         }
@@ -224,9 +224,10 @@ impl Examiner<'_> {
                 1 => String::new(),
                 rows => format!(" ({} such rows)", HumanCount(rows)),
             };
+            let file = invalid.file.as_ref().map_or(String::new(), |file| format!("{file}, "));
             self.error(
                 &format!("events.{table}.columns.{}", field_of(code)),
-                format!("row {}: {code}: {}{more}", invalid.first, invalid.message),
+                format!("{file}row {}: {code}: {}{more}", invalid.first, invalid.message),
                 "mend the rows, leave them out with `where`, or pass --skip-invalid to leave them out everywhere",
             );
         }

@@ -1,6 +1,8 @@
 //! `tiercast features`: the declared features of every member at every as-of date.
 
 use std::{
+    collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -14,22 +16,22 @@ use datafusion::{
             Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
             TimestampMillisecondArray,
         },
-        compute::cast,
-        datatypes::{DataType, Field, Float32Type, Int64Type, Schema, TimeUnit},
+        compute::{self, cast},
+        datatypes::{DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, TimeUnit},
     },
     parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
 };
-use futures::StreamExt;
 use indicatif::{HumanCount, ProgressBar};
-use tiercast_core::Timestamp;
+use tiercast_core::{FeatureSchema, Timestamp};
 
 use crate::{
     coverage,
     dataset::{Dataset, RowKey},
-    fold::{self, FoldPlan, Skipped},
+    engine::Engine,
+    fold::{self, Gathering, Points, Skipped},
     progress,
     project::{Project, count},
-    table::{Events, FIELDS, ReadOptions, diagnose},
+    table::{Events, ReadOptions},
     whole::Whole,
 };
 
@@ -39,7 +41,7 @@ use store::Store;
 
 /// Compute the declared features of every member at every as-of date of the project.
 ///
-/// Features know only the events before the as-of date. The table has the columns member, as_of, one per feature
+/// Features know only the events before the as-of date. The table, by member and as-of date, has the columns member, as_of, one per feature
 /// (32-bit floats, NaN where nothing is known), current_spend and target_spend (minor units of the currency): net spend
 /// in the tier period that ends at the as-of date, and in the one that starts there; and next_purchase: days from the
 /// as-of date to the first purchase of the period that starts there, NaN where there is none.
@@ -60,10 +62,16 @@ pub struct Args {
     /// Parallel partitions; the number of cores by default.
     #[arg(long)]
     pub partitions: Option<usize>,
-    /// Memory for grouping, in MiB, beyond which events go to disk; unlimited by default.
-    #[arg(long, value_name = "MIB")]
-    pub memory: Option<usize>,
+    /// Memory for sorting, in MiB, beyond which events go to disk; on a cluster each executor has its own.
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub memory: usize,
+    /// Where the work is done: embedded, or a cluster, ballista://host:port.
+    #[arg(long, default_value = "embedded", value_name = "ENGINE")]
+    pub engine: Engine,
 }
+
+/// Rows of a row group: what a file that is being written holds in memory.
+const GROUP_ROWS: usize = 65_536;
 
 /// How a dataset is built.
 #[derive(Clone, Debug, Default)]
@@ -92,16 +100,12 @@ pub fn build_with(
     as_ofs: &[Timestamp],
     options: &BuildOptions,
     progress: &ProgressBar,
-) -> anyhow::Result<(Dataset, Arc<Skipped>)> {
-    let skipped = Arc::new(Skipped::default());
-    let plan = plan(project, as_ofs, options.skip_invalid.then(|| Arc::clone(&skipped)), progress)?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
-    let dataset = runtime.block_on(async {
-        let mut rows = RawRows::default();
-        let folded = fold(project, &plan, &options.read, |batch| rows.extend(batch)).await?;
-        folded.dataset(rows, plan)
-    })?;
-    Ok((dataset, skipped))
+) -> anyhow::Result<(Dataset, Skipped)> {
+    let mut building = Building::new(project, as_ofs, options, progress)?;
+    let mut rows = RawRows::default();
+    let folded = building.run(false, |batch| rows.extend(batch))?;
+    let skipped = folded.skipped.clone();
+    Ok((folded.dataset(rows, building.points)?, skipped))
 }
 
 /// Builds the project's rows as files in a folder, with a sample of at most so many that memory holds.
@@ -115,77 +119,102 @@ pub(crate) fn build_beyond(
     most: usize,
     progress: &ProgressBar,
 ) -> anyhow::Result<(Dataset, Store)> {
-    let plan = plan(project, &project.as_ofs(), None, progress)?;
-    let mut writer = store::Writer::create(folder, plan.schema.len(), most, project.seed)?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
-    runtime.block_on(async {
-        let folded = fold(project, &plan, &options.read, |batch| writer.take(batch)).await?;
-        let (store, sample) = writer.finish()?;
-        Ok((folded.dataset(sample, plan)?, store))
-    })
+    let mut building = Building::new(project, &project.as_ofs(), options, progress)?;
+    let mut writer = store::Writer::create(folder, building.points.schema.len(), most, project.seed)?;
+    let folded = building.run(false, |batch| writer.take(batch))?;
+    let (store, sample) = writer.finish()?;
+    Ok((folded.dataset(sample, building.points)?, store))
 }
 
-/// What the fold shall do.
-fn plan(
-    project: &Project,
-    as_ofs: &[Timestamp],
-    skipped: Option<Arc<Skipped>>,
-    progress: &ProgressBar,
-) -> anyhow::Result<FoldPlan> {
-    let mut as_ofs = as_ofs.to_vec();
-    as_ofs.sort_unstable();
-    as_ofs.dedup();
-    Ok(FoldPlan {
-        schema: project.schema()?,
-        as_ofs,
-        period: project.tiers.period,
-        active_within: project.split.active_within,
-        skipped,
-        span: Arc::default(),
-        progress: progress.clone(),
-    })
+/// Points of a project's members, about to be computed.
+struct Building<'a> {
+    project: &'a Project,
+    options: &'a BuildOptions,
+    progress: &'a ProgressBar,
+    points: Points,
+    /// The times of the first and the last event so far.
+    span: Option<(i64, i64)>,
 }
 
 /// What is known of the tables once they are folded.
 struct Folded {
     categories: Vec<String>,
     warnings: Vec<String>,
+    skipped: Skipped,
 }
 
-/// Folds the project's tables and gives the points of each batch of members to `take`.
-async fn fold(
-    project: &Project,
-    plan: &FoldPlan,
-    read: &ReadOptions,
-    mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
-) -> anyhow::Result<Folded> {
-    let events = Events::open(project, read).await?;
-    events.context.register_udaf(fold::function(plan.clone()));
-    events.context.register_table("events", events.frame().await?.into_view())?;
-    let fields = FIELDS.map(|field| format!("\"{field}\"")).join(", ");
-    let sql = format!(
-        "SELECT \"member\", {}(\"member\", {fields}) AS \"points\" FROM \"events\" GROUP BY \"member\"",
-        fold::NAME
-    );
-    let mut stream = events.context.sql(&sql).await?.execute_stream().await?;
-    while let Some(batch) = stream.next().await {
-        match batch {
-            Ok(batch) => take(&batch)?,
-            Err(error) => return Err(diagnose::explain(&events, &plan.schema.spec().events, error).await),
-        }
+impl<'a> Building<'a> {
+    fn new(
+        project: &'a Project,
+        as_ofs: &[Timestamp],
+        options: &'a BuildOptions,
+        progress: &'a ProgressBar,
+    ) -> anyhow::Result<Self> {
+        let mut as_ofs = as_ofs.to_vec();
+        as_ofs.sort_unstable();
+        as_ofs.dedup();
+        let points = Points {
+            schema: project.schema()?,
+            as_ofs,
+            period: project.tiers.period,
+            active_within: project.split.active_within,
+        };
+        Ok(Self { project, options, progress, points, span: None })
     }
-    let span = plan.span.get().context("the tables have no event")?;
-    let warnings = coverage::warnings(&plan.as_ofs, plan.period, span)?;
-    let categories = if project.sequence.is_some() { categories(&events).await? } else { Vec::new() };
-    Ok(Folded { categories, warnings })
+
+    /// Folds the project's tables and gives the points of each batch of members to `take`.
+    fn run(
+        &mut self,
+        sorted: bool,
+        mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Folded> {
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
+        runtime.block_on(async {
+            let events = Events::open(self.project, &self.options.read).await?;
+            let how = Gathering {
+                rules: &self.points.schema.spec().events.clone(),
+                skip_invalid: self.options.skip_invalid,
+                after: None,
+                sorted,
+                progress: self.progress,
+            };
+            let points = Arc::new(self.points.clone());
+            let skipped = fold::gather(&events, points, &how, |batch| {
+                self.see(batch)?;
+                take(batch)
+            })
+            .await?;
+            let (first, last) = self.span.context("the tables have no event")?;
+            let span = (Timestamp::from_ms(first)?, Timestamp::from_ms(last)?);
+            let warnings = coverage::warnings(&self.points.as_ofs, self.points.period, span)?;
+            let categories =
+                if self.project.sequence.is_some() { categories(&events).await? } else { Vec::new() };
+            Ok(Folded { categories, warnings, skipped })
+        })
+    }
+
+    fn see(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let made = batch.column(1).as_struct_opt().with_context(|| unexpected(batch))?;
+        let times = |column: usize| made.column(column).as_primitive::<Int64Type>();
+        let (first, last) = (compute::min(times(1)), compute::max(times(2)));
+        if let (Some(first), Some(last)) = (first, last) {
+            let (earliest, latest) = self.span.unwrap_or((first, last));
+            self.span = Some((earliest.min(first), latest.max(last)));
+        }
+        Ok(())
+    }
+}
+
+fn unexpected(batch: &RecordBatch) -> String {
+    format!("the fold gave columns {}", batch.schema())
 }
 
 impl Folded {
-    fn dataset(self, rows: RawRows, plan: FoldPlan) -> anyhow::Result<Dataset> {
+    fn dataset(self, rows: RawRows, points: Points) -> anyhow::Result<Dataset> {
         if rows.keys.is_empty() {
             bail!("no member is active before an as-of date; check [split] active_within");
         }
-        Ok(Dataset { warnings: self.warnings, categories: self.categories, ..rows.sort(plan) })
+        Ok(Dataset { warnings: self.warnings, categories: self.categories, ..rows.sort(points) })
     }
 }
 
@@ -194,6 +223,7 @@ const MOST_CATEGORIES: usize = 256;
 
 /// The most frequent categories of purchases, the most frequent first.
 async fn categories(events: &Events) -> anyhow::Result<Vec<String>> {
+    events.context.register_table("events", events.frame().await?.into_view())?;
     let sql = format!(
         "SELECT CAST(\"category\" AS VARCHAR) AS \"name\" FROM \"events\" WHERE \"category\" IS NOT NULL AND \"kind\" = 'purchase' \
          GROUP BY \"category\" ORDER BY count(*) DESC, \"category\" LIMIT {MOST_CATEGORIES}"
@@ -237,6 +267,17 @@ impl RawRows {
         }
     }
 
+    /// Leaves so many rows, of so many features each, and gives the rest.
+    fn split_off(&mut self, at: usize, width: usize) -> Self {
+        Self {
+            keys: self.keys.split_off(at),
+            features: self.features.split_off(at * width),
+            current: self.current.split_off(at),
+            target: self.target.split_off(at),
+            next: self.next.split_off(at),
+        }
+    }
+
     fn append(&mut self, mut rows: Self) {
         self.keys.append(&mut rows.keys);
         self.features.append(&mut rows.features);
@@ -246,44 +287,41 @@ impl RawRows {
     }
 
     fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        let unexpected = || anyhow!("the fold gave columns {}", batch.schema());
+        let unexpected = || anyhow!(unexpected(batch));
         let members: &StringArray = batch.column(0).as_string_opt().with_context(unexpected)?;
-        let lists = batch.column(1).as_list_opt::<i32>().with_context(unexpected)?;
-        for member in 0..batch.num_rows() {
-            let points = lists.value(member);
-            let points = points.as_struct_opt().with_context(unexpected)?;
-            let as_ofs = points.column(0).as_primitive::<Int64Type>();
-            if as_ofs.is_empty() {
-                continue;
-            }
-            for as_of in as_ofs.values() {
+        let made = batch.column(1).as_struct_opt().with_context(unexpected)?;
+        let lists = made.column(0).as_list_opt::<i32>().with_context(unexpected)?;
+        // A slice of a list array has all values of the whole; what it begins and ends with are offsets into them.
+        let offsets = lists.value_offsets();
+        let (from, to) = (offsets[0] as usize, offsets[lists.len()] as usize);
+        let points = lists.values().as_struct_opt().with_context(unexpected)?.slice(from, to - from);
+        for (member, bounds) in offsets.windows(2).enumerate() {
+            let places = bounds[0] as usize - from..bounds[1] as usize - from;
+            for as_of in &points.column(0).as_primitive::<Int64Type>().values()[places] {
                 let as_of = Timestamp::from_ms(*as_of)?;
                 self.keys.push(RowKey { member: members.value(member).to_owned(), as_of });
             }
-            // A slice of a list array is seen through `value`; its child values are not cut.
-            let features = points.column(1).as_fixed_size_list();
-            for row in 0..features.len() {
-                self.features.extend_from_slice(features.value(row).as_primitive::<Float32Type>().values());
-            }
-            self.current.extend_from_slice(points.column(2).as_primitive::<Int64Type>().values());
-            self.target.extend_from_slice(points.column(3).as_primitive::<Int64Type>().values());
-            self.next.extend_from_slice(points.column(4).as_primitive::<Float32Type>().values());
         }
+        let features = points.column(1).as_fixed_size_list().values();
+        self.features.extend_from_slice(features.as_primitive::<Float32Type>().values());
+        self.current.extend_from_slice(points.column(2).as_primitive::<Int64Type>().values());
+        self.target.extend_from_slice(points.column(3).as_primitive::<Int64Type>().values());
+        self.next.extend_from_slice(points.column(4).as_primitive::<Float32Type>().values());
         Ok(())
     }
 
-    fn sort(self, plan: FoldPlan) -> Dataset {
+    fn sort(self, points: Points) -> Dataset {
         let mut order: Vec<usize> = (0..self.len()).collect();
         let key = |at: usize| (self.keys[at].as_of, self.keys[at].member.as_str());
         order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
-        let Self { keys, features, current, target, next } = self.select(&order, plan.schema.len());
+        let Self { keys, features, current, target, next } = self.select(&order, points.schema.len());
         Dataset {
             features,
             current_spend: current,
             target_spend: target,
             next_purchase: next,
             rows: keys,
-            schema: plan.schema,
+            schema: points.schema,
             categories: Vec::new(),
             warnings: Vec::new(),
         }
@@ -299,61 +337,116 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let project = Project::load(&args.project)?;
     let bar = progress::spinner("rows read");
     let options = BuildOptions {
-        read: ReadOptions { partitions: args.partitions, memory: args.memory.map(|mib| mib << 20) },
+        read: ReadOptions {
+            partitions: args.partitions,
+            memory: Some(args.memory << 20),
+            engine: args.engine,
+        },
         skip_invalid: args.skip_invalid,
     };
-    let (dataset, skipped) = build_with(&project, &project.as_ofs(), &options, &bar)?;
+    let mut building = Building::new(&project, &project.as_ofs(), &options, &bar)?;
+    let mut writer = Writer::create(&args.output, &building.points.schema)?;
+    let folded = building.run(true, |batch| writer.take(batch))?;
     bar.finish_and_clear();
-    write(&dataset, &args.output)?;
-    report_skipped(&skipped);
-    dataset.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    let (rows, width) = (writer.finish()?, building.points.schema.len());
+    report_skipped(&folded.skipped);
+    folded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     say!(
-        "{}: {} rows read, {} × {} written in {:.1} s",
+        "{}: {}{} × {} written in {:.1} s",
         args.output.display(),
-        HumanCount(bar.position()),
-        count(dataset.len(), "row"),
-        count(dataset.schema.len(), "feature"),
+        // On a cluster, others read them.
+        match bar.position() {
+            0 => String::new(),
+            read => format!("{} rows read, ", HumanCount(read)),
+        },
+        count(rows.values().sum::<usize>(), "row"),
+        count(width, "feature"),
         started.elapsed().as_secs_f64()
     );
-    for rows in dataset.rows.chunk_by(|a, b| a.as_of == b.as_of) {
-        say!("  {}: {}", rows[0].as_of.date(), count(rows.len(), "member"));
+    for (as_of, members) in rows {
+        say!("  {}: {}", as_of.date(), count(members, "member"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says on stderr what was left out.
 pub fn report_skipped(skipped: &Skipped) {
-    for (code, (rows, message)) in skipped.counts() {
-        eprintln!("left out {}: {code}, for example: {message}", count(rows as usize, "row"));
+    for (code, (rows, message)) in skipped {
+        eprintln!("left out {}: {code}, for example: {message}", count(*rows as usize, "row"));
     }
 }
 
-/// Writes a dataset as Parquet.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write(dataset: &Dataset, path: &std::path::Path) -> anyhow::Result<()> {
-    let as_of_type = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    let mut fields =
-        vec![Field::new("member", DataType::Utf8, false), Field::new("as_of", as_of_type, false)];
-    fields.extend(dataset.schema.names().map(|name| Field::new(name, DataType::Float32, false)));
-    fields.push(Field::new("current_spend", DataType::Int64, false));
-    fields.push(Field::new("target_spend", DataType::Int64, false));
-    fields.push(Field::new("next_purchase", DataType::Float32, false));
-    let schema = Arc::new(Schema::new(fields));
+/// A table of features being written, by member and as-of date, in a memory of one row group.
+struct Writer {
+    schema: SchemaRef,
+    writer: ArrowWriter<File>,
+    whole: Whole,
+    gathered: RawRows,
+    width: usize,
+    rows: BTreeMap<Timestamp, usize>,
+}
 
-    let members = dataset.rows.iter().map(|row| Some(row.member.as_str()));
-    let as_ofs = TimestampMillisecondArray::from_iter_values(dataset.rows.iter().map(|row| row.as_of.ms()));
-    let mut columns: Vec<ArrayRef> =
-        vec![Arc::new(members.collect::<StringArray>()), Arc::new(as_ofs.with_timezone("UTC"))];
-    for feature in 0..dataset.schema.len() {
-        let values = dataset.features.iter().skip(feature).step_by(dataset.schema.len()).copied();
-        columns.push(Arc::new(Float32Array::from_iter_values(values)));
+impl Writer {
+    fn create(path: &Path, features: &FeatureSchema) -> anyhow::Result<Self> {
+        let as_of_type = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        let mut fields =
+            vec![Field::new("member", DataType::Utf8, false), Field::new("as_of", as_of_type, false)];
+        fields.extend(features.names().map(|name| Field::new(name, DataType::Float32, false)));
+        fields.push(Field::new("current_spend", DataType::Int64, false));
+        fields.push(Field::new("target_spend", DataType::Int64, false));
+        fields.push(Field::new("next_purchase", DataType::Float32, false));
+        let schema = Arc::new(Schema::new(fields));
+        let (whole, file) = Whole::create(path)?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            // Few features repeat their numbers often enough for a dictionary to pay.
+            .set_dictionary_enabled(false)
+            .set_column_dictionary_enabled("as_of".into(), true)
+            .build();
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
+        let (gathered, rows) = Default::default();
+        Ok(Self { schema, writer, whole, gathered, width: features.len(), rows })
     }
-    columns.push(Arc::new(Int64Array::from(dataset.current_spend.clone())));
-    columns.push(Arc::new(Int64Array::from(dataset.target_spend.clone())));
-    columns.push(Arc::new(Float32Array::from(dataset.next_purchase.clone())));
-    write_parquet(path, &RecordBatch::try_new(schema, columns)?)
+
+    fn take(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        self.gathered.extend(batch)?;
+        // Batches are cut as it happens, row groups always alike.
+        while self.gathered.len() >= GROUP_ROWS {
+            let rest = self.gathered.split_off(GROUP_ROWS, self.width);
+            self.write()?;
+            self.gathered = rest;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        let rows = std::mem::take(&mut self.gathered);
+        rows.keys.iter().for_each(|key| *self.rows.entry(key.as_of).or_default() += 1);
+        let members = rows.keys.iter().map(|key| Some(key.member.as_str()));
+        let as_ofs = TimestampMillisecondArray::from_iter_values(rows.keys.iter().map(|key| key.as_of.ms()));
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(members.collect::<StringArray>()), Arc::new(as_ofs.with_timezone("UTC"))];
+        for feature in 0..self.width {
+            let values = rows.features.iter().skip(feature).step_by(self.width).copied();
+            columns.push(Arc::new(Float32Array::from_iter_values(values)));
+        }
+        columns.push(Arc::new(Int64Array::from(rows.current)));
+        columns.push(Arc::new(Int64Array::from(rows.target)));
+        columns.push(Arc::new(Float32Array::from(rows.next)));
+        Ok(self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?)
+    }
+
+    /// Closes the file, which then appears. Gives the rows of each as-of date.
+    fn finish(mut self) -> anyhow::Result<BTreeMap<Timestamp, usize>> {
+        self.write()?;
+        if self.rows.is_empty() {
+            bail!("no member is active before an as-of date; check [split] active_within");
+        }
+        self.writer.close()?;
+        self.whole.appear()?;
+        Ok(self.rows)
+    }
 }
 
 /// Writes one batch as a Parquet file, which appears once it is whole.

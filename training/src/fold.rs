@@ -1,247 +1,284 @@
-//! The core fold as an aggregate function: a member's rows in, features at each as-of date out.
+//! A member's rows in, whatever is made of a member's history out, inside the query engine.
 //!
-//! Invariant: nothing is computed here. Rows become events through core's validation, events go through core's
-//! [`MemberState`] in time order, and core gives features and spend. An as-of date sees the events before it; its
-//! target sees those from it on.
+//! Three functions: [`EventFunction`] makes a row an event, by core's validation, in a few bytes; [`Gather`] collects a
+//! member's events, in whatever order and partitions they come; [`Make`] puts them in canonical order and hands them to
+//! [`OfMember`]. All can be sent to another process as bytes, so the plan is the same everywhere.
+//!
+//! Invariant: no formula is here. What is made of a history, core computes.
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     hash::{Hash, Hasher},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
 };
 
+use anyhow::Context;
 use datafusion::{
     arrow::{
-        array::{
-            Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Int64Array,
-            LargeBinaryArray, LargeBinaryBuilder, ListArray, StructArray,
-        },
-        buffer::OffsetBuffer,
-        datatypes::{DataType, Field, FieldRef, Fields},
+        array::{Array, ArrayRef, AsArray, LargeBinaryArray, RecordBatch},
+        compute::cast,
+        datatypes::{DataType, Int64Type},
     },
     error::{DataFusionError, Result},
+    functions::expr_fn::split_part,
+    functions_aggregate::expr_fn::{count, min},
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
-        function::{AccumulatorArgs, StateFieldsArgs},
-        utils::AggregateOrderSensitivity,
+        AggregateUDF, ColumnarValue, Partitioning, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        Volatility, lit,
     },
+    physical_expr::{PhysicalExpr, ScalarFunctionExpr, expressions::Column},
+    physical_plan::{
+        ExecutionPlan, SendableRecordBatchStream, execute_stream, projection::ProjectionExec,
+        sorts::sort_preserving_merge::SortPreservingMergeExec,
+    },
+    prelude::{DataFrame, col},
 };
-use indicatif::ProgressBar;
-use tiercast_core::{
-    DAY_MS, Duration, Event, EventKind, FeatureSchema, MemberState, Period, Timestamp, net_spend,
+use futures::StreamExt;
+use tiercast_core::{Event, EventRules};
+
+use crate::{
+    engine::Engine,
+    table::{Events, FIELDS, diagnose},
 };
 
-use crate::table::{
-    FIELDS,
-    columns::{EventColumns, RowError},
-};
+pub use event::EventFunction;
+pub use gather::Gather;
+#[cfg(test)]
+pub(crate) use points::just_before;
+pub use points::{Point, Points};
 
-mod packed;
+use once::Once;
 
-/// The name of the aggregate function in SQL.
-pub const NAME: &str = "tiercast_fold";
+mod event;
+mod gather;
+mod once;
+pub(crate) mod packed;
+mod points;
 
-/// What the fold computes, and what it does with rows that are not events.
-#[derive(Clone, Debug)]
-pub struct FoldPlan {
-    /// The features and the rules of events.
-    pub schema: FeatureSchema,
-    /// When members are looked at, ascending.
-    pub as_ofs: Vec<Timestamp>,
-    /// Gives the current period, which ends at an as-of date, and the target period, which starts there.
-    pub period: Period,
-    /// Only members with a purchase within this long before an as-of date; otherwise any event before it counts.
-    pub active_within: Option<Duration>,
-    /// Where invalid rows are counted; without it the first one is an error.
-    pub skipped: Option<Arc<Skipped>>,
-    /// The times of the first and the last valid event, once the rows are read.
-    pub span: Arc<Span>,
-    /// Advanced by the rows read.
-    pub progress: ProgressBar,
-}
+/// What is made of each member's events.
+pub trait OfMember: fmt::Debug + Send + Sync {
+    /// The function's name in a plan.
+    fn name(&self) -> &'static str;
 
-/// The earliest and the latest of the times that were seen.
-#[derive(Debug)]
-pub struct Span(AtomicI64, AtomicI64);
+    /// The type of what a member becomes.
+    fn data_type(&self) -> DataType;
 
-impl Default for Span {
-    fn default() -> Self {
-        Self(AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN))
-    }
-}
-
-impl Span {
-    fn add(&self, time: Timestamp) {
-        self.0.fetch_min(time.ms(), Ordering::Relaxed);
-        self.1.fetch_max(time.ms(), Ordering::Relaxed);
-    }
-
-    /// The first and the last time; none when there was no event.
-    pub fn get(&self) -> Option<(Timestamp, Timestamp)> {
-        let time = |ms: &AtomicI64| Timestamp::from_ms(ms.load(Ordering::Relaxed)).ok();
-        Some((time(&self.0)?, time(&self.1)?))
-    }
-}
-
-/// Invalid rows that were left out, by code, with one message of each.
-#[derive(Debug, Default)]
-pub struct Skipped(Mutex<BTreeMap<String, (u64, String)>>);
-
-impl Skipped {
-    /// Counts one.
-    pub fn add(&self, error: RowError) {
-        if let Ok(mut counts) = self.0.lock() {
-            counts.entry(error.code).or_insert((0, error.message)).0 += 1;
-        }
-    }
-
-    /// How many of each code, with the first message.
-    pub fn counts(&self) -> BTreeMap<String, (u64, String)> {
-        self.0.lock().map(|counts| counts.clone()).unwrap_or_default()
-    }
-}
-
-/// A member at one as-of date.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Point {
-    /// When the member is looked at.
-    pub as_of: Timestamp,
-    /// Net spend in the period that ends there, minor units.
-    pub current: i64,
-    /// Net spend in the period that starts there, minor units.
-    pub target: i64,
-    /// Days until the first purchase of that period; NaN where there is none.
-    pub next: f32,
-}
-
-impl FoldPlan {
-    /// Folds one member's events: the points at which the member is eligible, their features appended to `features`.
+    /// What each of some members becomes, given their events in canonical order.
     ///
     /// # Errors
-    /// Core's, which none of these calls should meet: events come in order, and no as-of lies before what was forgotten.
-    pub fn fold(&self, events: &mut Vec<Event>, features: &mut Vec<f32>) -> Result<Vec<Point>> {
-        canonical(events);
-        let mut state = MemberState::new(&self.schema);
-        let mut points = Vec::new();
-        let mut seen = 0;
-        for &as_of in &self.as_ofs {
-            let known = events.partition_point(|event| event.time < as_of);
-            for event in &events[seen..known] {
-                state.observe(*event);
+    /// Core's.
+    fn make(&self, members: Vec<Vec<Event>>) -> Result<ArrayRef>;
+
+    /// What another process needs to make the same.
+    fn encode(&self) -> Vec<u8>;
+}
+
+/// How rows are gathered.
+#[derive(Clone, Debug)]
+pub struct Gathering<'a> {
+    /// What a row may hold.
+    pub rules: &'a EventRules,
+    /// Whether rows that are not events are left out, and counted; otherwise the first one is an error.
+    pub skip_invalid: bool,
+    /// Only members after this one, by name.
+    pub after: Option<&'a str>,
+    /// Whether members come by name; otherwise in whatever order.
+    pub sorted: bool,
+    /// Advanced by the rows that this process reads.
+    pub progress: &'a indicatif::ProgressBar,
+}
+
+/// Rows that were left out, by code: how many, with the first message of the alphabet.
+pub type Skipped = BTreeMap<String, (u64, String)>;
+
+/// Gathers each member's events and gives what becomes of the members, a batch at a time: `member` and what `of` makes.
+///
+/// # Errors
+/// When a table cannot be read, or a row is not an event: the message names table, row and code. And what `take` says.
+pub async fn gather(
+    events: &Events,
+    of: Arc<dyn OfMember>,
+    how: &Gathering<'_>,
+    mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<Skipped> {
+    let rows = packed_rows(events, how).await?;
+    let stream = match events.engine {
+        Engine::Embedded => here(events, rows, of, how).await,
+        Engine::Ballista(_) => plan(events, rows, Some(of), how)?.execute_stream().await,
+    };
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => return Err(diagnose::explain(events, how.rules, error).await),
+    };
+    let (mut invalid, mut once) = (0, Once::default());
+    while let Some(batch) = stream.next().await {
+        match batch {
+            Ok(batch) => {
+                let batch = match (&events.engine, how.sorted) {
+                    (Engine::Ballista(_), true) => once.take(&batch)?,
+                    _ => batch,
+                };
+                if how.skip_invalid {
+                    invalid += batch.column(2).as_primitive::<Int64Type>().values().iter().sum::<i64>();
+                }
+                take(&batch)?;
             }
-            seen = known;
-            if !self.eligible(&events[..known], as_of) {
-                continue;
-            }
-            let start = features.len();
-            features.resize(start + self.schema.len(), f32::NAN);
-            self.schema
-                .features_into(&state, just_before(as_of)?, &mut features[start..])
-                .map_err(external)?;
-            let (current_from, _) = self.period.before(as_of);
-            let (_, target_to) = self.period.around(as_of);
-            points.push(Point {
-                as_of,
-                current: net_spend(&events[..known], current_from, as_of),
-                target: net_spend(&events[known..], as_of, target_to),
-                next: next_purchase(&events[known..], as_of, target_to),
-            });
+            Err(error) => return Err(diagnose::explain(events, how.rules, error).await),
         }
-        Ok(points)
     }
-
-    fn eligible(&self, known: &[Event], as_of: Timestamp) -> bool {
-        let Some(within) = self.active_within else { return !known.is_empty() };
-        let recent = known.iter().rev().take_while(|event| event.time.ms() >= as_of.ms() - within.ms());
-        recent.into_iter().any(|event| event.kind == EventKind::Purchase)
+    if once.repeated > 0 {
+        eprintln!(
+            "the cluster lost an executor and gave {} members twice; each was taken once",
+            once.repeated
+        );
     }
+    if invalid > 0 { skipped(events, how.rules).await } else { Ok(Skipped::new()) }
+}
 
-    /// Reads a row, or counts it as skipped.
-    fn read(&self, columns: &EventColumns<'_>, row: usize) -> Result<Option<Event>> {
-        match (columns.event(row, &self.schema.spec().events), &self.skipped) {
-            (Ok(event), _) => {
-                self.span.add(event.time);
-                Ok(Some(event))
-            }
-            (Err(error), Some(skipped)) => {
-                skipped.add(error);
-                Ok(None)
-            }
-            (Err(error), None) => Err(external(error)),
+/// `member`, `made` and, where rows may be left out, `invalid`: how many of the member's were.
+///
+/// Members are dealt to partitions before they are gathered: what a partition had of a member would be as long as its rows.
+///
+/// Without `of`, `made` are the gathered events.
+fn plan(
+    events: &Events,
+    rows: DataFrame,
+    of: Option<Arc<dyn OfMember>>,
+    how: &Gathering<'_>,
+) -> Result<DataFrame> {
+    let make = match of {
+        Some(of) => ScalarUDF::new_from_impl(Make::new(of)).call(vec![col("events")]),
+        None => col("events"),
+    };
+    let make = make.alias("made");
+    let gathered = AggregateUDF::new_from_impl(Gather::default()).call(vec![col("event")]).alias("events");
+    let (mut sums, mut columns) = (vec![gathered], vec![col("member"), make]);
+    if how.skip_invalid {
+        sums.extend([count(lit(1)).alias("rows"), count(col("event")).alias("valid")]);
+        columns.push((col("rows") - col("valid")).alias("invalid"));
+    }
+    let frame = rows
+        .repartition(Partitioning::Hash(vec![col("member")], events.partitions()))?
+        .aggregate(vec![col("member")], sums)?
+        .select(columns)?;
+    if how.sorted { frame.sort(vec![col("member").sort(true, true)]) } else { Ok(frame) }
+}
+
+/// The same in this process, where members are sorted while they are still events, and not yet what is made of them: features
+/// at several dates are many times as long.
+async fn here(
+    events: &Events,
+    rows: DataFrame,
+    of: Arc<dyn OfMember>,
+    how: &Gathering<'_>,
+) -> Result<SendableRecordBatchStream> {
+    let frame = plan(events, rows, None, how)?;
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await?;
+    let merge = plan.downcast_ref::<SortPreservingMergeExec>();
+    let input = merge.map_or(&plan, SortPreservingMergeExec::input);
+    let schema = input.schema();
+    let make = Arc::new(ScalarUDF::new_from_impl(Make::new(of)));
+    let column = |at: usize| -> Arc<dyn PhysicalExpr> { Arc::new(Column::new(schema.field(at).name(), at)) };
+    let options = Arc::clone(task.session_config().options());
+    let made = Arc::new(ScalarFunctionExpr::try_new(make, vec![column(1)], &schema, options)?);
+    let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
+        vec![(column(0), "member".into()), (made, "made".into())];
+    if how.skip_invalid {
+        columns.push((column(2), "invalid".into()));
+    }
+    let mut plan: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(columns, Arc::clone(input))?);
+    if let Some(merge) = merge {
+        plan = Arc::new(SortPreservingMergeExec::new(merge.expr().clone(), plan));
+    }
+    execute_stream(plan, task)
+}
+
+/// `member` and `event`, row by row.
+pub(crate) async fn packed_rows(events: &Events, how: &Gathering<'_>) -> anyhow::Result<DataFrame> {
+    let event = ScalarUDF::new_from_impl(EventFunction::new(
+        how.rules.clone(),
+        how.skip_invalid,
+        how.progress.clone(),
+    ));
+    let mut frame = events.frame().await?;
+    if let Some(after) = how.after {
+        frame = frame.filter(col("member").gt(lit(after)))?;
+    }
+    let row = std::iter::once("member").chain(FIELDS).map(col).collect();
+    Ok(frame.select(vec![col("member"), event.call(row).alias("event")])?)
+}
+
+/// The rows that are not events, by code, in a pass of their own.
+pub(crate) async fn skipped(events: &Events, rules: &EventRules) -> anyhow::Result<Skipped> {
+    let why = ScalarUDF::new_from_impl(EventFunction::why(rules.clone()));
+    let row = std::iter::once("member").chain(FIELDS).map(col).collect();
+    let code = split_part(col("why"), lit(": "), lit(1_i64)).alias("code");
+    let sums = vec![count(lit(1)).alias("rows"), min(col("why")).alias("first")];
+    let frame = events.frame().await?.select(vec![why.call(row).alias("why")])?;
+    let frame = frame.filter(col("why").is_not_null())?.aggregate(vec![code], sums)?;
+    let mut skipped = Skipped::new();
+    for batch in frame.collect().await? {
+        let rows = batch.column(1).as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            let (code, why) = (text(batch.column(0), row)?, text(batch.column(2), row)?);
+            let message = why.strip_prefix(&format!("{code}: ")).unwrap_or(&why).to_owned();
+            skipped.insert(code, (rows.value(row).cast_unsigned(), message));
         }
     }
+    Ok(skipped)
 }
 
-/// The last moment before a period starts: what is known then is what a model of that period may see.
-pub(crate) fn just_before(as_of: Timestamp) -> Result<Timestamp> {
-    Timestamp::from_ms(as_of.ms() - 1).map_err(external)
+fn text(column: &ArrayRef, row: usize) -> anyhow::Result<String> {
+    let column = cast(column, &DataType::Utf8)?;
+    Ok(column.as_string_opt::<i32>().context("a text was expected")?.value(row).to_owned())
 }
 
-/// Days from `as_of` to the first purchase before `to`; NaN where there is none.
-fn next_purchase(events: &[Event], as_of: Timestamp, to: Timestamp) -> f32 {
-    let first = events.iter().find(|event| event.kind == EventKind::Purchase && event.time < to);
-    first.map_or(f32::NAN, |event| ((event.time.ms() - as_of.ms()) as f64 / DAY_MS as f64) as f32)
-}
-
-/// Sorts events canonically and keeps the first of each identity, as [`MemberState::observe`] does.
+/// Sorts events canonically and keeps the first of each identity, as
+/// [`MemberState::observe`](tiercast_core::MemberState::observe) does.
 pub fn canonical(events: &mut Vec<Event>) {
     events.sort_unstable();
     let mut known = HashSet::with_capacity(events.len());
     events.retain(|event| event.id == 0 || known.insert(event.id));
 }
 
-/// The aggregate function of a plan, to be registered under [`NAME`].
-pub fn function(plan: FoldPlan) -> AggregateUDF {
-    AggregateUDF::new_from_impl(Fold {
-        plan: Arc::new(plan),
-        signature: Signature::any(1 + FIELDS.len(), Volatility::Stable),
-    })
-}
-
+/// The scalar function that makes something of each member's gathered events.
 #[derive(Debug)]
-struct Fold {
-    plan: Arc<FoldPlan>,
+pub struct Make {
+    of: Arc<dyn OfMember>,
     signature: Signature,
 }
 
-impl PartialEq for Fold {
+impl Make {
+    /// Makes `of` of each row's events.
+    pub fn new(of: Arc<dyn OfMember>) -> Self {
+        Self { of, signature: Signature::exact(vec![DataType::LargeBinary], Volatility::Stable) }
+    }
+
+    /// What is made.
+    pub fn of(&self) -> &dyn OfMember {
+        self.of.as_ref()
+    }
+}
+
+impl PartialEq for Make {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.plan, &other.plan)
+        Arc::ptr_eq(&self.of, &other.of) || self.of.encode() == other.of.encode()
     }
 }
 
-impl Eq for Fold {}
+impl Eq for Make {}
 
-impl Hash for Fold {
+impl Hash for Make {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.plan.schema.hash().hash(state);
+        self.of.name().hash(state);
     }
 }
 
-impl Fold {
-    fn point_fields(&self) -> Fields {
-        let values = Arc::new(Field::new_list_field(DataType::Float32, false));
-        let width = self.plan.schema.len() as i32;
-        Fields::from(vec![
-            Field::new("as_of", DataType::Int64, false),
-            Field::new("features", DataType::FixedSizeList(values, width), false),
-            Field::new("current", DataType::Int64, false),
-            Field::new("target", DataType::Int64, false),
-            Field::new("next", DataType::Float32, false),
-        ])
-    }
-
-    fn item_field(&self) -> FieldRef {
-        Arc::new(Field::new_list_field(DataType::Struct(self.point_fields()), false))
-    }
-}
-
-impl AggregateUDFImpl for Fold {
+impl ScalarUDFImpl for Make {
     fn name(&self) -> &str {
-        NAME
+        self.of.name()
     }
 
     fn signature(&self) -> &Signature {
@@ -249,156 +286,26 @@ impl AggregateUDFImpl for Fold {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::List(self.item_field()))
+        Ok(self.of.data_type())
     }
 
-    fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Err(DataFusionError::NotImplemented(format!("{NAME} is used with GROUP BY member")))
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        // Offsets of plain Binary overflow at 2 GiB of events.
-        Ok(vec![Arc::new(Field::new(format!("{}[events]", args.name), DataType::LargeBinary, true))])
-    }
-
-    fn groups_accumulator_supported(&self, _: AccumulatorArgs<'_>) -> bool {
-        true
-    }
-
-    fn create_groups_accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        let (item, fields) = (self.item_field(), self.point_fields());
-        Ok(Box::new(Groups { plan: Arc::clone(&self.plan), item, fields, events: Vec::new(), allocated: 0 }))
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        AggregateOrderSensitivity::Insensitive
-    }
-}
-
-/// The events of each group so far.
-#[derive(Debug)]
-struct Groups {
-    plan: Arc<FoldPlan>,
-    item: FieldRef,
-    fields: Fields,
-    events: Vec<Vec<Event>>,
-    allocated: usize,
-}
-
-impl Groups {
-    fn push(&mut self, group: usize, event: Event) {
-        let events = &mut self.events[group];
-        let before = events.capacity();
-        events.push(event);
-        self.allocated += (events.capacity() - before) * size_of::<Event>();
-    }
-
-    fn take(&mut self, emit_to: EmitTo) -> Vec<Vec<Event>> {
-        let taken = emit_to.take_needed(&mut self.events);
-        self.allocated -= taken.iter().map(|events| events.capacity() * size_of::<Event>()).sum::<usize>();
-        taken
-    }
-
-    /// Calls `use_event` with each valid row that the filter keeps.
-    fn read(
-        plan: &FoldPlan,
-        values: &[ArrayRef],
-        filter: Option<&BooleanArray>,
-        mut use_row: impl FnMut(usize, Option<Event>),
-    ) -> Result<()> {
-        let columns = EventColumns::new(values)?;
-        for row in 0..columns.rows() {
-            let kept = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            use_row(row, if kept { plan.read(&columns, row)? } else { None });
-        }
-        plan.progress.inc(columns.rows() as u64);
-        Ok(())
-    }
-}
-
-impl GroupsAccumulator for Groups {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        total: usize,
-    ) -> Result<()> {
-        self.events.resize_with(total, Vec::new);
-        let plan = Arc::clone(&self.plan);
-        Self::read(&plan, values, filter, |row, event| {
-            if let Some(event) = event {
-                self.push(groups[row], event);
-            }
-        })
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let (mut features, mut points, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for mut events in self.take(emit_to) {
-            let of_member = self.plan.fold(&mut events, &mut features)?;
-            lengths.push(of_member.len());
-            points.extend(of_member);
-        }
-        let numbers = |get: fn(&Point) -> i64| -> ArrayRef {
-            Arc::new(points.iter().map(|point| Some(get(point))).collect::<Int64Array>())
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [events] = &args.args[..] else {
+            return Err(DataFusionError::Internal(format!("{} takes a member's events", self.of.name())));
         };
-        let values = Arc::new(Field::new_list_field(DataType::Float32, false));
-        let width = self.plan.schema.len() as i32;
-        let features =
-            FixedSizeListArray::try_new(values, width, Arc::new(Float32Array::from(features)), None)?;
-        let columns: Vec<ArrayRef> = vec![
-            numbers(|point| point.as_of.ms()),
-            Arc::new(features),
-            numbers(|point| point.current),
-            numbers(|point| point.target),
-            Arc::new(points.iter().map(|point| Some(point.next)).collect::<Float32Array>()),
-        ];
-        let structs = StructArray::try_new(self.fields.clone(), columns, None)?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        Ok(Arc::new(ListArray::try_new(Arc::clone(&self.item), offsets, Arc::new(structs), None)?))
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let mut builder = LargeBinaryBuilder::new();
-        let mut bytes = Vec::new();
-        for events in self.take(emit_to) {
-            bytes.clear();
-            events.iter().for_each(|event| packed::write(event, &mut bytes));
-            builder.append_value(&bytes);
+        let events = events.to_array(args.number_rows)?;
+        let gathered: &LargeBinaryArray = events.as_binary();
+        let mut members = Vec::with_capacity(gathered.len());
+        for bytes in gathered {
+            let mut events = Vec::new();
+            packed::read_into(bytes.unwrap_or_default(), &mut events)?;
+            canonical(&mut events);
+            members.push(events);
         }
-        Ok(vec![Arc::new(builder.finish())])
-    }
-
-    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.events.resize_with(total, Vec::new);
-        let states: &LargeBinaryArray = values[0].as_binary();
-        for (row, &group) in groups.iter().enumerate() {
-            if states.is_valid(row) {
-                for event in packed::read(states.value(row))? {
-                    self.push(group, event);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let mut builder = LargeBinaryBuilder::new();
-        let mut bytes = Vec::new();
-        Self::read(&self.plan, values, filter, |_, event| {
-            bytes.clear();
-            event.iter().for_each(|event| packed::write(event, &mut bytes));
-            builder.append_value(&bytes);
-        })?;
-        Ok(vec![Arc::new(builder.finish())])
-    }
-
-    fn size(&self) -> usize {
-        self.allocated + self.events.capacity() * size_of::<Vec<Event>>()
+        Ok(ColumnarValue::Array(self.of.make(members)?))
     }
 }
 
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+pub(crate) fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

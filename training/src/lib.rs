@@ -12,12 +12,17 @@ macro_rules! say {
 
 pub mod bundle;
 pub mod check;
+#[cfg(feature = "cluster")]
+pub mod cluster;
+pub(crate) mod cores;
 pub mod coverage;
 pub mod data;
 pub mod dataset;
+pub mod engine;
 pub mod evaluate;
 pub mod export;
 pub mod features;
+pub mod file_hash;
 pub mod fit;
 pub mod fold;
 pub mod import;
@@ -32,6 +37,7 @@ pub mod project;
 pub mod report;
 pub mod score;
 pub mod similar;
+pub mod states;
 pub mod table;
 pub mod train;
 pub mod weights;

@@ -3,7 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tiercast::{check, data, evaluate, features, import, init, inspect, members, score, similar, train};
+#[cfg(feature = "cluster")]
+use tiercast::cluster;
+use tiercast::{
+    check, data, evaluate, features, import, init, inspect, members, score, similar, states, train,
+};
+
+/// Rows of tables are allocated by one thread and freed by another, millions of times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Trains, evaluates and scores membership tiers from a shop's own event tables.
 ///
@@ -37,6 +45,11 @@ enum Command {
     Import(import::Args),
     Inspect(inspect::Args),
     Score(score::Args),
+    States(states::Args),
+    /// Serve `--engine ballista://host:port`: a scheduler, and executors that do the work.
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     Similar(similar::Args),
     Members(members::Args),
 }
@@ -62,6 +75,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::States(args) => states::run(args),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(command) => cluster::run(command),
         Command::Similar(args) => similar::run(args),
         Command::Members(args) => members::run(args),
     }

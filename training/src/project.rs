@@ -15,7 +15,7 @@ use tiercast_core::{
     Timestamp,
 };
 
-use crate::{locate::Problem, models::Kind};
+use crate::{locate::Problem, models::Kind, table::Place};
 
 mod validate;
 
@@ -101,7 +101,8 @@ impl SequencePlan {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventTable {
-    /// A .parquet or .csv file, relative to the project file.
+    /// A .parquet or .csv file, a folder of such files or a pattern, relative to the project file; or an address,
+    /// `s3://…`, `gs://…` or `file://…`.
     pub table: String,
     /// Lookup tables joined on a shared column.
     #[serde(default)]
@@ -354,9 +355,16 @@ impl Project {
         dates
     }
 
-    /// A path of the file, made relative to the file's folder.
-    pub fn resolve(&self, table: &str) -> PathBuf {
-        self.folder.join(table)
+    /// Reads another table in the place of the project's one.
+    ///
+    /// # Errors
+    /// When the project reads several.
+    pub fn read_instead(&mut self, table: &Path) -> anyhow::Result<()> {
+        let [only] = &mut self.events[..] else {
+            bail!("the project reads several tables; leave the table out to read them all");
+        };
+        only.table = Place::named(table)?.absolute()?.to_string();
+        Ok(())
     }
 }
 

@@ -1,44 +1,52 @@
 //! `tiercast score`: a table of events in, a table of tiers out, in bounded memory.
 //!
-//! Rows are sorted by member, on disk where they do not fit, and each member is assessed by the same
-//! [`Scorer::assess`] that the browser and the edge call.
+//! One plan: rows become events, events are gathered by member, and each member is assessed by the same core that the
+//! browser and the edge call ([`assess::Scores`]). Or the histories are there already, in [`states`](crate::states).
 
-use std::{collections::VecDeque, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
-use anyhow::{Context, bail};
-use datafusion::{arrow::array::RecordBatch, prelude::col};
-use futures::StreamExt;
+use anyhow::{Context, bail, ensure};
+use datafusion::arrow::{array::Array, array::BooleanArray, compute::filter_record_batch};
 use indicatif::{HumanCount, ProgressBar};
-use tiercast_core::{Assessment, Event, Profile, Scorer, Timestamp};
-use tokio::task::JoinHandle;
+use sha2::{Digest, Sha256};
+use tiercast_core::{Bundle, Timestamp};
 
 use crate::{
+    engine::Engine,
     features::report_skipped,
-    fold::{Skipped, canonical},
+    fold::{self, Gathering, Skipped},
     progress,
     project::Project,
-    table::{
-        Events, ReadOptions,
-        columns::{EventColumns, RowError},
-        diagnose,
-    },
+    states,
+    table::{Events, Place, ReadOptions},
     whole,
 };
 
-pub(crate) mod output;
+pub(crate) mod assess;
+pub(crate) mod layout;
+mod output;
+mod parts;
+mod stored;
 
+use assess::{Form, Scores, Wanted};
 use output::Output;
+use parts::{Cutter, Folder, Identity};
 
 /// Score the members of a table of events with a bundle.
 ///
-/// EVENTS is a .parquet or .csv file with the columns member, kind and time, and as many as it has of id, amount,
-/// discount, quantity, item, category, channel and order; or any table, when -p names a project file that maps its
-/// columns. Without EVENTS the project's own tables are scored.
+/// EVENTS is a .parquet or .csv file, a folder of such files or a pattern, here or in an object store, with the columns
+/// member, kind and time, and as many as it has of id, amount, discount, quantity, item, category, channel and order; or
+/// any table, when -p names a project file that maps its columns. Without EVENTS the project's own tables are scored, and
+/// with --states the histories that `tiercast states` keeps, without reading a table at all.
 ///
 /// The output has one row a member, by member: as_of, tier, tier_name, expected_tier, p1 … pK, standing_tier, spend
-/// (so far in the period of as_of), to_next_tier (what is missing to the tier after it) and warnings. A bundle with
+/// (so far in the period of as_of), to_next_tier (what is missing to the tier after it), warnings, and bundle, the start of
+/// the bundle's SHA-256. --reasons adds reasons: the features that moved the score, and by how many tiers. A bundle with
 /// profiles adds churn (the probability of no purchase in the next period), next_purchase (expected days to it,
-/// otherwise), segment and interests (the categories that recent spend went to). The output's ending chooses the format: .parquet, .csv, .ndjson (one assessment a line, as the other runtimes give it) or .json (an array).
+/// otherwise), segment and interests (the categories that recent spend went to). The output's ending chooses the format:
+/// .parquet, .csv, .ndjson (one assessment a line, as the other runtimes give it) or .json (an array). A folder, named with
+/// a slash at its end, gets Parquet files of --part-rows members each; if the run is killed, the same command goes on after
+/// the last of them.
 ///
 /// Example: tiercast score run/bundle.tcb sales.parquet -p tiercast.toml -o scores.parquet
 #[derive(Debug, clap::Args)]
@@ -48,7 +56,7 @@ pub struct Args {
     pub bundle: PathBuf,
     /// The table of events.
     pub events: Option<PathBuf>,
-    /// Where to write the scores: .parquet, .csv, .ndjson or .json.
+    /// Where to write the scores: .parquet, .csv, .ndjson, .json, or a folder.
     #[arg(short, long)]
     pub output: PathBuf,
     /// The moment of the assessment, for example 2017-09-30T23:59:59.999Z; the time of the newest event by default.
@@ -58,34 +66,36 @@ pub struct Args {
     /// A project file that maps the table's columns to events.
     #[arg(short, long)]
     pub project: Option<PathBuf>,
+    /// Score the members of a store that `tiercast states` keeps; the output is a folder.
+    #[arg(long, value_name = "STORE", conflicts_with_all = ["events", "project", "skip_invalid", "engine"])]
+    pub states: Option<PathBuf>,
+    /// Only the members to whom something happened in the store's last update.
+    #[arg(long, requires = "states")]
+    pub news: bool,
     /// Write the features too, in columns that begin with feature_.
     #[arg(long)]
     pub features: bool,
     /// Write the profile's embedding too, in columns embedding_1, embedding_2, …: what `tiercast similar` reads.
     #[arg(long)]
     pub embedding: bool,
+    /// Write so many of the strongest reasons too; a member then costs one score more for each feature.
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    pub reasons: usize,
     /// Leave out rows that are not valid events, and count them, instead of stopping at the first.
     #[arg(long)]
     pub skip_invalid: bool,
-    /// Memory for sorting, in MiB; what does not fit goes to disk.
+    /// Members of a file, where the output is a folder.
+    #[arg(long, default_value_t = 250_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub part_rows: u64,
+    /// Replace the scores that the folder holds.
+    #[arg(long)]
+    pub restart: bool,
+    /// Memory for sorting, in MiB; what does not fit goes to disk. On a cluster each executor has its own.
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     pub memory: usize,
-}
-
-/// Members that are assessed together by one worker.
-const CHUNK_MEMBERS: usize = 256;
-/// Events after which a chunk is closed early, so that busy members do not pile up.
-const CHUNK_EVENTS: usize = 200_000;
-
-/// A member's assessment.
-#[derive(Debug)]
-pub struct Scored {
-    /// The member's identifier.
-    pub member: String,
-    /// What core says.
-    pub assessment: Assessment,
-    /// What it says of the member's behaviour, if the bundle has profiles.
-    pub profile: Option<Profile>,
+    /// Where the work is done: embedded, or a cluster, ballista://host:port.
+    #[arg(long, default_value = "embedded", value_name = "ENGINE")]
+    pub engine: Engine,
 }
 
 /// Runs the command.
@@ -95,89 +105,151 @@ pub struct Scored {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let bytes = fs::read(&args.bundle).with_context(|| format!("cannot read {}", args.bundle.display()))?;
-    let scorer = Scorer::load(&bytes).with_context(|| format!("{} cannot be used", args.bundle.display()))?;
-    let proven = scorer.prove();
-    proven.with_context(|| {
-        format!("{} does not give here what it gave where it was made", args.bundle.display())
-    })?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
-    let bar = progress::spinner("members scored");
-    let skipped = Skipped::default();
-    let (members, as_of) = runtime.block_on(score(&args, Arc::new(scorer), &skipped, &bar))?;
+    let bundle =
+        Bundle::parse(&bytes).with_context(|| format!("{} cannot be used", args.bundle.display()))?;
+    let bar = progress::spinner("rows read");
+    let done = match &args.states {
+        Some(store) => stored::score(&args, bytes, &states::Store::open(store)?, &bar)?,
+        None => {
+            let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
+            runtime.block_on(of_events(&args, bytes, &bundle, &bar))?
+        }
+    };
     bar.finish_and_clear();
-    report_skipped(&skipped);
+    report_skipped(&done.skipped);
     say!(
-        "{}: {} members as of {as_of} in {:.1} s",
+        "{}: {} members as of {} in {:.1} s{}",
         args.output.display(),
-        HumanCount(members),
-        started.elapsed().as_secs_f64()
+        HumanCount(done.members),
+        done.as_of,
+        started.elapsed().as_secs_f64(),
+        match done.before {
+            0 => String::new(),
+            all if all == done.members => ", all of them there already".into(),
+            before => format!(", {} of them there already", HumanCount(before)),
+        }
     );
     Ok(ExitCode::SUCCESS)
 }
 
-async fn score(
-    args: &Args,
-    scorer: Arc<Scorer>,
-    skipped: &Skipped,
-    bar: &ProgressBar,
-) -> anyhow::Result<(u64, Timestamp)> {
-    let events = open(args, &scorer).await?;
+/// What a run has done.
+struct Done {
+    members: u64,
+    /// Members that an earlier run had scored.
+    before: u64,
+    as_of: Timestamp,
+    skipped: Skipped,
+}
+
+impl Args {
+    fn wanted(&self) -> Wanted {
+        Wanted { features: self.features, embedding: self.embedding, reasons: self.reasons }
+    }
+
+    fn is_folder(&self) -> bool {
+        self.output.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]) || self.output.is_dir()
+    }
+
+    /// A bundle that has proven itself.
+    fn scores(&self, bundle: Vec<u8>, as_of: Timestamp, form: Form) -> anyhow::Result<Scores> {
+        Scores::new(bundle, as_of, self.wanted(), form).with_context(|| {
+            format!("{} does not give here what it gave where it was made", self.bundle.display())
+        })
+    }
+}
+
+fn identity(args: &Args, bundle: &[u8], as_of: Timestamp, source: String, cut: &str) -> Identity {
+    Identity {
+        bundle: format!("{:x}", Sha256::digest(bundle)),
+        as_of: as_of.to_string(),
+        source,
+        layout: format!("{:?}, {cut}", args.wanted()),
+    }
+}
+
+async fn of_events(args: &Args, bytes: Vec<u8>, bundle: &Bundle, bar: &ProgressBar) -> anyhow::Result<Done> {
+    let form = if args.is_folder() { Form::Columns } else { output::form_of(&args.output)? };
+    let events = open(args, bundle).await?;
     let as_of = match &args.as_of {
         Some(text) => Timestamp::parse(text)?,
         None => events.span().await.context("name the moment with --as-of")?.1,
     };
     whole::refuse_inputs(&args.output, events.files.iter().chain([&args.bundle]))?;
-    let mut output = Output::create(&args.output, &scorer, args.features, args.embedding)?;
-    let mut workers = Workers { scorer: Arc::clone(&scorer), as_of, running: VecDeque::new() };
-    let mut members = Members {
-        scorer,
-        as_of,
-        skipped: args.skip_invalid.then_some(skipped),
-        chunk: Vec::new(),
-        events: 0,
-    };
-    let mut stream =
-        events.frame().await?.sort(vec![col("member").sort(true, false)])?.execute_stream().await?;
-    let mut scored = 0;
-    let mut keep = |chunk: Vec<Scored>| {
-        scored += chunk.len() as u64;
-        bar.inc(chunk.len() as u64);
-        output.write(&chunk)
-    };
-    while let Some(batch) = stream.next().await {
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(error) => return Err(diagnose::explain(&events, workers.rules(), error).await),
-        };
-        for closed in members.take(&batch) {
-            match closed {
-                Ok(chunk) => match workers.start(chunk).await? {
-                    Some(done) => keep(done)?,
-                    None => continue,
-                },
-                Err(error) => return Err(diagnose::locate(&events, workers.rules(), error).await),
-            }
+    let identity = match args.is_folder() {
+        true => {
+            let cut = format!("{} rows, skip {}", args.part_rows, args.skip_invalid);
+            Some(identity(args, &bytes, as_of, events.hash()?, &cut))
         }
+        false => None,
+    };
+    let scores = Arc::new(args.scores(bytes, as_of, form)?);
+    let rules = bundle.schema().spec().events.clone();
+    let Some(identity) = identity else {
+        let mut output = Output::create(&args.output, &scores)?;
+        let how = Gathering {
+            rules: &rules,
+            skip_invalid: args.skip_invalid,
+            after: None,
+            sorted: true,
+            progress: bar,
+        };
+        let (members, skipped) = gather(&events, &scores, &how, |batch| output.write(batch)).await?;
+        ensure!(members > 0, "no member has an event up to {as_of}");
+        output.close()?;
+        return Ok(Done { members, before: 0, as_of, skipped });
+    };
+    let mut folder = Folder::open(&args.output, identity, args.restart)?;
+    let before = folder.rows();
+    if folder.is_complete() {
+        return Ok(Done { members: before, before, as_of, skipped: Skipped::new() });
     }
-    workers.start(members.chunk).await?.map(&mut keep).transpose()?;
-    while let Some(done) = workers.finish_one().await? {
-        keep(done)?;
-    }
-    if scored == 0 {
-        bail!("no member has an event up to {as_of}");
-    }
-    output.close()?;
-    Ok((scored, as_of))
+    let after = folder.last().map(str::to_owned);
+    let how = Gathering {
+        rules: &rules,
+        skip_invalid: args.skip_invalid,
+        after: after.as_deref(),
+        sorted: true,
+        progress: bar,
+    };
+    let mut cutter = Cutter::new(&mut folder, args.part_rows);
+    let (members, skipped) = gather(&events, &scores, &how, |batch| cutter.write(batch)).await?;
+    ensure!(before + members > 0, "no member has an event up to {as_of}");
+    cutter.finish()?;
+    Ok(Done { members: before + members, before, as_of, skipped })
 }
 
-async fn open(args: &Args, scorer: &Scorer) -> anyhow::Result<Events> {
-    let read = ReadOptions { partitions: None, memory: Some(args.memory.max(64) << 20) };
+/// Gathers members, and gives those that could be assessed. Counts them.
+async fn gather(
+    events: &Events,
+    scores: &Arc<Scores>,
+    how: &Gathering<'_>,
+    mut take: impl FnMut(&datafusion::arrow::array::RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<(u64, Skipped)> {
+    let mut members = 0;
+    let of = Arc::clone(scores);
+    let skipped = fold::gather(events, of, how, |batch| {
+        let made = batch.column(1);
+        let has = BooleanArray::from_iter((0..batch.num_rows()).map(|row| Some(made.is_valid(row))));
+        let batch = if made.null_count() == 0 { batch.clone() } else { filter_record_batch(batch, &has)? };
+        members += batch.num_rows() as u64;
+        take(&batch)
+    })
+    .await?;
+    Ok((members, skipped))
+}
+
+async fn open(args: &Args, bundle: &Bundle) -> anyhow::Result<Events> {
+    let read = ReadOptions {
+        partitions: None,
+        memory: Some(args.memory.max(64) << 20),
+        engine: args.engine.clone(),
+    };
     match (&args.project, &args.events) {
-        (None, None) => bail!("name a table of events, or a project file with -p"),
-        (None, Some(path)) => Events::open_canonical(path, &read).await,
+        (None, None) => bail!("name a table of events, a project file with -p, or a store with --states"),
+        (None, Some(path)) => Events::open_canonical(&Place::named(path)?, &read).await,
         (Some(project), path) => {
             let mut project = Project::load(project)?;
-            let expected = &scorer.bundle().schema().spec().events.currency;
+            let expected = &bundle.schema().spec().events.currency;
             if project.currency != *expected {
                 bail!(
                     "the project's amounts are in {}, the bundle's in {}",
@@ -186,120 +258,11 @@ async fn open(args: &Args, scorer: &Scorer) -> anyhow::Result<Events> {
                 );
             }
             if let Some(path) = path {
-                let [table] = &mut project.events[..] else {
-                    bail!("the project reads several tables; score them without naming one");
-                };
-                let path = std::path::absolute(path)?;
-                table.table = path.to_str().context("the table's path is not readable text")?.to_owned();
+                project.read_instead(path)?;
             }
             Events::open(&project, &read).await
         }
     }
-}
-
-/// Members and their events, to be assessed together.
-type Chunk = Vec<(String, Vec<Event>)>;
-
-/// Groups sorted rows into members, and members into chunks.
-struct Members<'a> {
-    scorer: Arc<Scorer>,
-    as_of: Timestamp,
-    skipped: Option<&'a Skipped>,
-    chunk: Chunk,
-    events: usize,
-}
-
-impl Members<'_> {
-    /// Takes a batch and gives the chunks that are closed, or the first row that is not an event.
-    fn take(&mut self, batch: &RecordBatch) -> Vec<Result<Chunk, RowError>> {
-        let mut closed = Vec::new();
-        if let Err(error) = self.read(batch, &mut closed) {
-            closed.push(Err(error));
-        }
-        closed
-    }
-
-    fn read(
-        &mut self,
-        batch: &RecordBatch,
-        closed: &mut Vec<Result<Chunk, RowError>>,
-    ) -> Result<(), RowError> {
-        let internal =
-            |error: &dyn std::fmt::Display| RowError { code: "internal".into(), message: error.to_string() };
-        let columns = EventColumns::new(batch.columns()).map_err(|error| internal(&error))?;
-        for row in 0..columns.rows() {
-            let read = columns.event(row, &self.scorer.bundle().schema().spec().events);
-            let name = columns.member(row).unwrap_or_default();
-            let event = match (read, self.skipped) {
-                (Ok(event), _) => event,
-                (Err(error), Some(skipped)) => {
-                    skipped.add(error);
-                    continue;
-                }
-                (Err(error), None) => return Err(error),
-            };
-            if event.time > self.as_of {
-                continue;
-            }
-            if self.chunk.last().is_none_or(|(member, _)| member != name) {
-                if self.chunk.len() >= CHUNK_MEMBERS || self.events >= CHUNK_EVENTS {
-                    closed.push(Ok(std::mem::take(&mut self.chunk)));
-                    self.events = 0;
-                }
-                self.chunk.push((name.to_owned(), Vec::new()));
-            }
-            if let Some((_, events)) = self.chunk.last_mut() {
-                events.push(event);
-                self.events += 1;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Assesses chunks on other threads and gives them back in their order.
-struct Workers {
-    scorer: Arc<Scorer>,
-    as_of: Timestamp,
-    running: VecDeque<JoinHandle<tiercast_core::Result<Vec<Scored>>>>,
-}
-
-impl Workers {
-    fn rules(&self) -> &tiercast_core::EventRules {
-        &self.scorer.bundle().schema().spec().events
-    }
-
-    /// Starts a chunk; gives the oldest one when enough are running.
-    async fn start(&mut self, chunk: Chunk) -> anyhow::Result<Option<Vec<Scored>>> {
-        let (scorer, as_of) = (Arc::clone(&self.scorer), self.as_of);
-        self.running.push_back(tokio::task::spawn_blocking(move || {
-            chunk.into_iter().map(|(member, events)| assess(&scorer, member, events, as_of)).collect()
-        }));
-        let most = std::thread::available_parallelism().map_or(2, |cores| cores.get() + 1);
-        if self.running.len() > most { self.finish_one().await } else { Ok(None) }
-    }
-
-    async fn finish_one(&mut self) -> anyhow::Result<Option<Vec<Scored>>> {
-        match self.running.pop_front() {
-            Some(oldest) => Ok(Some(oldest.await.context("a worker stopped")??)),
-            None => Ok(None),
-        }
-    }
-}
-
-fn assess(
-    scorer: &Scorer,
-    member: String,
-    mut events: Vec<Event>,
-    as_of: Timestamp,
-) -> tiercast_core::Result<Scored> {
-    canonical(&mut events);
-    let mut state = scorer.bundle().new_member();
-    for event in events {
-        state.observe(event);
-    }
-    let profile = scorer.profile_spec().map(|_| scorer.profile(&state, as_of)).transpose()?;
-    Ok(Scored { member, assessment: scorer.assess(&state, as_of)?, profile })
 }
 
 #[cfg(test)]

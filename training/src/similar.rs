@@ -12,8 +12,8 @@ use futures::StreamExt;
 use tiercast_core::similarity;
 
 use crate::{
-    score::output::embedding_column,
-    table::{ReadOptions, ident, register, session},
+    score::layout::embedding_column,
+    table::{Place, ReadOptions, ident, register, session},
 };
 
 /// Find the members who behave most like one.
@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn find(args: &Args) -> anyhow::Result<Vec<Neighbour>> {
     let context = session(&ReadOptions::default())?;
-    register(&context, "scores", &args.scores).await?;
+    register(&context, "scores", &Place::named(&args.scores)?).await?;
     let table = context.table("scores").await?;
     let has = |name: &str| table.schema().fields().iter().any(|field| field.name() == name);
     let width = (1..).take_while(|at| has(&embedding_column(*at))).count();

@@ -13,28 +13,33 @@ use anyhow::{Context, anyhow, bail};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, RecordBatch},
-        datatypes::{DataType, FieldRef, Int64Type, Schema, TimeUnit},
+        datatypes::{DataType, Int64Type, TimeUnit},
     },
     common::DFSchema,
     error::DataFusionError,
-    execution::{
-        memory_pool::FairSpillPool,
-        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
-    },
+    execution::{memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
     functions_aggregate::expr_fn::{max, min},
-    logical_expr::{Expr, ExprSchemable},
-    prelude::{CsvReadOptions, DataFrame, ParquetReadOptions, SessionConfig, SessionContext, col},
+    logical_expr::ExprSchemable,
+    prelude::{DataFrame, SessionConfig, SessionContext, col},
 };
+use sha2::{Digest, Sha256};
 use tiercast_core::Timestamp;
 
 use crate::{
+    engine::Engine,
+    file_hash::FileHash,
     locate::nearest,
     project::{Columns, EventTable, Project},
 };
 
 pub mod columns;
 pub mod diagnose;
+pub mod source;
+pub mod stores;
 pub mod survey;
+
+pub use source::{Place, Source, SourceFile};
+use stores::Stores;
 
 /// The event's fields after `member`, in the order of the canonical columns.
 pub const FIELDS: [&str; 10] =
@@ -46,80 +51,67 @@ pub const ROW: &str = "__row";
 /// How tables are read.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// Parallel partitions; the number of cores if absent.
+    /// Parallel partitions; by default the number of cores, and on a cluster [`CLUSTER_PARTITIONS`].
     pub partitions: Option<usize>,
-    /// Memory for sorting and grouping, in bytes, beyond which data is spilled to disk; unlimited if absent.
+    /// Memory for sorting and grouping, in bytes, beyond which data is spilled to disk; unlimited if absent. Of a cluster
+    /// each executor has its own.
     pub memory: Option<usize>,
+    /// Where queries run.
+    pub engine: Engine,
+}
+
+/// Parts that a cluster's work is cut into by default: several for each core of a few machines.
+pub const CLUSTER_PARTITIONS: usize = 16;
+
+impl ReadOptions {
+    fn partitions(&self) -> usize {
+        self.partitions.unwrap_or_else(|| match self.engine {
+            Engine::Embedded => std::thread::available_parallelism().map_or(2, usize::from),
+            Engine::Ballista(_) => CLUSTER_PARTITIONS,
+        })
+    }
 }
 
 /// A query session that reads names as they are written and texts as plain strings.
 ///
 /// # Errors
-/// When the memory limit cannot be set up.
+/// When the memory limit cannot be set up, or the build has no such engine.
 pub fn session(options: &ReadOptions) -> anyhow::Result<SessionContext> {
-    let mut config = SessionConfig::new().with_information_schema(false);
-    if let Some(partitions) = options.partitions {
-        config = config.with_target_partitions(partitions);
+    let config = settings(SessionConfig::new()).with_target_partitions(options.partitions());
+    let mut runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(Stores::default()));
+    if let Some(bytes) = options.memory {
+        runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
     }
-    if options.memory.is_some() {
-        // A row of the fold's state is a member's whole history: fewer of them at once.
-        config = config.with_batch_size(1024);
+    let runtime = Arc::new(runtime.build()?);
+    match &options.engine {
+        Engine::Embedded => Ok(SessionContext::new_with_config_rt(config, runtime)),
+        #[cfg(feature = "cluster")]
+        Engine::Ballista(url) => crate::cluster::session(url, config, runtime),
+        #[cfg(not(feature = "cluster"))]
+        Engine::Ballista(_) => bail!("this build knows no cluster"),
     }
+}
+
+/// What every engine's session is set to.
+pub(crate) fn settings(config: SessionConfig) -> SessionConfig {
+    let mut config = config.with_information_schema(false);
     let settings = config.options_mut();
     settings.sql_parser.enable_ident_normalization = false;
     settings.sql_parser.map_string_types_to_utf8view = false;
     settings.execution.parquet.schema_force_view_types = false;
     settings.execution.parquet.coerce_int96 = Some("ms".into());
-    let runtime = match options.memory {
-        Some(bytes) => {
-            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(bytes))).build()?
-        }
-        None => RuntimeEnv::default(),
-    };
-    Ok(SessionContext::new_with_config_rt(config, Arc::new(runtime)))
+    settings.execution.listing_table_ignore_subdirectory = false;
+    config
 }
 
-/// Makes a .parquet or .csv file known to a session under a name.
+/// Makes a table's files known to a session under a name.
 ///
 /// # Errors
-/// When the file is missing, has another ending, or cannot be read.
-pub async fn register(context: &SessionContext, name: &str, path: &Path) -> anyhow::Result<()> {
-    if !path.is_file() {
-        bail!("there is no file {}", path.display());
-    }
-    let text = path.to_str().with_context(|| format!("{} is not a readable path", path.display()))?;
-    let registered = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("parquet") => context.register_parquet(name, text, ParquetReadOptions::default()).await,
-        Some("csv") => register_csv(context, name, text, path.metadata()?.len()).await,
-        _ => bail!("{} is neither .parquet nor .csv", path.display()),
-    };
-    registered.map_err(|error| plain(&error).context(format!("cannot read {}", path.display())))?;
-    if context.table(name).await?.schema().fields().is_empty() {
-        bail!("{} has no columns", path.display());
-    }
-    Ok(())
-}
-
-/// CSV files up to this size are read whole to tell their columns' types; of larger ones, the first rows.
-const WHOLE_CSV: u64 = 256 << 20;
-const FIRST_ROWS: usize = 500_000;
-
-/// Numbers are told from texts by looking. Dates stay text, which core reads: a day that does not exist is then an
-/// event with a code and a row, and not a failure of the reader.
-async fn register_csv(
-    context: &SessionContext,
-    name: &str,
-    path: &str,
-    size: u64,
-) -> datafusion::error::Result<()> {
-    let rows = if size <= WHOLE_CSV { usize::MAX } else { FIRST_ROWS };
-    let frame = context.read_csv(path, CsvReadOptions::new().schema_infer_max_records(rows)).await?;
-    let undated = |field: &FieldRef| match field.data_type().is_temporal() {
-        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        false => Arc::clone(field),
-    };
-    let schema = Schema::new(frame.schema().fields().iter().map(undated).collect::<Vec<_>>());
-    context.register_csv(name, path, CsvReadOptions::new().schema(&schema)).await
+/// When there is no file, or one has another ending or cannot be read.
+pub async fn register(context: &SessionContext, name: &str, place: &Place) -> anyhow::Result<Source> {
+    let source = Source::find(context, place).await?;
+    source.register(context, name).await?;
+    Ok(source)
 }
 
 /// A name as SQL, whatever is in it.
@@ -146,6 +138,8 @@ pub struct Table {
     pub name: String,
     /// Its columns and those of its lookups.
     pub schema: DFSchema,
+    /// Its files.
+    pub source: Source,
     alias: String,
     declared: EventTable,
     expressions: Vec<(String, Shape)>,
@@ -166,8 +160,14 @@ pub struct Events {
     pub context: SessionContext,
     /// The tables, in the order of the project.
     pub tables: Vec<Table>,
-    /// Every file that is read, lookups included.
+    /// Every file of this machine that is read, lookups included.
     pub files: Vec<PathBuf>,
+    /// Where the queries run.
+    pub engine: Engine,
+    sources: Vec<Source>,
+    /// Where the tables are declared, for a look at them from this process.
+    declared: (PathBuf, Vec<EventTable>),
+    partitions: usize,
 }
 
 impl fmt::Debug for Events {
@@ -195,38 +195,91 @@ impl Events {
         options: &ReadOptions,
     ) -> anyhow::Result<Self> {
         let context = session(options)?;
-        let (mut tables, mut files) = (Vec::new(), Vec::new());
-        for (index, declared) in declared.iter().enumerate() {
-            let named = || format!("table {} (run `tiercast check`)", declared.table);
-            let table =
-                Table::open(&context, format!("t{index}"), folder, declared).await.with_context(named)?;
+        let (mut tables, mut files, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, one) in declared.iter().enumerate() {
+            let named = || format!("table {} (run `tiercast check`)", one.table);
+            let (table, sources) =
+                Table::open(&context, format!("t{index}"), folder, one).await.with_context(named)?;
             if let Some(newest) = table.newest(&context).await?.filter(|ms| *ms < OldTimes::BEFORE_MS) {
                 return Err(OldTimes { table: index, name: table.name, newest }.into());
             }
             tables.push(table);
-            files.push(folder.join(&declared.table));
-            files.extend(declared.join.iter().map(|join| folder.join(&join.table)));
+            files.extend(sources.iter().flat_map(Source::paths).cloned());
+            all.extend(sources);
         }
-        Ok(Self { context, tables, files })
+        Ok(Self {
+            context,
+            tables,
+            files,
+            sources: all,
+            engine: options.engine.clone(),
+            declared: (folder.to_owned(), declared.to_vec()),
+            partitions: options.partitions(),
+        })
+    }
+
+    /// What all tables hold, lookups included, as a hash.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn hash(&self) -> anyhow::Result<String> {
+        let mut all = Sha256::new();
+        for source in &self.sources {
+            let FileHash { bytes, sha256, .. } = source.hash()?;
+            all.update(format!("{bytes} {sha256}\n"));
+        }
+        Ok(format!("{:x}", all.finalize()))
+    }
+
+    /// Leaves out of the tables all files but some, and tables of which no file is kept.
+    ///
+    /// # Errors
+    /// When a file cannot be registered.
+    pub(crate) async fn keep(&mut self, is_kept: &dyn Fn(&Table, &SourceFile) -> bool) -> anyhow::Result<()> {
+        let mut kept_tables = Vec::new();
+        for mut table in std::mem::take(&mut self.tables) {
+            let all = std::mem::take(&mut table.source.files);
+            let before = all.len();
+            table.source.files = all.into_iter().filter(|file| is_kept(&table, file)).collect();
+            if (1..before).contains(&table.source.files.len()) {
+                table.narrow(&self.context).await?;
+            }
+            if !table.source.files.is_empty() {
+                kept_tables.push(table);
+            }
+        }
+        self.tables = kept_tables;
+        Ok(())
+    }
+
+    /// The same tables, read by this process.
+    pub(crate) async fn here(&self) -> anyhow::Result<Self> {
+        let (folder, declared) = &self.declared;
+        Self::open_declared(folder, declared, &ReadOptions::default()).await
+    }
+
+    /// Parts that work is cut into.
+    pub fn partitions(&self) -> usize {
+        self.partitions
     }
 
     /// Opens a table whose columns have the names of an event's fields.
     ///
     /// # Errors
     /// When the file cannot be read, lacks `member`, `kind` or `time`, or has a column that is nearly named like a field.
-    pub async fn open_canonical(path: &Path, options: &ReadOptions) -> anyhow::Result<Self> {
-        let context = session(options)?;
-        register(&context, "t", path).await?;
+    pub async fn open_canonical(place: &Place, options: &ReadOptions) -> anyhow::Result<Self> {
+        let context = session(&ReadOptions::default())?;
+        register(&context, "t", place).await?;
         let schema = context.table("t").await?.schema().clone();
         let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let ignored = unknown(&names).with_context(|| path.display().to_string())?;
+        let ignored = unknown(&names).with_context(|| place.to_string())?;
         if !ignored.is_empty() {
-            eprintln!("{}: no field of an event, so not read: {}", path.display(), ignored.join(", "));
+            eprintln!("{place}: no field of an event, so not read: {}", ignored.join(", "));
         }
         let column = |name: &str| names.contains(&name).then(|| ident(name));
         let required = |name: &str| {
             column(name).with_context(|| {
-                format!("{} has no column `{name}`; map its columns with -p tiercast.toml", path.display())
+                format!("{place} has no column `{name}`; map its columns with -p tiercast.toml")
             })
         };
         let columns = Columns {
@@ -242,7 +295,7 @@ impl Events {
             channel: column("channel"),
             order: column("order"),
         };
-        let table = std::path::absolute(path)?.display().to_string();
+        let table = place.absolute()?.to_string();
         let declared = EventTable { table, join: Vec::new(), filter: None, columns };
         Self::open_declared(Path::new(""), &[declared], options).await
     }
@@ -268,18 +321,22 @@ impl Events {
     /// # Errors
     /// When the query cannot be planned.
     pub async fn frame(&self) -> anyhow::Result<DataFrame> {
-        let parts: Vec<_> = self.tables.iter().map(|table| table.select(&self.shapes(), false)).collect();
+        let parts: Vec<_> = self.tables.iter().map(|table| table.select_all(&self.shapes())).collect();
         Ok(self.context.sql(&parts.join(" UNION ALL ")).await?)
     }
 
-    /// One table's events with their row numbers in [`ROW`], from 1, in the order of the file.
+    /// The events of one of a table's files, with their row numbers in [`ROW`], from 1, in the order of the file.
     ///
     /// # Errors
     /// When the query cannot be planned.
-    pub async fn numbered(&self, table: &Table) -> anyhow::Result<DataFrame> {
+    pub async fn numbered(&self, table: &Table, file: &SourceFile) -> anyhow::Result<DataFrame> {
         // Parallel parts of a file come in any order, and their rows would be numbered in it.
         self.context.sql("SET datafusion.execution.target_partitions = 1").await?;
-        Ok(self.context.sql(&table.select(&self.shapes(), true)).await?)
+        let alias = format!("{}_file", table.alias);
+        let rows = table.rows_of(&self.context, file, &alias).await?;
+        let rows =
+            format!("(SELECT *, row_number() OVER () AS \"{ROW}\" FROM ({rows})) AS \"{}\"", table.alias);
+        Ok(self.context.sql(&table.select(&self.shapes(), &rows, true)).await?)
     }
 
     /// The type of each canonical column: text when any table gives text, so that tables can be put under each other.
@@ -382,8 +439,8 @@ impl Table {
         alias: String,
         folder: &Path,
         declared: &EventTable,
-    ) -> anyhow::Result<Self> {
-        let schema = joined_schema(context, &alias, folder, declared).await?;
+    ) -> anyhow::Result<(Self, Vec<Source>)> {
+        let (schema, sources) = joined_schema(context, &alias, folder, declared).await?;
         let mut expressions = Vec::new();
         for field in std::iter::once("member").chain(FIELDS) {
             let given = declared.columns.given().into_iter().find(|(name, _)| *name == field);
@@ -393,30 +450,72 @@ impl Table {
                 None => ("NULL".into(), Shape::Absent),
             });
         }
-        Ok(Self { name: declared.table.clone(), schema, alias, declared: declared.clone(), expressions })
+        let source = sources.first().cloned().context("a table has files")?;
+        let name = declared.table.clone();
+        Ok((Self { name, schema, source, alias, declared: declared.clone(), expressions }, sources))
     }
 
-    /// The largest time that is a number of milliseconds; none where times are ISO texts.
+    /// The largest time that is a number of milliseconds, if it is suspiciously small; none where times are ISO texts.
     async fn newest(&self, context: &SessionContext) -> anyhow::Result<Option<i64>> {
         let shapes: Vec<_> = self.expressions.iter().map(|(_, shape)| *shape).collect();
-        let times = format!("SELECT TRY_CAST(\"time\" AS BIGINT) FROM ({})", self.select(&shapes, false));
-        let sql = match shapes[2] {
+        let times =
+            format!("SELECT TRY_CAST(\"time\" AS BIGINT) AS \"ms\" FROM ({})", self.select_all(&shapes));
+        let first = match shapes[2] {
             // Where one text is no number, the others are dates too: no need to read them all.
-            Shape::Text => format!("SELECT * FROM ({times} WHERE \"time\" IS NOT NULL LIMIT 1)"),
-            _ => times,
+            Shape::Text => format!("{times} WHERE \"time\" IS NOT NULL LIMIT 1"),
+            // Nor where one number is large enough.
+            _ => format!("SELECT \"ms\" FROM ({times}) WHERE \"ms\" >= {} LIMIT 1", OldTimes::BEFORE_MS),
         };
-        let frame = context.sql(&sql).await?;
-        let time = Expr::Column(frame.schema().columns().into_iter().next().context("no time")?);
         // A row that cannot be read is told of by the pass that reads rows, with its number.
-        let Ok(batches) = frame.aggregate(vec![], vec![max(time)])?.collect().await else { return Ok(None) };
-        let newest = |batch: &RecordBatch| {
-            let times = batch.column(0).as_primitive_opt::<Int64Type>()?;
-            (!times.is_empty() && times.is_valid(0)).then(|| times.value(0))
-        };
-        Ok(batches.iter().find_map(newest))
+        let Some(found) = only_number(context, &first).await else { return Ok(None) };
+        match (shapes[2], found) {
+            (Shape::Text, None) => Ok(None),
+            (_, Some(ms)) if ms >= OldTimes::BEFORE_MS => Ok(None),
+            _ => Ok(only_number(context, &format!("SELECT max(\"ms\") FROM ({times})")).await.flatten()),
+        }
     }
 
-    fn select(&self, shapes: &[Shape], numbered: bool) -> String {
+    /// A query for the rows of one file, with what its folders' names say of it.
+    async fn rows_of(
+        &self,
+        context: &SessionContext,
+        file: &SourceFile,
+        alias: &str,
+    ) -> anyhow::Result<String> {
+        context.deregister_table(alias)?;
+        self.source.only(file)?.register(context, alias).await?;
+        let constant = |(name, value): &(String, String)| {
+            format!(", '{}' AS {}", value.replace('\'', "''"), ident(name))
+        };
+        let constants: String = self.source.folders(file).iter().map(constant).collect();
+        Ok(format!("SELECT *{constants} FROM \"{alias}\""))
+    }
+
+    /// Makes its name stand for the files that are left.
+    async fn narrow(&self, context: &SessionContext) -> anyhow::Result<()> {
+        let mut parts = Vec::new();
+        for (index, file) in self.source.files.iter().enumerate() {
+            parts.push(self.rows_of(context, file, &format!("{}_file{index}", self.alias)).await?);
+        }
+        let all = context.sql(&parts.join(" UNION ALL ")).await?;
+        context.deregister_table(&self.alias)?;
+        context.register_table(&self.alias, all.into_view())?;
+        Ok(())
+    }
+
+    /// One of its files as messages name it.
+    pub fn file_name(&self, file: &SourceFile) -> String {
+        match self.source.is_single() {
+            true => self.name.clone(),
+            false => format!("{}/{}", self.name.trim_end_matches('/'), file.name),
+        }
+    }
+
+    fn select_all(&self, shapes: &[Shape]) -> String {
+        self.select(shapes, &format!("\"{}\"", self.alias), false)
+    }
+
+    fn select(&self, shapes: &[Shape], rows: &str, numbered: bool) -> String {
         let names = std::iter::once("member").chain(FIELDS);
         let mut columns: Vec<_> = names
             .zip(&self.expressions)
@@ -427,11 +526,21 @@ impl Table {
             columns.push(format!("\"{ROW}\""));
         }
         let filter = self.declared.filter.as_ref().map_or(String::new(), |sql| format!(" WHERE ({sql})"));
-        format!("SELECT {} FROM {}{filter}", columns.join(", "), from(&self.alias, &self.declared, numbered))
+        format!("SELECT {} FROM {}{filter}", columns.join(", "), from(rows, &self.alias, &self.declared))
     }
 }
 
-/// Registers a table and its lookups, and gives the columns that expressions may name.
+/// The number that a query gives, if it gives one; none where it fails.
+async fn only_number(context: &SessionContext, sql: &str) -> Option<Option<i64>> {
+    let batches = context.sql(sql).await.ok()?.collect().await.ok()?;
+    let number = |batch: &RecordBatch| {
+        let numbers = batch.column(0).as_primitive_opt::<Int64Type>()?;
+        (!numbers.is_empty() && numbers.is_valid(0)).then(|| numbers.value(0))
+    };
+    Some(batches.iter().find_map(number))
+}
+
+/// Registers a table and its lookups, and gives the columns that expressions may name, and the files: the table's first.
 ///
 /// # Errors
 /// When a file cannot be read or a lookup does not have the column it is joined on.
@@ -440,21 +549,19 @@ pub async fn joined_schema(
     alias: &str,
     folder: &Path,
     declared: &EventTable,
-) -> anyhow::Result<DFSchema> {
-    register(context, alias, &folder.join(&declared.table)).await?;
+) -> anyhow::Result<(DFSchema, Vec<Source>)> {
+    let mut sources = vec![register(context, alias, &Place::beside(folder, &declared.table)).await?];
     for (index, join) in declared.join.iter().enumerate() {
-        register(context, &format!("{alias}_{index}"), &folder.join(&join.table)).await?;
+        let place = Place::beside(folder, &join.table);
+        sources.push(register(context, &format!("{alias}_{index}"), &place).await?);
     }
-    let all = context.sql(&format!("SELECT * FROM {}", from(alias, declared, false))).await?;
-    Ok(all.schema().clone())
+    let all = format!("SELECT * FROM {}", from(&format!("\"{alias}\""), alias, declared));
+    Ok((context.sql(&all).await?.schema().clone(), sources))
 }
 
-/// The table with its lookups as one relation, so that expressions name the shared columns without ambiguity.
-fn from(alias: &str, declared: &EventTable, numbered: bool) -> String {
-    let mut sql = match numbered {
-        true => format!("(SELECT *, row_number() OVER () AS \"{ROW}\" FROM \"{alias}\") AS \"{alias}\""),
-        false => format!("\"{alias}\""),
-    };
+/// Rows with their lookups as one relation, so that expressions name the shared columns without ambiguity.
+fn from(rows: &str, alias: &str, declared: &EventTable) -> String {
+    let mut sql = rows.to_owned();
     for (index, join) in declared.join.iter().enumerate() {
         sql += &format!(" LEFT JOIN \"{alias}_{index}\" USING ({})", ident(&join.on));
     }

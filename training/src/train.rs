@@ -197,7 +197,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Builds the rows; where there are more than memory shall hold, a sample of them and the store of all.
 fn build(project: &Project, args: &Args, bar: &ProgressBar) -> anyhow::Result<(Dataset, Option<Store>)> {
-    let read = ReadOptions { partitions: None, memory: args.memory.map(|mib| mib.max(64) << 20) };
+    let read = ReadOptions {
+        partitions: None,
+        memory: args.memory.map(|mib| mib.max(64) << 20),
+        ..ReadOptions::default()
+    };
     let options = BuildOptions { read, skip_invalid: false };
     let Some(most) = args.rows else {
         return Ok((features::build_with(project, &project.as_ofs(), &options, bar)?.0, None));

@@ -11,6 +11,7 @@ use crate::{
     wasm, web,
 };
 
+mod scale;
 mod training;
 
 const MODELS: [&str; 4] = ["mlp", "trees", "conv1d", "gru"];
@@ -24,12 +25,19 @@ pub(crate) struct Args {
     /// Fewer rounds, to see that all runs; writes nothing
     #[arg(long)]
     quick: bool,
-    /// Measures only this: size, cold, score, native, events, edge, memory; may be repeated
+    /// Measures only this: size, cold, score, native, events, edge, memory; of --scale compare, growth, models, whole;
+    /// may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Measures training against scikit-learn, LightGBM, mord and PyTorch instead; installs several gigabytes into the cache
-    #[arg(long, conflicts_with_all = ["check", "only"])]
+    #[arg(long, conflicts_with_all = ["check", "only", "scale"])]
     training: bool,
+    /// Measures features, scores and memory at up to a hundred million events instead; needs 30 GB of disk for all of it
+    #[arg(long, conflicts_with = "check")]
+    scale: bool,
+    /// The time that --scale is given; what does not fit is left out and said to be
+    #[arg(long, value_name = "N", default_value_t = 60, requires = "scale")]
+    minutes: u64,
     /// Threads that each contestant of --training may use: one on a machine that others use too
     #[arg(long, value_name = "N", default_value_t = 2, requires = "training")]
     threads: usize,
@@ -39,6 +47,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.training {
         return training::run(args.quick, args.threads);
+    }
+    if args.scale {
+        return scale::run(args.quick, args.minutes, &args.only);
     }
     setup::run()?;
     wasm::build()?;

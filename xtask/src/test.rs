@@ -45,7 +45,7 @@ const REAL_VECTORS: &str = "TIERCAST_REAL_VECTORS";
 /// Installs the package elsewhere; whether it scores rightly is the other suites' question.
 const PACKAGING: &str = "test:pack";
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 20] = [
     Step { name: "setup", work: || done(setup::run()) },
     Step { name: "format", work: format },
     Step { name: "xtask tests", work: xtask_tests },
@@ -54,7 +54,8 @@ const STEPS: [Step; 19] = [
     Step { name: "clippy native", work: clippy_native },
     Step { name: "native build", work: native_build },
     Step { name: "native tests", work: native_tests },
-    Step { name: "clippy gpu, cuda types", work: clippy_gpu },
+    Step { name: "clippy features", work: clippy_features },
+    Step { name: "cluster tests", work: cluster_tests },
     Step { name: "gpu tests", work: gpu_tests },
     Step { name: "conformance", work: || Count::of_cargo(&conformance::check()?).map(Some) },
     Step { name: "vectors", work: || done(vectors::check()) },
@@ -193,12 +194,25 @@ fn native_tests() -> Result<Option<Count>> {
     Count::of_cargo(&out).map(Some)
 }
 
-/// The code for graphics cards, through wgpu and through CUDA at once, so that each crate is checked once.
-fn clippy_gpu() -> Result<Option<Count>> {
-    let run = native::cargo("clippy").args(["--features", "tiercast/wgpu,tiercast/cuda"]);
+/// The code for clusters and for graphics cards, through wgpu and through CUDA at once, so that each crate is checked once.
+fn clippy_features() -> Result<Option<Count>> {
+    let run = native::cargo("clippy").args(["--features", "tiercast/cluster,tiercast/wgpu,tiercast/cuda"]);
     // Where it is set, Burn's build script does not fetch the LLVM that CUDA needs and that checking types does without.
     let run = run.args(["--all-targets", "--", "-D", "warnings"]).env("DOCS_RS", "1");
     done(run.run())
+}
+
+/// A cluster of processes on loopback, and the manifest for Kubernetes against its schemas.
+fn cluster_tests() -> Result<Option<Count>> {
+    let folder = root().join("training/tests/cluster");
+    let environment = cache_dir("cluster")?.join("python");
+    let python = setup::python_with(&folder.join("requirements.txt"), &environment)?;
+    let validate = python.with_file_name("kubernetes-validate");
+    Run::new(validate).arg("--strict").arg(root().join("training/kubernetes.yaml")).run()?;
+    let test = || native::cargo("test").args(["--features", "tiercast/cluster"]).read();
+    let units = test().args(["--lib", "--", "cluster::", "engine::"]).output()?;
+    let processes = test().args(["--test", "cluster"]).limit(1200).output()?;
+    Count::of_cargo(&format!("{units}\n{processes}")).map(Some)
 }
 
 /// Training on a graphics card: the machine's first, or what Vulkan makes one of in software.

@@ -27,7 +27,7 @@ pub(super) fn allowed() -> usize {
 ///
 /// # Panics
 /// When a job does.
-pub(super) fn map<I: Send, T: Send>(items: Vec<I>, job: impl Fn(I) -> T + Sync) -> Vec<T> {
+pub fn map<I: Send, T: Send>(items: Vec<I>, job: impl Fn(I) -> T + Sync) -> Vec<T> {
     let threads = allowed().min(items.len());
     if threads < 2 {
         return items.into_iter().map(job).collect();

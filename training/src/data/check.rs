@@ -15,10 +15,10 @@ use indicatif::HumanCount;
 
 use crate::{
     project::count,
-    table::{self, ReadOptions, ident},
+    table::{self, Place, ReadOptions, ident},
 };
 
-/// Count and check the rows of a .parquet or .csv file.
+/// Count and check the rows of a .parquet or .csv file, or of a folder of them.
 ///
 /// For every column: its type, nulls, distinct values, the smallest and largest, and the sum of numbers. For the table:
 /// rows, rows that are there more than once, and, where it has a column `kind`, the rows of each kind.
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
     let context = table::session(&ReadOptions::default())?;
     let summary = runtime.block_on(async {
-        table::register(&context, "t", &args.file).await?;
+        table::register(&context, "t", &Place::named(&args.file)?).await?;
         summarise(&context, "t").await
     })?;
     print(&args.file.display().to_string(), &summary);

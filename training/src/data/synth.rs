@@ -4,6 +4,7 @@
 //! the same part. Memory is one row group, whatever the number of members.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     fs::{self, File},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,8 +23,9 @@ use datafusion::{
     parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
 };
 use indicatif::HumanCount;
+use tiercast_core::Timestamp;
 
-use crate::progress;
+use crate::{cores, progress, whole::Whole};
 use member::Happening;
 
 mod catalogue;
@@ -37,6 +39,7 @@ mod member;
 /// The same seed gives the same members, whatever their number. Any number fits into memory.
 ///
 /// Example: tiercast data synth --members 10000 --seed 7 --out shop
+/// A large one: tiercast data synth --members 10000000 --visits 0.03 --by-month --out shop
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -46,7 +49,13 @@ pub struct Args {
     /// Decides everything about them.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
-    /// The folder for events.parquet and tiercast.toml.
+    /// How often they come, against the usual: 1 is about 290 events a member, 0.03 about 10.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub visits: f64,
+    /// Write a folder of files, one for each month of each million members, instead of one file.
+    #[arg(long)]
+    pub by_month: bool,
+    /// The folder for events.parquet, or events/, and tiercast.toml.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Replace a tiercast.toml that differs from the one this version writes; it is kept by default.
@@ -54,8 +63,12 @@ pub struct Args {
     pub force: bool,
 }
 
-/// Rows of a row group: what is held in memory.
+/// Rows of a row group of a single file: what is held in memory.
 const GROUP_ROWS: usize = 200_000;
+/// Rows of a row group of a month's file, of which all are open at once.
+const MONTH_GROUP_ROWS: usize = 20_000;
+/// Members whose months are files of their own.
+const SHARE: u64 = 1_000_000;
 
 const PROJECT: &str = include_str!("../../projects/synth.toml");
 
@@ -65,7 +78,7 @@ const PROJECT: &str = include_str!("../../projects/synth.toml");
 /// When the folder cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let rows = generate(args.members, args.seed, &args.out, args.force)?;
+    let rows = write(&args)?;
     say!("{}", args.out.join("tiercast.toml").display());
     eprintln!(
         "{} members, {} events in {:.1} s",
@@ -83,42 +96,107 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the folder cannot be written, or no member is asked for.
 pub fn generate(members: u64, seed: u64, folder: &Path, force: bool) -> anyhow::Result<u64> {
-    ensure!(members > 0, "ask for at least one member");
+    write(&Args { members, seed, visits: 1.0, by_month: false, out: folder.to_owned(), force })
+}
+
+fn write(args: &Args) -> anyhow::Result<u64> {
+    ensure!(args.members > 0, "ask for at least one member");
+    ensure!(args.visits > 0.0 && args.visits <= 100.0, "--visits is a factor above 0, at most 100");
+    let folder = &args.out;
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let path = folder.join("events.parquet");
-    let part = folder.join("events.part");
-    let bar = progress::bar(members, "members");
-    let rows = write_events(members, seed, &part, &bar)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let bar = progress::bar(args.members, "members");
+    let rows = if args.by_month { write_months(args, &bar)? } else { write_one(args, &bar)? };
     bar.finish_and_clear();
-    fs::rename(&part, &path)?;
-    super::write_project(&folder.join("tiercast.toml"), PROJECT, force)?;
+    let project = match args.by_month {
+        true => PROJECT.replace("table = \"events.parquet\"", "table = \"events/\""),
+        false => PROJECT.to_owned(),
+    };
+    super::write_project(&folder.join("tiercast.toml"), &project, args.force)?;
     Ok(rows)
 }
 
-fn write_events(members: u64, seed: u64, path: &Path, bar: &indicatif::ProgressBar) -> anyhow::Result<u64> {
-    let schema = schema();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .build();
-    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties))?;
-    let mut rows = Rows::default();
-    let mut total = 0;
-    for number in 0..members {
-        for (index, happening) in member::history(seed, number).iter().enumerate() {
-            rows.push(number, index, happening);
-            if rows.len == GROUP_ROWS {
-                writer.write(&rows.finish(&schema)?)?;
-                total += GROUP_ROWS as u64;
-            }
+fn write_one(args: &Args, bar: &indicatif::ProgressBar) -> anyhow::Result<u64> {
+    let path = args.out.join("events.parquet");
+    let mut file = Table::create(&path, GROUP_ROWS)?;
+    for number in 0..args.members {
+        for (index, happening) in member::history(args.seed, number, args.visits).iter().enumerate() {
+            file.push(number, index, happening)?;
         }
         bar.inc(1);
     }
-    total += rows.len as u64;
-    writer.write(&rows.finish(&schema)?)?;
-    writer.close()?;
-    Ok(total)
+    file.close()
+}
+
+/// A folder that is whole or not there: it is made under another name.
+fn write_months(args: &Args, bar: &indicatif::ProgressBar) -> anyhow::Result<u64> {
+    let (folder, part) = (args.out.join("events"), args.out.join("events.part"));
+    for old in [&folder, &part] {
+        if old.exists() {
+            fs::remove_dir_all(old).with_context(|| format!("cannot replace {}", old.display()))?;
+        }
+    }
+    fs::create_dir_all(&part)?;
+    let shares: Vec<u64> = (0..args.members.div_ceil(SHARE)).collect();
+    let rows = cores::each(shares, |share| {
+        let mut months: BTreeMap<String, Table> = BTreeMap::new();
+        for number in share * SHARE..args.members.min((share + 1) * SHARE) {
+            for (index, happening) in member::history(args.seed, number, args.visits).iter().enumerate() {
+                let month = Timestamp::from_ms(happening.time)?.date()[..7].to_owned();
+                let table = match months.entry(month) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        let path = part.join(format!("{}-{share:03}.parquet", entry.key()));
+                        entry.insert(Table::create(&path, MONTH_GROUP_ROWS)?)
+                    }
+                };
+                table.push(number, index, happening)?;
+            }
+            bar.inc(1);
+        }
+        months.into_values().map(Table::close).sum::<anyhow::Result<u64>>()
+    })?;
+    fs::rename(&part, &folder)?;
+    Ok(rows.iter().sum())
+}
+
+/// A file of events being written.
+struct Table {
+    writer: ArrowWriter<File>,
+    whole: Whole,
+    schema: SchemaRef,
+    rows: Rows,
+    group: usize,
+    total: u64,
+}
+
+impl Table {
+    fn create(path: &Path, group: usize) -> anyhow::Result<Self> {
+        let (whole, file) = Whole::create(path)?;
+        let schema = schema();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(group))
+            .build();
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
+        Ok(Self { writer, whole, schema, rows: Rows::default(), group, total: 0 })
+    }
+
+    fn push(&mut self, number: u64, index: usize, happening: &Happening) -> anyhow::Result<()> {
+        self.rows.push(number, index, happening);
+        if self.rows.len == self.group { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        self.total += self.rows.len as u64;
+        Ok(self.writer.write(&self.rows.finish(&self.schema)?)?)
+    }
+
+    fn close(mut self) -> anyhow::Result<u64> {
+        self.write()?;
+        self.writer.close()?;
+        self.whole.appear()?;
+        Ok(self.total)
+    }
 }
 
 fn schema() -> SchemaRef {
@@ -198,8 +276,8 @@ mod tests {
 
     #[test]
     fn members_do_not_depend_on_their_number() {
-        assert_eq!(member::history(7, 12), member::history(7, 12));
-        assert_ne!(member::history(7, 12), member::history(7, 13));
+        assert_eq!(member::history(7, 12, 1.0), member::history(7, 12, 1.0));
+        assert_ne!(member::history(7, 12, 1.0), member::history(7, 13, 1.0));
     }
 
     #[test]

@@ -17,10 +17,11 @@ use serde::Serialize;
 
 use super::slices::Label;
 use crate::{
+    file_hash::FileHash,
     locate::nearest,
     models::cuts::quantile,
-    table::{self, ReadOptions, ident},
-    train::provenance::{FileHash, quoted},
+    table::{self, Place, ReadOptions, ident},
+    train::provenance::quoted,
 };
 
 /// Numbers of more values than this become four groups of about equal size.
@@ -119,7 +120,7 @@ struct Column {
 impl Raw {
     async fn read(path: &Path, member: &str, asked: &[String]) -> anyhow::Result<Self> {
         let context = table::session(&ReadOptions::default())?;
-        table::register(&context, "t", path).await?;
+        table::register(&context, "t", &Place::named(path)?).await?;
         let schema = context.table("t").await?.schema().clone();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let columns = chosen(path, &names, member, asked)?;

@@ -1,61 +1,100 @@
-//! Events as bytes between the stages of one query; never stored, so it has no version.
+//! Events as bytes, one after the other: between the stages of a query, and for what a store keeps beyond a member's
+//! capacity. Whoever stores them says which version they are of.
+//!
+//! An event is its kind, a bit for each field that it has, six bytes of time, and those fields: 8 bytes for the least, about
+//! 35 for a line of an order. Names and identities are hashes, and so of one length; money is a varint.
 
 use datafusion::error::{DataFusionError, Result};
+use prost::encoding::{decode_varint, encode_varint};
 use tiercast_core::{Event, EventKind, Timestamp};
 
-/// Bytes of one event.
-const WIDTH: usize = 57;
+/// Changes when the bytes of an event do.
+pub(crate) const VERSION: u8 = 1;
 
 /// The tag of a custom kind; the built-in ones are numbered by their place in [`EventKind::BUILT_IN`].
 const CUSTOM: u8 = u8::MAX;
 
+/// Thousandths of one unit, which most events have.
+const ONE: u32 = 1000;
+
 /// Appends an event.
-pub(super) fn write(event: &Event, bytes: &mut Vec<u8>) {
+pub(crate) fn write(event: &Event, bytes: &mut Vec<u8>) {
     let (tag, custom) = match event.kind {
-        EventKind::Custom(name) => (CUSTOM, name),
+        EventKind::Custom(name) => (CUSTOM, Some(name)),
         kind => {
-            (EventKind::BUILT_IN.iter().position(|(_, known)| *known == kind).unwrap_or_default() as u8, 0)
+            let place = EventKind::BUILT_IN.iter().position(|(_, known)| *known == kind);
+            (place.unwrap_or_default() as u8, None)
         }
     };
+    let words = [event.order, event.item, event.category, event.channel, event.quantity ^ ONE];
+    let money = [event.amount, event.discount];
+    let has =
+        [event.id != 0].into_iter().chain(words.map(|word| word != 0)).chain(money.map(|minor| minor != 0));
     bytes.push(tag);
-    for word in [custom, event.order, event.item, event.category, event.channel, event.quantity] {
-        bytes.extend_from_slice(&word.to_le_bytes());
+    bytes.push(has.enumerate().map(|(at, has)| u8::from(has) << at).sum());
+    // Valid times are from 1970 to 2200, which is 43 bits.
+    bytes.extend_from_slice(&event.time.ms().to_le_bytes()[..6]);
+    custom.iter().for_each(|name| bytes.extend_from_slice(&name.to_le_bytes()));
+    if event.id != 0 {
+        bytes.extend_from_slice(&event.id.to_le_bytes());
     }
-    for word in [event.time.ms(), event.id.cast_signed(), event.amount, event.discount] {
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
+    words.iter().filter(|word| **word != 0).for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    money.iter().filter(|minor| **minor != 0).for_each(|minor| encode_varint(minor.cast_unsigned(), bytes));
 }
 
-/// Reads the events of one group.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Event>> {
-    bytes.chunks(WIDTH).map(|chunk| one(chunk).ok_or_else(corrupt)).collect()
+/// Appends the events that some bytes are.
+///
+/// # Errors
+/// When they are not events.
+pub(crate) fn read_into(mut bytes: &[u8], events: &mut Vec<Event>) -> Result<()> {
+    while !bytes.is_empty() {
+        events.push(read(&mut bytes).ok_or_else(corrupt)?);
+    }
+    Ok(())
 }
 
-fn one(chunk: &[u8]) -> Option<Event> {
-    let (tag, rest) = chunk.split_first()?;
-    let (shorts, longs) = rest.split_at_checked(24)?;
-    let short = |at: usize| Some(u32::from_le_bytes(shorts.get(at * 4..at * 4 + 4)?.try_into().ok()?));
-    let long = |at: usize| Some(i64::from_le_bytes(longs.get(at * 8..at * 8 + 8)?.try_into().ok()?));
-    let kind = match *tag {
-        CUSTOM => EventKind::Custom(short(0)?),
+/// The time of the first event in milliseconds, without a look at the rest.
+pub(crate) fn time_of(bytes: &[u8]) -> i64 {
+    let mut time = [0; 8];
+    time.iter_mut().zip(bytes.get(2..8).unwrap_or_default()).for_each(|(to, from)| *to = *from);
+    i64::from_le_bytes(time)
+}
+
+fn read(bytes: &mut &[u8]) -> Option<Event> {
+    let (head, mut rest) = bytes.split_at_checked(8)?;
+    let (tag, bits) = (head[0], head[1]);
+    let has = |at: u8| bits & 1 << at != 0;
+    let kind = match tag {
+        CUSTOM => EventKind::Custom(word(&mut rest)?),
         tag => EventKind::BUILT_IN.get(usize::from(tag))?.1,
     };
-    Some(Event {
-        kind,
-        order: short(1)?,
-        item: short(2)?,
-        category: short(3)?,
-        channel: short(4)?,
-        quantity: short(5)?,
-        time: Timestamp::from_ms(long(0)?).ok()?,
-        id: long(1)?.cast_unsigned(),
-        amount: long(2)?,
-        discount: long(3)?,
-    })
+    let id = if has(0) { u64::from_le_bytes(take(&mut rest)?) } else { 0 };
+    let mut words = [0; 5];
+    for (at, slot) in (1..).zip(&mut words) {
+        *slot = if has(at) { word(&mut rest)? } else { 0 };
+    }
+    let mut money = [0; 2];
+    for (at, slot) in (6..).zip(&mut money) {
+        *slot = if has(at) { decode_varint(&mut rest).ok()?.cast_signed() } else { 0 };
+    }
+    let ([order, item, category, channel, quantity], [amount, discount]) = (words, money);
+    let time = Timestamp::from_ms(time_of(head)).ok()?;
+    *bytes = rest;
+    Some(Event { time, id, kind, order, item, category, channel, quantity: quantity ^ ONE, amount, discount })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+fn word(bytes: &mut &[u8]) -> Option<u32> {
+    take(bytes).map(u32::from_le_bytes)
 }
 
 fn corrupt() -> DataFusionError {
-    DataFusionError::Internal("packed events of the fold are damaged".into())
+    DataFusionError::Internal("packed events are damaged".into())
 }
 
 #[cfg(test)]
@@ -64,8 +103,8 @@ mod tests {
 
     #[test]
     fn events_come_back_as_they_were() {
-        let event = |kind| Event {
-            time: Timestamp::from_ms(1_490_918_400_000).unwrap(),
+        let full = |kind| Event {
+            time: Timestamp::from_ms(7_258_118_399_999).unwrap(),
             id: u64::MAX - 1,
             kind,
             order: 1,
@@ -76,12 +115,38 @@ mod tests {
             amount: 1_000_000_000_000_000,
             discount: 5,
         };
+        let least = Event {
+            time: Timestamp::from_ms(0).unwrap(),
+            id: 0,
+            kind: EventKind::View,
+            order: 0,
+            item: 0,
+            category: 0,
+            channel: 0,
+            quantity: ONE,
+            amount: 0,
+            discount: 0,
+        };
         let kinds = EventKind::BUILT_IN.map(|(_, kind)| kind).into_iter().chain([EventKind::Custom(77)]);
-        let events: Vec<_> = kinds.map(event).collect();
+        let mut events: Vec<_> = kinds.map(full).collect();
+        events.extend([least, Event { quantity: 0, ..least }, Event { channel: 9, amount: 250, ..least }]);
         let mut bytes = Vec::new();
         events.iter().for_each(|event| write(event, &mut bytes));
-        assert_eq!(bytes.len(), events.len() * WIDTH);
-        assert_eq!(read(&bytes).unwrap(), events);
-        assert!(read(&bytes[..WIDTH + 1]).is_err());
+        let mut found = Vec::new();
+        read_into(&bytes, &mut found).unwrap();
+        assert_eq!(found, events);
+        assert_eq!(time_of(&bytes), events[0].time.ms());
+        for event in &events {
+            let mut alone = Vec::new();
+            write(event, &mut alone);
+            for cut in 1..alone.len() {
+                assert!(read_into(&alone[..cut], &mut Vec::new()).is_err(), "{event:?} cut to {cut}");
+            }
+        }
+        let mut alone = Vec::new();
+        write(&least, &mut alone);
+        assert_eq!(alone.len(), 8);
+        alone[0] = 9;
+        assert!(read_into(&alone, &mut Vec::new()).is_err(), "no such kind");
     }
 }

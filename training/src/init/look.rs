@@ -16,7 +16,7 @@ use tiercast_core::Timestamp;
 use super::guess::{self, Column};
 use crate::{
     project::{Columns, EventTable, Join},
-    table::{self, ident},
+    table::{self, Place, ident},
 };
 
 /// Everything a proposal is made from.
@@ -63,7 +63,7 @@ pub(super) async fn look(
     let mut opened = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         let name = format!("t{index}");
-        table::register(context, &name, path).await?;
+        table::register(context, &name, &Place::named(path)?).await?;
         let schema = context.table(&name).await?.schema().clone();
         let column = |field: &datafusion::arrow::datatypes::FieldRef| Column {
             name: field.name().clone(),
@@ -91,6 +91,9 @@ pub(super) async fn look(
 
 /// A path as the project file at `folder` names it.
 fn relative(path: &Path, folder: &Path) -> anyhow::Result<String> {
+    if let Some(address) = path.to_str().filter(|path| path.contains("://")) {
+        return Ok(address.to_owned());
+    }
     let (path, folder) = (std::path::absolute(path)?, std::path::absolute(folder.join("x"))?);
     let beside = path.strip_prefix(folder.parent().unwrap_or(Path::new("/"))).unwrap_or(&path);
     Ok(beside.to_str().context("the table's path is not readable text")?.to_owned())

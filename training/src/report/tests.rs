@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::{
+    file_hash::FileHash,
     models::mix,
     train::{
         effects::{Effect, EffectPoint},
         predictions::{CROSS_VALIDATION, TEST},
-        provenance::{FileHash, Provenance},
+        provenance::Provenance,
         quality::{Drift, FeatureQuality, Side},
         record::{DataRecord, ModelRecord},
     },

@@ -1,42 +1,28 @@
-//! Assessments as Parquet, CSV, JSON lines or a JSON array.
+//! A file of scores: Parquet, CSV, JSON lines or a JSON array.
 
 use std::{
     fs::File,
     io::{BufWriter, Write},
     path::Path,
-    sync::Arc,
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use datafusion::{
-    arrow::{
-        array::{
-            ArrayRef, Decimal128Array, Float32Array, RecordBatch, StringArray, TimestampMillisecondArray,
-            UInt8Array,
-        },
-        datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
-    },
+    arrow::array::{AsArray, RecordBatch, StringArray},
     parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
 };
-use serde::Serialize;
-use tiercast_core::{Interest, Profile, ProfileSpec, Scorer, Standing};
 
-use super::Scored;
+use super::{
+    assess::{Form, Scores},
+    layout::quoted,
+};
 use crate::whole::Whole;
 
-/// What the names of feature columns begin with, so that they meet no other column.
-const FEATURE: &str = "feature_";
-/// The columns of a profile, before its embedding.
-const PROFILE: [&str; 4] = ["churn", "next_purchase", "segment", "interests"];
+/// Rows of a row group: what a file that is being written holds in memory.
+const GROUP_ROWS: usize = 131_072;
 
-/// The column of an embedding's `at`-th number, from 1.
-pub(crate) fn embedding_column(at: usize) -> String {
-    format!("embedding_{at}")
-}
-
-/// A file of scores being written, beside the place where it appears when it is whole.
+/// A file being written, beside the place where it appears when it is whole.
 pub(super) struct Output {
-    layout: Layout,
     sink: Sink,
     whole: Whole,
 }
@@ -47,93 +33,72 @@ enum Sink {
     Json { file: BufWriter<File>, array: bool, rows: u64 },
 }
 
-/// Which columns there are.
-struct Layout {
-    tiers: usize,
-    exponent: u8,
-    features: Option<Vec<String>>,
-    /// Whether the bundle has profiles, and how many numbers of an embedding are written.
-    profile: Option<usize>,
-}
-
-/// One line of JSON: core's assessment with the member it is of.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    member: &'a str,
-    as_of: String,
-    tier: u8,
-    tier_name: &'a str,
-    expected_tier: f32,
-    probabilities: &'a [f32],
-    standing: &'a Standing,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    warnings: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    features: Option<&'a [f32]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<Profile>,
+/// The form of rows that a file of this name holds.
+///
+/// # Errors
+/// When the ending is none of the four.
+pub(super) fn form_of(path: &Path) -> anyhow::Result<Form> {
+    match path.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
+        "parquet" => Ok(Form::Columns),
+        "csv" => Ok(Form::Csv),
+        "json" | "ndjson" | "jsonl" => Ok(Form::Json),
+        _ => bail!(
+            "{} should end in .parquet, .csv, .ndjson or .json, or be a folder, with a slash at its end",
+            path.display()
+        ),
+    }
 }
 
 impl Output {
-    /// `embedding` writes a profile's embedding too.
-    pub(super) fn create(
-        path: &Path,
-        scorer: &Scorer,
-        features: bool,
-        embedding: bool,
-    ) -> anyhow::Result<Self> {
-        let bundle = scorer.bundle();
-        if embedding && scorer.profile_spec().is_none() {
-            bail!(
-                "the bundle has no profiles, and so no embeddings; train one with a network over a [sequence], or leave \
-                 --embedding out"
-            );
-        }
-        let numbers = |spec: &ProfileSpec| if embedding { spec.embedding as usize } else { 0 };
-        let layout = Layout {
-            tiers: bundle.rules().len(),
-            exponent: bundle.schema().spec().events.currency.exponent,
-            features: features.then(|| bundle.schema().names().map(str::to_owned).collect()),
-            profile: scorer.profile_spec().map(numbers),
-        };
-        let ending = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if !matches!(ending, "parquet" | "csv" | "json" | "ndjson" | "jsonl") {
-            bail!("{} should end in .parquet, .csv, .ndjson or .json", path.display());
-        }
+    pub(super) fn create(path: &Path, scores: &Scores) -> anyhow::Result<Self> {
+        let form = form_of(path)?;
         let (whole, file) = Whole::create(path)?;
-        let sink = match ending {
-            "parquet" => {
-                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-                Sink::Parquet(Box::new(ArrowWriter::try_new(file, layout.schema(), Some(properties))?))
+        let sink = match form {
+            Form::Columns => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::SNAPPY)
+                    .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .build();
+                Sink::Parquet(Box::new(ArrowWriter::try_new(
+                    file,
+                    scores.layout().schema(),
+                    Some(properties),
+                )?))
             }
-            "csv" => {
+            Form::Csv => {
                 let mut file = BufWriter::new(file);
-                writeln!(file, "{}", layout.names().map(|name| quoted(&name)).collect::<Vec<_>>().join(","))?;
+                writeln!(file, "{}", scores.layout().header())?;
                 Sink::Csv(file)
             }
-            _ => Sink::Json { file: BufWriter::new(file), array: ending == "json", rows: 0 },
+            Form::Json => {
+                let array = path.extension().is_some_and(|extension| extension == "json");
+                Sink::Json { file: BufWriter::new(file), array, rows: 0 }
+            }
         };
-        Ok(Self { layout, sink, whole })
+        Ok(Self { sink, whole })
     }
 
-    pub(super) fn write(&mut self, rows: &[Scored]) -> anyhow::Result<()> {
+    /// Writes members and what [`Scores`] made of them.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let lines = || Ok::<_, anyhow::Error>((text(batch, 0)?, text(batch, 1)?));
         match &mut self.sink {
-            Sink::Parquet(writer) => writer.write(&self.layout.batch(rows)?)?,
+            Sink::Parquet(writer) => writer.write(&table(batch)?)?,
             Sink::Csv(file) => {
-                for row in rows {
-                    writeln!(file, "{}", self.layout.fields(row).join(","))?;
+                let (members, lines) = lines()?;
+                for (member, line) in members.iter().flatten().zip(lines.iter().flatten()) {
+                    writeln!(file, "{},{line}", quoted(member))?;
                 }
             }
             Sink::Json { file, array, rows: written } => {
-                for row in rows {
+                let (members, lines) = lines()?;
+                for (member, line) in members.iter().flatten().zip(lines.iter().flatten()) {
                     let before = match (*array, *written) {
                         (false, _) => "",
                         (true, 0) => "[\n",
                         (true, _) => ",\n",
                     };
-                    file.write_all(before.as_bytes())?;
-                    serde_json::to_writer(&mut *file, &self.layout.line(row))?;
+                    let rest = line.strip_prefix('{').context("a score is an object")?;
+                    write!(file, "{before}{{\"member\":{},{rest}", serde_json::to_string(member)?)?;
                     if !*array {
                         file.write_all(b"\n")?;
                     }
@@ -159,136 +124,16 @@ impl Output {
     }
 }
 
-impl Layout {
-    fn names(&self) -> impl Iterator<Item = String> {
-        let head = ["member", "as_of", "tier", "tier_name", "expected_tier"].map(str::to_owned);
-        let probabilities = (1..=self.tiers).map(|tier| format!("p{tier}"));
-        let tail = ["standing_tier", "spend", "to_next_tier", "warnings"].map(str::to_owned);
-        let features = self.features.iter().flatten().map(|name| format!("{FEATURE}{name}"));
-        let profile = if self.profile.is_some() { PROFILE.as_slice() } else { &[] };
-        let embedding = (1..=self.profile.unwrap_or_default()).map(embedding_column);
-        let profile = profile.iter().map(|name| (*name).to_owned()).chain(embedding);
-        head.into_iter().chain(probabilities).chain(tail).chain(profile).chain(features)
-    }
-
-    fn schema(&self) -> SchemaRef {
-        let decimal = DataType::Decimal128(18, self.exponent.cast_signed());
-        let fields = self.names().map(|name| match name.as_str() {
-            "member" | "tier_name" => Field::new(name, DataType::Utf8, false),
-            "segment" => Field::new(name, DataType::Utf8, false),
-            "warnings" | "interests" => Field::new(name, DataType::Utf8, true),
-            "as_of" => {
-                Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
-            }
-            "tier" | "standing_tier" => Field::new(name, DataType::UInt8, false),
-            "spend" => Field::new(name, decimal.clone(), false),
-            "to_next_tier" => Field::new(name, decimal.clone(), true),
-            _ => Field::new(name, DataType::Float32, false),
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
-    fn batch(&self, rows: &[Scored]) -> anyhow::Result<RecordBatch> {
-        let texts = |get: fn(&Scored) -> Option<String>| -> ArrayRef {
-            Arc::new(rows.iter().map(get).collect::<StringArray>())
-        };
-        let tiers = |get: fn(&Scored) -> u8| -> ArrayRef {
-            Arc::new(rows.iter().map(|row| Some(get(row))).collect::<UInt8Array>())
-        };
-        let floats = |get: &dyn Fn(&Scored) -> f32| -> ArrayRef {
-            Arc::new(Float32Array::from_iter_values(rows.iter().map(get)))
-        };
-        let money = |get: fn(&Scored) -> Option<i64>| -> anyhow::Result<ArrayRef> {
-            let minor = rows.iter().map(|row| get(row).map(i128::from)).collect::<Decimal128Array>();
-            Ok(Arc::new(minor.with_precision_and_scale(18, self.exponent.cast_signed())?))
-        };
-        let as_of = rows.iter().map(|row| row.assessment.now.ms());
-        let mut columns = vec![
-            texts(|row| Some(row.member.clone())),
-            Arc::new(TimestampMillisecondArray::from_iter_values(as_of).with_timezone("UTC")),
-            tiers(|row| row.assessment.tier),
-            texts(|row| Some(row.assessment.tier_name.clone())),
-            floats(&|row| row.assessment.expected_tier),
-        ];
-        columns.extend((0..self.tiers).map(|tier| floats(&|row| row.assessment.probabilities[tier])));
-        columns.push(tiers(|row| row.assessment.standing.tier));
-        columns.push(money(|row| Some(row.assessment.standing.spend_minor))?);
-        columns.push(money(|row| row.assessment.standing.next.as_ref().map(|next| next.amount_minor))?);
-        columns.push(texts(|row| Some(row.assessment.warnings.join("; ")).filter(|text| !text.is_empty())));
-        if let Some(numbers) = self.profile {
-            let float =
-                |get: &dyn Fn(&Profile) -> f32| floats(&|row| row.profile.as_ref().map_or(f32::NAN, get));
-            columns.push(float(&|profile| profile.churn));
-            columns.push(float(&|profile| profile.next_purchase));
-            columns.push(texts(|row| row.profile.as_ref().map(|profile| profile.segment_name.clone())));
-            columns.push(texts(|row| Some(interests(row.profile.as_ref())).filter(|text| !text.is_empty())));
-            columns.extend((0..numbers).map(|at| float(&|profile| profile.embedding[at])));
-        }
-        let width = self.features.as_ref().map_or(0, Vec::len);
-        columns.extend((0..width).map(|feature| floats(&|row| row.assessment.features[feature])));
-        Ok(RecordBatch::try_new(self.schema(), columns)?)
-    }
-
-    fn fields(&self, row: &Scored) -> Vec<String> {
-        let Scored { member, assessment, profile } = row;
-        let standing = &assessment.standing;
-        let mut fields = vec![
-            quoted(member),
-            assessment.now.to_string(),
-            assessment.tier.to_string(),
-            quoted(&assessment.tier_name),
-            assessment.expected_tier.to_string(),
-        ];
-        fields.extend(assessment.probabilities.iter().map(f32::to_string));
-        fields.push(standing.tier.to_string());
-        fields.push(standing.spend.clone());
-        fields.push(standing.next.as_ref().map_or(String::new(), |next| next.amount.clone()));
-        fields.push(quoted(&assessment.warnings.join("; ")));
-        if let (Some(numbers), Some(profile)) = (self.profile, profile) {
-            fields.extend([profile.churn.to_string(), profile.next_purchase.to_string()]);
-            fields.extend([quoted(&profile.segment_name), quoted(&interests(Some(profile)))]);
-            fields.extend(profile.embedding.iter().take(numbers).map(f32::to_string));
-        }
-        if self.features.is_some() {
-            let known = |value: &f32| if value.is_nan() { String::new() } else { value.to_string() };
-            fields.extend(assessment.features.iter().map(known));
-        }
-        fields
-    }
-
-    fn line<'a>(&self, row: &'a Scored) -> Line<'a> {
-        let Scored { member, assessment, profile } = row;
-        let of = |(numbers, profile): (usize, &Profile)| match numbers {
-            0 => Profile { embedding: Vec::new(), ..profile.clone() },
-            _ => profile.clone(),
-        };
-        Line {
-            member,
-            as_of: assessment.now.to_string(),
-            tier: assessment.tier,
-            tier_name: &assessment.tier_name,
-            expected_tier: assessment.expected_tier,
-            probabilities: &assessment.probabilities,
-            standing: &assessment.standing,
-            warnings: &assessment.warnings,
-            features: self.features.as_ref().map(|_| assessment.features.as_slice()),
-            profile: self.profile.zip(profile.as_ref()).map(of),
-        }
-    }
+fn text(batch: &RecordBatch, column: usize) -> anyhow::Result<&StringArray> {
+    batch.column(column).as_string_opt().context("a text was expected")
 }
 
-/// `GROCERY 62 %, MEAT 12 %`.
-fn interests(profile: Option<&Profile>) -> String {
-    let interest = |interest: &Interest| format!("{} {:.0} %", interest.category, interest.share * 100.0);
-    let all = profile.iter().flat_map(|profile| &profile.interests).map(interest);
-    all.collect::<Vec<_>>().join(", ")
-}
-
-/// A CSV field, in quotes where it needs them (RFC 4180).
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
+/// Members and columns beside each other.
+pub(super) fn table(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let made = batch.column(1).as_struct_opt().context("columns were expected")?;
+    let member = batch.schema().field(0).clone().with_nullable(false);
+    let fields = std::iter::once(std::sync::Arc::new(member)).chain(made.fields().iter().cloned());
+    let schema = datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+    let columns = std::iter::once(batch.column(0).clone()).chain(made.columns().iter().cloned()).collect();
+    Ok(RecordBatch::try_new(std::sync::Arc::new(schema), columns)?)
 }

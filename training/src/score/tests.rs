@@ -1,10 +1,13 @@
 use datafusion::{
-    arrow::{array::AsArray, datatypes::Float32Type},
+    arrow::{
+        array::{AsArray, RecordBatch},
+        datatypes::Float32Type,
+    },
     prelude::SessionContext,
 };
 use tiercast_core::{
     Bundle, BundleParts, Column, Currency, Decode, EngineKind, EventInput, LowerOptions, Manifest, Period,
-    Step, Tier, TierRules, Transform, Vector, lower,
+    Scorer, Step, Tier, TierRules, Transform, Vector, lower,
 };
 
 use super::*;
@@ -77,6 +80,12 @@ fn args(folder: &std::path::Path, project: &Project, output: &str) -> Args {
         project: Some(project.path.clone()),
         features: true,
         embedding: false,
+        reasons: 0,
+        states: None,
+        news: false,
+        part_rows: 250_000,
+        restart: false,
+        engine: Engine::Embedded,
         skip_invalid: false,
         memory: 64,
     }
@@ -122,7 +131,7 @@ fn every_format_says_the_same() {
     let json: serde_json::Value =
         serde_json::from_slice(&fs::read(folder.path().join("out.json")).unwrap()).unwrap();
     let csv = fs::read_to_string(folder.path().join("out.csv")).unwrap();
-    let header = "member,as_of,tier,tier_name,expected_tier,p1,p2,standing_tier,spend,to_next_tier,warnings,feature_recency,feature_spend";
+    let header = "member,as_of,tier,tier_name,expected_tier,p1,p2,standing_tier,spend,to_next_tier,warnings,bundle,feature_recency,feature_spend";
     assert_eq!(csv.lines().next().unwrap(), header);
     assert_eq!(csv.lines().count(), 3);
     let batches = tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -11,31 +11,49 @@ use futures::StreamExt;
 use tiercast_core::EventRules;
 
 use super::{
-    Events, Table,
+    Events, SourceFile, Table,
     columns::{EventColumns, RowError},
 };
+use crate::engine::Engine;
 
 /// A query's failure, with table and row when a row that is not an event caused it.
 pub async fn explain(events: &Events, rules: &EventRules, error: DataFusionError) -> anyhow::Error {
-    match row_error(&error).cloned() {
-        Some(found) => locate(events, rules, found).await,
-        None => super::plain(&error).context("the tables cannot be read"),
+    if let Some(found) = row_error(&error).cloned() {
+        return locate(events, rules, found).await;
     }
+    // What a cluster says of a row is words; which row it was, this process looks up.
+    if let Engine::Ballista(_) = events.engine
+        && let Ok(here) = events.here().await
+        && let Ok(Some(found)) = first_of_all(&here, rules).await
+    {
+        return found;
+    }
+    events.engine.explain(error).context("the tables cannot be read")
 }
 
 /// A row that is not an event, with its table and its number in the file.
 pub async fn locate(events: &Events, rules: &EventRules, error: RowError) -> anyhow::Error {
+    match first_of_all(events, rules).await {
+        Ok(Some(found)) => found,
+        _ => anyhow!(error),
+    }
+}
+
+/// The first row that is not an event, table by table and file by file.
+async fn first_of_all(events: &Events, rules: &EventRules) -> anyhow::Result<Option<anyhow::Error>> {
     for table in &events.tables {
-        if let Ok(Some((row, member, found))) = first_invalid(events, table, rules).await {
-            let member = member.map_or(String::new(), |member| format!(" (member {member})"));
-            return anyhow!(
-                "table {}, row {row}{member}: {found}\n\
-                 mend the row, leave it out with `where` in the project file, or pass --skip-invalid",
-                table.name
-            );
+        for file in &table.source.files {
+            if let Some((row, member, found)) = first_invalid(events, table, file, rules).await? {
+                let member = member.map_or(String::new(), |member| format!(" (member {member})"));
+                return Ok(Some(anyhow!(
+                    "table {}, row {row}{member}: {found}\n\
+                     mend the row, leave it out with `where` in the project file, or pass --skip-invalid",
+                    table.file_name(file)
+                )));
+            }
         }
     }
-    anyhow!(error)
+    Ok(None)
 }
 
 fn row_error(error: &DataFusionError) -> Option<&RowError> {
@@ -49,13 +67,14 @@ fn row_error(error: &DataFusionError) -> Option<&RowError> {
     None
 }
 
-/// The first row of a table, by its place in the file, that is not an event.
+/// The first row of a file, by its place there, that is not an event.
 async fn first_invalid(
     events: &Events,
     table: &Table,
+    file: &SourceFile,
     rules: &EventRules,
 ) -> anyhow::Result<Option<(u64, Option<String>, RowError)>> {
-    let mut stream = events.numbered(table).await?.execute_stream().await?;
+    let mut stream = events.numbered(table, file).await?.execute_stream().await?;
     let mut first: Option<(u64, Option<String>, RowError)> = None;
     while let Some(batch) = stream.next().await {
         let batch = batch?;

@@ -41,8 +41,10 @@ pub struct Survey {
 pub struct Invalid {
     /// How many there are.
     pub rows: u64,
-    /// The first one's place in the file, from 1.
+    /// The first one's place in its file, from 1.
     pub first: u64,
+    /// Its file, where the table has several.
+    pub file: Option<String>,
     /// What is wrong with it.
     pub message: String,
 }
@@ -56,11 +58,14 @@ impl Survey {
         let mut survey = Self::default();
         survey.count_members(events).await?;
         for (index, table) in events.tables.iter().enumerate() {
-            let mut stream = events.numbered(table).await?.execute_stream().await?;
-            while let Some(batch) = stream.next().await {
-                let batch = batch?;
-                survey.add(index, &batch, rules)?;
-                progress.inc(batch.num_rows() as u64);
+            for file in &table.source.files {
+                let name = (!table.source.is_single()).then_some(file.name.as_str());
+                let mut stream = events.numbered(table, file).await?.execute_stream().await?;
+                while let Some(batch) = stream.next().await {
+                    let batch = batch?;
+                    survey.add((index, name), &batch, rules)?;
+                    progress.inc(batch.num_rows() as u64);
+                }
             }
         }
         Ok(survey)
@@ -80,7 +85,12 @@ impl Survey {
         Ok(())
     }
 
-    fn add(&mut self, table: usize, batch: &RecordBatch, rules: &EventRules) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        (table, file): (usize, Option<&str>),
+        batch: &RecordBatch,
+        rules: &EventRules,
+    ) -> anyhow::Result<()> {
         let last = batch.num_columns() - 1;
         let numbers = batch.column(last).as_primitive::<UInt64Type>();
         let columns = EventColumns::new(&batch.columns()[..last])?;
@@ -93,7 +103,8 @@ impl Survey {
                     self.name(&columns, row);
                 }
                 Err(error) => {
-                    let first = Invalid { rows: 0, first: numbers.value(row), message: error.message };
+                    let (first, file) = (numbers.value(row), file.map(str::to_owned));
+                    let first = Invalid { rows: 0, first, file, message: error.message };
                     let invalid = self.invalid.entry((table, error.code)).or_insert(first);
                     invalid.rows += 1;
                 }

@@ -2,15 +2,17 @@
 //!
 //! Only what decides the result is in it: not the output folder, the number of threads, the time, or where files lie.
 
-use std::{fs::File, io::Read, path::Path};
-
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Args;
-use crate::{device, project::Project};
+use crate::{
+    device,
+    file_hash::{FileHash, file_name},
+    project::Project,
+    table::{self, Place, ReadOptions, Source},
+};
 
 /// The libraries that numbers come from; a test holds them against the lock file.
 const LIBRARIES: [(&str, &str); 3] = [("burn", "0.22.1"), ("datafusion", "55.2.0"), ("tract-onnx", "0.23.9")];
@@ -32,17 +34,6 @@ pub struct Provenance {
     /// Where the networks were trained: `cpu`, or what the card calls itself; empty in runs from before there was a
     /// choice.
     pub device: String,
-}
-
-/// A file's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileHash {
-    /// Its name, without its folder.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its SHA-256, hexadecimal.
-    pub sha256: String,
 }
 
 /// A version.
@@ -69,9 +60,12 @@ impl Provenance {
                 }
             }
         }
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
+        let context = table::session(&ReadOptions::default())?;
         let hash = |table: &&str| {
-            FileHash::of(&project.resolve(table))
-                .with_context(|| format!("table {table} (run `tiercast check`)"))
+            let place = Place::beside(&project.folder, table);
+            let hashed = runtime.block_on(Source::list(&context, &place)).and_then(|source| source.hash());
+            hashed.with_context(|| format!("table {table} (run `tiercast check`)"))
         };
         Ok(Self {
             command: command(args),
@@ -99,28 +93,6 @@ impl Provenance {
             );
         }
         Ok(())
-    }
-}
-
-impl FileHash {
-    /// Reads a file to its end.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn of(path: &Path) -> anyhow::Result<Self> {
-        let unreadable = || format!("cannot read {}", path.display());
-        let mut file = File::open(path).with_context(unreadable)?;
-        let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; 1 << 20], 0);
-        loop {
-            let read = file.read(&mut buffer).with_context(unreadable)?;
-            if read == 0 {
-                break;
-            }
-            bytes += read as u64;
-            hash.update(&buffer[..read]);
-        }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { name: file_name(path), bytes, sha256 })
     }
 }
 
@@ -157,10 +129,6 @@ fn command(args: &Args) -> String {
     )
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 /// A name as a shell reads it.
 pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._-/,".contains(c);
@@ -178,18 +146,6 @@ mod tests {
             let found = lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n"));
             assert!(found, "{name} {version} is not in Cargo.lock; write the version that is");
         }
-    }
-
-    #[test]
-    fn a_file_is_hashed_whole_and_named_without_its_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("abc.csv");
-        std::fs::write(&path, "abc").unwrap();
-        // FIPS 180-2, example B.1.
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let found = FileHash::of(&path).unwrap();
-        assert_eq!(found, FileHash { name: "abc.csv".into(), bytes: 3, sha256: expected.into() });
-        assert!(FileHash::of(&folder.path().join("none")).is_err());
     }
 
     fn args() -> Args {

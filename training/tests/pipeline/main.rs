@@ -12,7 +12,10 @@ use std::{
 
 #[cfg(feature = "wgpu")]
 mod device;
+mod large;
 mod profiles;
+#[cfg(feature = "cloud")]
+mod stores;
 
 use serde_json::Value;
 use tiercast::{

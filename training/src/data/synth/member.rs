@@ -11,7 +11,7 @@ use tiercast_core::{DAY_MS, Period, Timestamp};
 use super::catalogue::{self, CATEGORIES, ITEMS, TIERS};
 
 /// 2023-01-01 and 2025-01-01, milliseconds.
-const START: i64 = 1_672_531_200_000;
+pub(super) const START: i64 = 1_672_531_200_000;
 const END: i64 = 1_735_689_600_000;
 const MONTHS: usize = 24;
 
@@ -58,9 +58,10 @@ struct Member {
     events: Vec<Happening>,
 }
 
-/// Everything a member does in the two years, by time.
-pub(super) fn history(seed: u64, number: u64) -> Vec<Happening> {
+/// Everything a member does in the two years, by time, coming `visits` times as often as usual.
+pub(super) fn history(seed: u64, number: u64, visits: f64) -> Vec<Happening> {
     let mut member = Member::draw(seed, number);
+    member.visits_per_day *= visits;
     member.live();
     member.events.retain(|event| (START..END).contains(&event.time));
     member.events.sort_by_key(|event| event.time);
