@@ -75,7 +75,7 @@ class Bench:
         shop = self.folder / f"shop-{members}"
         done = shop / "done.json"
         if not done.exists():
-            self.clock.needs(members / 25_000 * 1.2, f"making {members:,} members")
+            self.clock.needs(members / 50_000, f"making {members:,} members")
             synth = ["data", "synth", "--members", members, "--visits", VISITS, "--by-month", "--out", shop, "--force"]
             made = run(self.program, *synth)
             import pyarrow.parquet as pq
@@ -102,7 +102,7 @@ class Bench:
         if self.quick:
             members = 50_000
         shop, made = self.shop(members)
-        self.clock.needs(made["events"] / 1e6 * 12, "the comparison with DuckDB")
+        self.clock.needs(made["events"] / 1e6 * 8, "the comparison with DuckDB")
         pairs = []
         for at in range(self.rounds):
             order = [("ours", lambda: self.ours(shop, project)), ("duckdb", lambda: self.duckdb(shop, dates))]
@@ -207,7 +207,7 @@ class Bench:
         if self.quick:
             members = 20_000
         shop, made = self.shop(members)
-        self.clock.needs(made["events"] / 1e6 * 12, f"histories and scores of {members:,} members")
+        self.clock.needs(made["events"] / 1e6 * 5, f"histories and scores of {members:,} members")
         bundle = self.bundle(shop)
         store, scores = shop / "states", shop / "scores"
         for old in (store, scores):
@@ -337,6 +337,14 @@ def main():
     ledger_path = HERE / "scale.json"
     old = json.loads(ledger_path.read_text()) if ledger_path.exists() and args.only else {"measures": {}}
     measures, left = old["measures"], []
+
+    def write():
+        ledger = {"about": about(), "measures": measures, "left": left}
+        if not args.quick:
+            ledger_path.write_text(json.dumps(ledger, indent=1) + "\n")
+            place(markdown(ledger))
+        return ledger
+
     for name in ("compare", "growth", "models", "whole"):
         if args.only and name not in args.only:
             continue
@@ -345,12 +353,8 @@ def main():
             measures[name] = getattr(bench, name)()
         except Left as reason:
             left.append(str(reason))
-    ledger = {"about": about(), "measures": measures, "left": left}
-    text = markdown(ledger)
-    print(text)
-    if not args.quick:
-        ledger_path.write_text(json.dumps(ledger, indent=1) + "\n")
-        place(text)
+        write()
+    print(markdown(write()))
 
 
 main()

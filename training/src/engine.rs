@@ -41,7 +41,24 @@ impl FromStr for Engine {
     }
 }
 
+/// What a connection says that is no more.
+const GONE: [&str; 7] = [
+    "transport error",
+    "h2 protocol error",
+    "Connection refused",
+    "connection error",
+    "tcp connect error",
+    "Stream closed",
+    "ConnectionReset",
+];
+
 impl Engine {
+    /// Whether an answer that broke off can be gone on with: on a cluster, if a part of it was there, or a process was not.
+    pub(crate) fn may_give_the_rest(&self, error: &DataFusionError, has_begun: bool) -> bool {
+        let text = error.to_string();
+        *self != Self::Embedded && (has_begun || GONE.iter().any(|mark| text.contains(mark)))
+    }
+
     /// A query's failure as a person reads it.
     pub(crate) fn explain(&self, error: DataFusionError) -> anyhow::Error {
         let plain = crate::table::plain(&error);
@@ -49,10 +66,7 @@ impl Engine {
             Self::Embedded => plain,
             Self::Ballista(url) => {
                 let text = plain.to_string();
-                if ["transport error", "Connection refused", "tcp connect error", "Stream closed"]
-                    .iter()
-                    .any(|mark| text.contains(mark))
-                {
+                if GONE.iter().any(|mark| text.contains(mark)) {
                     return plain.context(format!(
                         "the scheduler at {url} cannot be reached, or went away while it worked; see that \
                          `tiercast cluster scheduler` runs there and give the command again: nothing was written"

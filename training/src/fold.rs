@@ -11,6 +11,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -102,30 +103,20 @@ pub async fn gather(
     how: &Gathering<'_>,
     mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<Skipped> {
-    let rows = packed_rows(events, how).await?;
-    let stream = match events.engine {
-        Engine::Embedded => here(events, rows, of, how).await,
-        Engine::Ballista(_) => plan(events, rows, Some(of), how)?.execute_stream().await,
-    };
-    let mut stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => return Err(diagnose::explain(events, how.rules, error).await),
-    };
     let (mut invalid, mut once) = (0, Once::default());
-    while let Some(batch) = stream.next().await {
-        match batch {
-            Ok(batch) => {
-                let batch = match (&events.engine, how.sorted) {
-                    (Engine::Ballista(_), true) => once.take(&batch)?,
-                    _ => batch,
-                };
-                if how.skip_invalid {
-                    invalid += batch.column(2).as_primitive::<Int64Type>().values().iter().sum::<i64>();
-                }
-                take(&batch)?;
-            }
-            Err(error) => return Err(diagnose::explain(events, how.rules, error).await),
+    for again in 0.. {
+        let last = once.last_member().map(str::to_owned);
+        let rest = Gathering { after: last.as_deref().or(how.after), ..how.clone() };
+        let broken = match run(events, Arc::clone(&of), &rest, &mut once, &mut invalid, &mut take).await? {
+            None => break,
+            Some(broken) => broken,
+        };
+        if again < AGAIN && events.engine.may_give_the_rest(&broken, once.last_member().is_some()) {
+            eprintln!("the cluster lost a part of the answer ({broken}); it is asked for the rest");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
         }
+        return Err(diagnose::explain(events, how.rules, broken).await);
     }
     if once.repeated > 0 {
         eprintln!(
@@ -134,6 +125,47 @@ pub async fn gather(
         );
     }
     if invalid > 0 { skipped(events, how.rules).await } else { Ok(Skipped::new()) }
+}
+
+/// How often a cluster is asked for the rest of an answer.
+const AGAIN: u32 = 3;
+
+/// Gives the batches of one run of the plan to `take`. What the query broke off with, if it did, is no error yet.
+async fn run(
+    events: &Events,
+    of: Arc<dyn OfMember>,
+    how: &Gathering<'_>,
+    once: &mut Once,
+    invalid: &mut i64,
+    take: &mut impl FnMut(&RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<DataFusionError>> {
+    let rows = packed_rows(events, how).await?;
+    let stream = match events.engine {
+        Engine::Embedded => here(events, rows, of, how).await,
+        Engine::Ballista(_) => plan(events, rows, Some(of), how)?.execute_stream().await,
+    };
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Some(error)),
+    };
+    while let Some(batch) = stream.next().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return Ok(Some(error)),
+        };
+        let batch = match (&events.engine, how.sorted) {
+            (Engine::Ballista(_), true) => match once.take(&batch)? {
+                Some(batch) => batch,
+                None => return Ok(Some(DataFusionError::Execution(once::BEGINS_AGAIN.into()))),
+            },
+            _ => batch,
+        };
+        if how.skip_invalid {
+            *invalid += batch.column(2).as_primitive::<Int64Type>().values().iter().sum::<i64>();
+        }
+        take(&batch)?;
+    }
+    Ok(None)
 }
 
 /// `member`, `made` and, where rows may be left out, `invalid`: how many of the member's were.

@@ -124,21 +124,12 @@ async fn one_version(request: Request, next: Next) -> Response {
     if program == format!("tiercast/{VERSION}") {
         return next.run(request).await;
     }
-    let call = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let who = match call {
-        "RegisterExecutor"
-        | "HeartBeatFromExecutor"
-        | "PollWork"
-        | "UpdateTaskStatus"
-        | "ExecutorStopped" => "an executor",
-        _ => "a client",
-    };
     let other = match program.strip_prefix("tiercast/") {
         Some(version) => format!("tiercast {version}"),
         None => format!("{agent:?}, which is not tiercast"),
     };
     let words = format!(
-        "this scheduler is of tiercast {VERSION}, and {who} is of {other}; install one version everywhere"
+        "this scheduler is of tiercast {VERSION}, and who calls it is of {other}; install one version everywhere"
     );
     eprintln!("refused: {words}");
     Status::failed_precondition(words).into_http::<Body>()

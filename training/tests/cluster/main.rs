@@ -203,14 +203,18 @@ fn a_job_outlives_an_executor_that_is_killed_and_one_that_is_slow() {
     let path = shop.path();
     run(path, &features("embedded", "here.parquet"));
     let mut cluster = Cluster::new(2);
-    let job = command(path, &features(&cluster.address, "killed.parquet")).spawn().unwrap();
-    cluster.wait_for_work_of(1);
-    cluster.executors.pop();
-    let output = job.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    same(path, "here.parquet", "killed.parquet");
-
-    cluster.join();
+    // As soon as it works, while its results are fetched, and whenever else.
+    for wait in [0, 300, 700, 1200, 2000] {
+        let job = command(path, &features(&cluster.address, "killed.parquet")).spawn().unwrap();
+        cluster.wait_for_work_of(1);
+        sleep(Duration::from_millis(wait));
+        cluster.executors.pop();
+        let output = job.wait_with_output().unwrap();
+        assert!(output.status.success(), "after {wait} ms: {}", text(&output));
+        same(path, "here.parquet", "killed.parquet");
+        fs::remove_dir_all(cluster.work(1)).unwrap();
+        cluster.join();
+    }
     let job = command(path, &features(&cluster.address, "slow.parquet")).spawn().unwrap();
     sleep(Duration::from_millis(300));
     for _ in 0..3 {
@@ -269,5 +273,5 @@ fn another_version_is_refused_and_both_are_named() {
     for version in [cluster::VERSION, "0.0.9"] {
         assert!(said.contains(version), "{said}");
     }
-    assert!(said.contains("an executor is of tiercast 0.0.9"), "{said}");
+    assert!(said.contains("who calls it is of tiercast 0.0.9"), "{said}");
 }
