@@ -3,7 +3,6 @@
 
 use std::{fmt, sync::Arc};
 
-use anyhow::Context;
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, StringArray, StructArray, UInt32Array},
@@ -102,7 +101,10 @@ impl Scores {
     ///
     /// # Errors
     /// When the bytes are of something else, and those of [`Scores::new`].
+    #[cfg(feature = "cluster")]
     pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
+        use anyhow::Context;
+
         let Told { bundle, as_of, wanted, form } =
             postcard::from_bytes(bytes).context("the scores of a plan cannot be read")?;
         Self::new(bundle, Timestamp::from_ms(as_of)?, wanted, form)
