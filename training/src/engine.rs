@@ -69,7 +69,7 @@ impl Engine {
                 if GONE.iter().any(|mark| text.contains(mark)) {
                     return plain.context(format!(
                         "the scheduler at {url} cannot be reached, or went away while it worked; see that \
-                         `tiercast cluster scheduler` runs there and give the command again: nothing was written"
+                         `tiercast cluster scheduler` runs there and give the command again: nothing half-written is left"
                     ));
                 }
                 plain.context(format!("the cluster at {url} could not finish"))

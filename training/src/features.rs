@@ -41,10 +41,10 @@ use store::Store;
 
 /// Compute the declared features of every member at every as-of date of the project.
 ///
-/// Features know only the events before the as-of date. The table, by member and as-of date, has the columns member, as_of, one per feature
-/// (32-bit floats, NaN where nothing is known), current_spend and target_spend (minor units of the currency): net spend
-/// in the tier period that ends at the as-of date, and in the one that starts there; and next_purchase: days from the
-/// as-of date to the first purchase of the period that starts there, NaN where there is none.
+/// Features know only the events before the as-of date. The table, by member and as-of date, has the columns member,
+/// as_of, one per feature (32-bit floats, NaN where nothing is known), current_spend and target_spend (minor units of the
+/// currency): net spend in the tier period that ends at the as-of date, and in the one that starts there; and
+/// next_purchase: days from the as-of date to the first purchase of the period that starts there, NaN where there is none.
 ///
 /// Example: tiercast features -p tiercast.toml -o features.parquet
 #[derive(Debug, clap::Args)]
@@ -339,7 +339,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = BuildOptions {
         read: ReadOptions {
             partitions: args.partitions,
-            memory: Some(args.memory << 20),
+            memory: Some(args.memory.max(64) << 20),
             engine: args.engine,
         },
         skip_invalid: args.skip_invalid,

@@ -185,7 +185,6 @@ fn mapping(project: &Project) -> String {
     format!("{:x}", all.finalize())
 }
 
-/// A file that is to be added.
 impl Applied {
     fn is(&self, table: &str, name: &str) -> bool {
         self.table == table && self.file.name == name

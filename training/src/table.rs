@@ -34,10 +34,12 @@ use crate::{
 
 pub mod columns;
 pub mod diagnose;
+mod old_times;
 pub mod source;
 pub mod stores;
 pub mod survey;
 
+pub use old_times::OldTimes;
 pub use source::{Place, Source, SourceFile};
 use stores::Stores;
 
@@ -218,12 +220,12 @@ impl Events {
         })
     }
 
-    /// What all tables hold, lookups included, as a hash.
+    /// What all tables hold, lookups included, and how their rows become events, as a hash.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn hash(&self) -> anyhow::Result<String> {
-        let mut all = Sha256::new();
+        let mut all = Sha256::new().chain_update(format!("{:?}\n", self.declared.1));
         for source in &self.sources {
             let FileHash { bytes, sha256, .. } = source.hash()?;
             all.update(format!("{bytes} {sha256}\n"));
@@ -367,40 +369,6 @@ fn unknown<'n>(names: &[&'n str]) -> anyhow::Result<Vec<&'n str>> {
     }
     Ok(unknown)
 }
-
-/// A table whose numbers, read as milliseconds, all lie long ago: they are something else.
-#[derive(Debug)]
-pub struct OldTimes {
-    /// The table's place in the project.
-    pub table: usize,
-    name: String,
-    newest: i64,
-}
-
-impl OldTimes {
-    /// 1990-01-01, before which no shop kept such tables.
-    const BEFORE_MS: i64 = 631_152_000_000;
-
-    /// What to do.
-    pub const HELP: &str = "numbers are milliseconds since 1970. In the project file, for \
-        seconds write `time = \"column * 1000\"`; for yyyymmdd write \
-        `time = \"CAST(CAST(column AS VARCHAR) AS DATE)\"`";
-
-    /// What was found.
-    pub fn found(&self) -> String {
-        let newest = Timestamp::from_ms(self.newest)
-            .map_or_else(|_| format!("{} ms", self.newest), |time| time.to_string());
-        format!("the newest event is of {newest}")
-    }
-}
-
-impl fmt::Display for OldTimes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table {}: {}: {}", self.name, self.found(), Self::HELP)
-    }
-}
-
-impl std::error::Error for OldTimes {}
 
 /// The first value of a canonical time column.
 fn instant(times: &ArrayRef) -> anyhow::Result<Timestamp> {

@@ -203,7 +203,7 @@ impl Store {
     /// The files of the tables that are not in the histories.
     ///
     /// # Errors
-    /// When a file has changed since it was added, or is gone.
+    /// When a file has changed since it was added. What a file that is gone said stays.
     pub(super) fn news(&self, events: &Events) -> anyhow::Result<Vec<Applied>> {
         let mut news = Vec::new();
         for table in &events.tables {

@@ -242,7 +242,7 @@ fn a_scheduler_that_goes_away_is_an_error_and_one_that_comes_back_serves() {
     let output = job.wait_with_output().unwrap();
     let said = text(&output);
     assert!(!output.status.success() && started.elapsed() < Duration::from_secs(20), "{said}");
-    assert!(said.contains("cannot be reached") && said.contains("nothing was written"), "{said}");
+    assert!(said.contains("cannot be reached") && said.contains("nothing half-written is left"), "{said}");
     assert!(!path.join("cut.parquet").exists());
     let output = command(path, &features(&cluster.address, "cut.parquet")).output().unwrap();
     assert!(!output.status.success() && text(&output).contains("cannot be reached"), "{}", text(&output));

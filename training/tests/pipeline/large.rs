@@ -107,6 +107,14 @@ fn scores_in_parts_survive_being_killed() {
     let other = ["score", "run/bundle.tcb", "-p", "tiercast.toml", "--part-rows", "60", "-o", "parts/"];
     assert!(fails(folder, &other).contains("--restart"));
     assert!(files(&folder.join("parts")) == whole);
+    // Rows that mean something else are other scores, though the files are the same.
+    let toml = fs::read_to_string(folder.join("tiercast.toml")).unwrap();
+    let fewer = toml
+        .replace("table = \"events.parquet\"", "table = \"events.parquet\"\nwhere = \"kind <> 'return'\"");
+    assert_ne!(fewer, toml);
+    fs::write(folder.join("tiercast.toml"), fewer).unwrap();
+    assert!(fails(folder, &score("parts/")).contains("--restart"));
+    fs::write(folder.join("tiercast.toml"), toml).unwrap();
     fs::create_dir(folder.join("letters")).unwrap();
     fs::write(folder.join("letters/letter"), "").unwrap();
     assert!(fails(folder, &score("letters/")).contains("not a folder of scores"));
