@@ -1,9 +1,12 @@
 //! The native crates. They are always selected together: cargo unifies features
 //! over what is selected, and another selection would compile DataFusion and tract again.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::shell::{Run, step, target_dir};
 
@@ -21,9 +24,36 @@ const SELECTION: [&str; 10] = [
     "tiercast-edge",
 ];
 
+/// Clippy's compiler, once builds are to lint what they compile.
+static LINTER: OnceLock<PathBuf> = OnceLock::new();
+
+/// How clippy's compiler is told to refuse every warning.
+const REFUSE_WARNINGS: &str = "-D__CLIPPY_HACKERY__warnings";
+
+/// Makes all further builds of native crates lint our own code while they compile it, by Clippy's compiler in rustc's place.
+///
+/// `cargo clippy` would check every dependency a second time, for minutes, to compile nothing.
+///
+/// # Errors
+/// When the toolchain has no Clippy.
+pub(crate) fn lint_what_is_built() -> Result<()> {
+    let sysroot = Run::new("rustc").args(["--print", "sysroot"]).output()?;
+    let driver =
+        Path::new(sysroot.trim()).join("bin/clippy-driver").with_extension(std::env::consts::EXE_EXTENSION);
+    if !driver.exists() {
+        bail!("{} is missing: rustup component add clippy", driver.display());
+    }
+    LINTER.get_or_init(|| driver);
+    Ok(())
+}
+
 /// A cargo command on the native crates.
 pub(crate) fn cargo(command: &str) -> Run {
-    Run::cargo().arg(command).arg("--locked").args(SELECTION)
+    let run = Run::cargo().arg(command).arg("--locked").args(SELECTION);
+    match LINTER.get() {
+        Some(driver) => run.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", REFUSE_WARNINGS),
+        None => run,
+    }
 }
 
 /// Builds the programs.

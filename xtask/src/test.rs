@@ -45,16 +45,15 @@ const REAL_VECTORS: &str = "TIERCAST_REAL_VECTORS";
 /// Installs the package elsewhere; whether it scores rightly is the other suites' question.
 const PACKAGING: &str = "test:pack";
 
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 19] = [
     Step { name: "setup", work: || done(setup::run()) },
     Step { name: "format", work: format },
     Step { name: "xtask tests", work: xtask_tests },
     Step { name: "bench ledger", work: bench_ledger },
     Step { name: "core on bare metal", work: bare_metal },
-    Step { name: "clippy native", work: clippy_native },
-    Step { name: "native build", work: native_build },
+    Step { name: "native build, lints", work: native_build },
     Step { name: "native tests", work: native_tests },
-    Step { name: "clippy features", work: clippy_features },
+    Step { name: "cuda types", work: cuda_types },
     Step { name: "cluster tests", work: cluster_tests },
     Step { name: "gpu tests", work: gpu_tests },
     Step { name: "conformance", work: || Count::of_cargo(&conformance::check()?).map(Some) },
@@ -75,6 +74,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if args.list || steps.is_empty() {
         STEPS.iter().for_each(|step| println!("{}", step.name));
         return if args.list { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if let Err(error) = native::lint_what_is_built() {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
     }
     let start = Instant::now();
     let mut rows = Vec::new();
@@ -166,12 +169,6 @@ fn bare_metal() -> Result<Option<Count>> {
     )
 }
 
-fn clippy_native() -> Result<Option<Count>> {
-    // With the bench's native contestants, which nothing else here compiles.
-    let run = native::cargo("clippy").args(["--features", "tiercast-tests/bench,tiercast-tests/training"]);
-    done(run.args(["--all-targets", "--", "-D", "warnings"]).run())
-}
-
 fn clippy_wasm() -> Result<Option<Count>> {
     setup::run()?;
     let clippy = || Run::cargo().args(["clippy", "--locked", "--target", setup::WASM]).unset("RUSTFLAGS");
@@ -183,9 +180,12 @@ fn clippy_wasm() -> Result<Option<Count>> {
     done(hello.args(["--", "-D", "warnings"]).run())
 }
 
+/// Everything that the tests run, and the bench's native contestants, which nothing else here compiles; linted on the way.
 fn native_build() -> Result<Option<Count>> {
     native::build()?;
-    done(native::cargo("test").arg("--no-run").run())
+    native::cargo("test").arg("--no-run").run()?;
+    let bench = native::cargo("build").args(["--features", "tiercast-tests/bench,tiercast-tests/training"]);
+    done(bench.arg("--bins").run())
 }
 
 /// Unit, property, fuzz, parity and doc tests of the native crates.
@@ -194,12 +194,19 @@ fn native_tests() -> Result<Option<Count>> {
     Count::of_cargo(&out).map(Some)
 }
 
-/// The code for clusters and for graphics cards, through wgpu and through CUDA at once, so that each crate is checked once.
-fn clippy_features() -> Result<Option<Count>> {
-    let run = native::cargo("clippy").args(["--features", "tiercast/cluster,tiercast/wgpu,tiercast/cuda"]);
+/// The code for CUDA, which cannot run here.
+fn cuda_types() -> Result<Option<Count>> {
+    let clippy = Run::cargo().args([
+        "clippy",
+        "--locked",
+        "-p",
+        "tiercast-models",
+        "--features",
+        "cuda",
+        "--all-targets",
+    ]);
     // Where it is set, Burn's build script does not fetch the LLVM that CUDA needs and that checking types does without.
-    let run = run.args(["--all-targets", "--", "-D", "warnings"]).env("DOCS_RS", "1");
-    done(run.run())
+    done(clippy.args(["--", "-D", "warnings"]).env("DOCS_RS", "1").run())
 }
 
 /// A cluster of processes on loopback, and the manifest for Kubernetes against its schemas.
