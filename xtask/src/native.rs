@@ -32,7 +32,7 @@ const REFUSE_WARNINGS: &str = "-D__CLIPPY_HACKERY__warnings";
 
 /// Makes all further builds of native crates lint our own code while they compile it, by Clippy's compiler in rustc's place.
 ///
-/// `cargo clippy` would check every dependency a second time, for minutes, to compile nothing.
+/// `cargo clippy` would check every dependency a second time.
 ///
 /// # Errors
 /// When the toolchain has no Clippy.
