@@ -72,6 +72,11 @@ pub use self::{
     money::Currency,
     scorer::{Assessment, Scorer, Scratch},
     tasks::profile::{Interest, Profile, ProfileInfo, ProfileSpec, Segment, SegmentInfo, similarity},
+    tasks::recommend::{
+        CandidateRoom, Candidates, Catalogue, Factors, Favourite, Fold, Item, ItemRows, MAX_FACTORS,
+        MAX_ITEMS, MAX_RECOMMENDATIONS, NO_LABEL, Neighbours, RANKER_INPUTS, RecommendInfo, RecommendOptions,
+        Recommendation, Shelf, Why,
+    },
     tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
     time::{DAY_MS, Duration, Period, Timestamp},
     transform::{Column, Step, Transform},

@@ -17,6 +17,7 @@ use crate::{
     features::{MemberState, Observed},
     order,
     tasks::profile::{PROFILES, Profile, ProfileSpec, Profiler},
+    tasks::recommend::{Catalogue, RECOMMENDS, RecommendOptions, RecommendRoom, Recommendation, Recommender},
     tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
@@ -139,6 +140,7 @@ pub struct Scorer {
     bundle: Bundle,
     engine: Engine,
     profiler: Option<Profiler>,
+    recommender: Option<Recommender>,
 }
 
 /// Room to score in, made once and used again: after the first score nothing is allocated for the model.
@@ -147,6 +149,7 @@ pub struct Scratch {
     workspace: Workspace,
     inputs: Vec<f32>,
     profiles: Option<Workspace>,
+    recommends: Option<RecommendRoom>,
 }
 
 impl Scorer {
@@ -156,12 +159,15 @@ impl Scorer {
     /// Those of [`Bundle::parse`]; `invalid_model` when the model cannot be loaded; `unsupported_model` when it needs
     /// the feature `onnx`.
     pub fn load(bytes: &[u8]) -> Result<Self> {
-        let Opened { bundle, model, profile } = Bundle::open(bytes)?;
+        let Opened { bundle, model, profile, recommend } = Bundle::open(bytes)?;
         let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
         let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
         let profile = profile.filter(|_| PROFILES);
         let profiler = profile.map(|(spec, model)| Profiler::load(spec, model)).transpose()?;
-        Ok(Self { bundle, engine, profiler })
+        let recommend = recommend.filter(|_| RECOMMENDS);
+        let recommender =
+            recommend.map(|(catalogue, ranker)| Recommender::load(catalogue, ranker)).transpose()?;
+        Ok(Self { bundle, engine, profiler, recommender })
     }
 
     /// What profiles are made by; none for a bundle of tiers alone.
@@ -195,6 +201,51 @@ impl Scorer {
         profiler.profile(self.bundle.schema(), workspace, state, now)
     }
 
+    /// What may be recommended; none for a bundle that recommends nothing.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        self.recommender().map(|recommender| recommender.shelf.catalogue())
+    }
+
+    /// What recommends; the compiler drops all of it from a build that does not.
+    fn recommender(&self) -> Option<&Recommender> {
+        self.recommender.as_ref().filter(|_| RECOMMENDS)
+    }
+
+    /// Which items a member will buy next, as known at `now`, the most wanted first. Changes nothing.
+    ///
+    /// # Errors
+    /// `invalid_input` when the bundle recommends nothing or the options are out of range; `too_late` when the history at
+    /// `now` was already forgotten; `model_failed` when the ranker gives no probabilities.
+    pub fn recommend(
+        &self,
+        state: &MemberState,
+        now: Timestamp,
+        options: &RecommendOptions,
+    ) -> Result<Vec<Recommendation>> {
+        self.recommend_in(&mut self.scratch(1), state, now, options)
+    }
+
+    /// As [`Scorer::recommend`], in room that was made before; the first list makes more.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::recommend`].
+    pub fn recommend_in(
+        &self,
+        scratch: &mut Scratch,
+        state: &MemberState,
+        now: Timestamp,
+        options: &RecommendOptions,
+    ) -> Result<Vec<Recommendation>> {
+        let Some(recommender) = self.recommender() else {
+            bail!(InvalidInput, "the bundle recommends nothing; train one with a [recommend] table");
+        };
+        let mut room = scratch.recommends.take().unwrap_or_else(|| recommender.room());
+        let tiers = || Ok(self.assess_in(scratch, state, now)?.probabilities);
+        let list = recommender.recommend(&mut room, state, now, options, tiers);
+        scratch.recommends = Some(room);
+        list
+    }
+
     /// The bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
@@ -202,7 +253,12 @@ impl Scorer {
 
     /// Room for up to `rows` rows at a time; more rows are scored in pieces.
     pub fn scratch(&self, rows: usize) -> Scratch {
-        Scratch { workspace: self.engine.workspace(rows), inputs: Vec::new(), profiles: None }
+        Scratch {
+            workspace: self.engine.workspace(rows),
+            inputs: Vec::new(),
+            profiles: None,
+            recommends: None,
+        }
     }
 
     /// Assesses a member as known at `now`. Changes nothing.
@@ -311,6 +367,9 @@ impl Scorer {
             if self.profiler().is_some() {
                 self.prove_profile(&state, vector)?;
             }
+            if self.recommender().is_some() {
+                self.prove_recommendations(&state, vector)?;
+            }
             let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
             if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
                 bail!(
@@ -333,6 +392,15 @@ impl Scorer {
         let numbers = found.embedding.iter().chain([&found.churn, &found.next_purchase]);
         if !numbers.map(|x| x.to_bits()).eq(vector.profile.iter().map(|x| x.to_bits())) {
             bail!(ModelFailed, "vector {:?}: the profile has other bits", vector.name);
+        }
+        Ok(())
+    }
+
+    /// So has the list of a member.
+    fn prove_recommendations(&self, state: &MemberState, vector: &Vector) -> Result<()> {
+        let found = self.recommend(state, vector.now, &RecommendOptions::default())?;
+        if found != vector.recommendations {
+            bail!(ModelFailed, "vector {:?}: the recommendations are others", vector.name);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::{
     money::Currency,
     tasks::{
         profile::{ProfileInfo, ProfileSpec},
+        recommend::{Catalogue, RecommendInfo},
         tier::TierRules,
     },
     time::Period,
@@ -30,6 +31,8 @@ pub(super) struct Info<'b> {
     features: Vec<FeatureInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<ProfileInfo<'b>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recommend: Option<RecommendInfo<'b>>,
 }
 
 #[derive(Serialize)]
@@ -41,12 +44,7 @@ struct TierInfo<'b> {
 }
 
 impl<'b> Info<'b> {
-    pub(super) fn new(
-        manifest: &'b Manifest,
-        schema: &'b FeatureSchema,
-        rules: &'b TierRules,
-        profile: Option<&'b ProfileSpec>,
-    ) -> Self {
+    pub(super) fn new(manifest: &'b Manifest, schema: &'b FeatureSchema, rules: &'b TierRules) -> Self {
         let spec = schema.spec();
         let currency = &spec.events.currency;
         let kinds = EventKind::BUILT_IN.iter().map(|(name, _)| *name);
@@ -63,7 +61,17 @@ impl<'b> Info<'b> {
             period: rules.period,
             tiers: rules.tiers.iter().map(tier).collect(),
             features: schema.describe().collect(),
+            profile: None,
+            recommend: None,
+        }
+    }
+
+    /// The same with the tasks beside the tier.
+    pub(super) fn with(self, profile: Option<&'b ProfileSpec>, catalogue: Option<&'b Catalogue>) -> Self {
+        Self {
             profile: profile.map(ProfileSpec::describe),
+            recommend: catalogue.map(Catalogue::describe),
+            ..self
         }
     }
 }

@@ -4,7 +4,8 @@
 //! section (name padded with zeros to 16, offset u64, length u64, check sum u64), then the sections, each at a multiple of
 //! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
-//! file; `profile.plan`, in some bundles, is the model of profiles. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! file. Some bundles also have `profile.plan`, the model of profiles, and `recommend` with `recommend.plan`, the catalogue and
+//! the ranker of recommendations. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -23,6 +24,7 @@ use crate::{
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
+    tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
     time::Timestamp,
     transform::Transform,
@@ -32,6 +34,8 @@ use crate::{
 pub(crate) const TASK: &str = "tier";
 /// The section that holds the plan of the profile's model.
 const PROFILE: &str = "profile.plan";
+/// The sections of recommendations: the catalogue, and the plan of its ranker.
+const RECOMMEND: [&str; 2] = ["recommend", "recommend.plan"];
 
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -79,6 +83,9 @@ pub struct Vector {
     /// What the profile's model gives, if the bundle has one: the embedding, the chance of no purchase, days.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profile: Vec<f32>,
+    /// The member's list with the bundle's own options, if the bundle recommends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recommendations: Vec<Recommendation>,
 }
 
 /// Everything that goes into a bundle.
@@ -98,6 +105,8 @@ pub struct BundleParts {
     pub typical: Vec<f32>,
     /// What profiles are made by, and the plan of their model; none for a bundle of tiers alone.
     pub profile: Option<(ProfileSpec, Vec<u8>)>,
+    /// What is recommended, and the plan of the ranker; none for a bundle that recommends nothing.
+    pub recommend: Option<(Catalogue, Vec<u8>)>,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -147,6 +156,7 @@ pub(crate) struct Opened<'b> {
     pub(crate) bundle: Bundle,
     pub(crate) model: &'b [u8],
     pub(crate) profile: Option<(ProfileSpec, &'b [u8])>,
+    pub(crate) recommend: Option<(Catalogue, &'b [u8])>,
 }
 
 impl Bundle {
@@ -169,7 +179,11 @@ impl Bundle {
         parts.manifest.schema_hash = schema.hash_hex();
         let (profile, profile_plan) = parts.profile.unzip();
         profile.iter().try_for_each(|profile| profile.check(schema.len()))?;
-        let manifest = to_json(&info::Info::new(&parts.manifest, &schema, &parts.rules, profile.as_ref()))?;
+        let recommend =
+            parts.recommend.map(|(catalogue, plan)| Ok((Shelf::new(catalogue)?, plan))).transpose()?;
+        let info = info::Info::new(&parts.manifest, &schema, &parts.rules)
+            .with(profile.as_ref(), recommend.as_ref().map(|(shelf, _)| shelf.catalogue()));
+        let manifest = to_json(&info)?;
         let engine = parts.manifest.engine;
         let core = Core {
             manifest: parts.manifest,
@@ -185,6 +199,9 @@ impl Bundle {
             (engine.section(), parts.model),
         ];
         sections.extend(profile_plan.map(|plan| (PROFILE, plan)));
+        if let Some((shelf, plan)) = recommend {
+            sections.extend(RECOMMEND.into_iter().zip([wire::to_bytes(shelf.catalogue()), plan]));
+        }
         sections.extend([
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
@@ -220,6 +237,14 @@ impl Bundle {
         Ok(Self::open(bytes)?.profile.map(|(spec, plan)| (spec, plan.into())))
     }
 
+    /// What a bundle recommends, and the plan of its ranker; none where it recommends nothing.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::parse`].
+    pub fn recommend_of(bytes: &[u8]) -> Result<Option<(Catalogue, Vec<u8>)>> {
+        Ok(Self::open(bytes)?.recommend.map(|(catalogue, plan)| (catalogue, plan.into())))
+    }
+
     /// As [`Bundle::parse`], with the sections that hold the models.
     pub(crate) fn open(bytes: &[u8]) -> Result<Opened<'_>> {
         let table = Table::parse(bytes)?;
@@ -233,6 +258,12 @@ impl Bundle {
             bail!(
                 UnsupportedModel,
                 "the bundle has profiles, which this build leaves out; use a build with the feature `all-kernels`"
+            );
+        }
+        if !RECOMMENDS && table.find(RECOMMEND[0]).is_ok() {
+            bail!(
+                UnsupportedModel,
+                "the bundle recommends, which this build leaves out; use a build with the feature `all-kernels`"
             );
         }
         let core: Core = table.value("scorer")?;
@@ -259,6 +290,10 @@ impl Bundle {
             }
             _ => None,
         };
+        let recommend = match table.find(RECOMMEND[0]) {
+            Ok(_) if RECOMMENDS => Some((table.value(RECOMMEND[0])?, table.find(RECOMMEND[1])?)),
+            _ => None,
+        };
         let bundle = Self {
             manifest,
             schema,
@@ -270,7 +305,7 @@ impl Bundle {
             vectors: table.text("vectors")?,
             sections: table.sections(),
         };
-        Ok(Opened { bundle, model, profile })
+        Ok(Opened { bundle, model, profile, recommend })
     }
 
     /// What it says of itself.

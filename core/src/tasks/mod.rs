@@ -1,4 +1,5 @@
 //! What a score means, and the decision taken from it: one file a task.
 
 pub(crate) mod profile;
+pub(crate) mod recommend;
 pub(crate) mod tier;
