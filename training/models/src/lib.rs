@@ -32,6 +32,8 @@ mod network;
 mod ordinal;
 mod params;
 mod pool;
+
+pub mod recommend;
 mod ridge;
 mod same_tier;
 pub mod sequence;
