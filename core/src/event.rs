@@ -335,8 +335,8 @@ pub(crate) fn hash(text: &str) -> u64 {
     (h ^ (h >> 33)).max(1)
 }
 
-/// The upper half of [`hash`]; never 0.
-pub(crate) fn short_hash(text: &str) -> u32 {
+/// The hash that an event keeps of a name (an item's, a category's), never 0; two names share one with probability 2⁻³².
+pub fn short_hash(text: &str) -> u32 {
     ((hash(text) >> 32) as u32).max(1)
 }
 

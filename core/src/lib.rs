@@ -62,7 +62,9 @@ pub use self::{
     bundle::{Bundle, BundleParts, FORMAT, Manifest, Section, Vector},
     engine::{EngineKind, Plan, Port, Storage, Workspace},
     error::{Error, ErrorKind, Result},
-    event::{Event, EventInput, EventKind, EventRules, MAX_CUSTOM_KINDS, MAX_TEXT, Scalar},
+    event::{
+        Event, EventInput, EventKind, EventRules, MAX_CUSTOM_KINDS, MAX_TEXT, Scalar, short_hash as name_hash,
+    },
     explain::Reason,
     features::{
         Each, FeatureDecl, FeatureInfo, FeatureSchema, FeatureSpec, MAX_CAPACITY, MAX_FEATURES, MemberState,

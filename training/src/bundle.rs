@@ -6,8 +6,9 @@ use anyhow::Context;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
-    Bundle, BundleParts, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions, Manifest,
-    MemberState, Of, ProfileSpec, Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
+    Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions,
+    Manifest, MemberState, Of, ProfileSpec, RecommendOptions, Scalar, Scorer, TierRules, Timestamp,
+    Transform, Vector, lower,
 };
 
 use crate::weights::Weights;
@@ -44,6 +45,8 @@ pub struct Contents<'a> {
     pub typical: &'a [f32],
     /// What profiles are made by, and their model, an ONNX file; none for a bundle of tiers alone.
     pub profile: Option<(&'a ProfileSpec, &'a [u8])>,
+    /// What is recommended, and the ranker, an ONNX file; none for a bundle that recommends nothing.
+    pub recommend: Option<(&'a Catalogue, &'a [u8])>,
     /// What people should know.
     pub card: Value,
     /// The moment at which the made-up members are assessed.
@@ -83,6 +86,11 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         },
         typical: contents.typical.to_vec(),
         profile: profile.transpose()?,
+        recommend: match contents.recommend {
+            // Trees are never rounded.
+            Some((catalogue, onnx)) => Some((catalogue.clone(), plan(onnx)?)),
+            None => None,
+        },
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -99,7 +107,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
 /// When the scorer refuses one.
 pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec<Vector>> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let shop = Shop::new(scorer.bundle().schema().spec());
+    let shop = Shop::new(scorer.bundle().schema().spec(), scorer.catalogue());
     (0..VECTORS)
         .map(|at| {
             let (name, events) = shop.member(at, now, &mut rng);
@@ -114,6 +122,10 @@ pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec
                 probabilities: assessment.probabilities,
                 tier: assessment.tier,
                 profile: profile(scorer, &state, now)?,
+                recommendations: match scorer.catalogue() {
+                    Some(_) => scorer.recommend(&state, now, &RecommendOptions::default())?,
+                    None => Vec::new(),
+                },
             })
         })
         .collect()
@@ -133,12 +145,13 @@ struct Shop {
     kinds: Vec<String>,
     categories: Vec<String>,
     channels: Vec<String>,
+    items: Vec<String>,
     exponent: u32,
     capacity: usize,
 }
 
 impl Shop {
-    fn new(spec: &FeatureSpec) -> Self {
+    fn new(spec: &FeatureSpec, catalogue: Option<&Catalogue>) -> Self {
         let mut kinds: Vec<String> = ["purchase", "return"].map(String::from).to_vec();
         let named = spec.features.iter().flat_map(|decl| &decl.events).filter(|kind| *kind != "*");
         kinds.extend(named.cloned());
@@ -155,6 +168,10 @@ impl Shop {
             kinds,
             categories: values(Of::Category),
             channels: values(Of::Channel),
+            items: match catalogue {
+                Some(catalogue) => catalogue.items.iter().take(30).map(|item| item.id.clone()).collect(),
+                None => (0..30).map(|at| format!("item {at}")).collect(),
+            },
             exponent: u32::from(spec.events.currency.exponent),
             capacity: spec.capacity as usize,
         }
@@ -197,7 +214,7 @@ impl Shop {
         event.discount_minor =
             rng.random_bool(0.3).then(|| Scalar::Int(rng.random_range(0..=money * scale / 4)));
         event.quantity = Some(f64::from(rng.random_range(1_u32..5)));
-        event.item = Some(format!("item {}", rng.random_range(0..30)).into());
+        event.item = Some(pick(&self.items, rng).into());
         event.category = Some(pick(&self.categories, rng).into());
         event.channel = Some(pick(&self.channels, rng).into());
         event.order = Some(format!("order {}", i / 3).into());
@@ -254,6 +271,7 @@ mod tests {
             cuts: &[],
             typical: &[20.0, 100.0],
             profile: None,
+            recommend: None,
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),
             seed: 7,

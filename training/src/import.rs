@@ -251,7 +251,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         (manifest.decode, manifest.cuts) = (Decode::Expected, Vec::new());
         say!("decided by the expected tier; the bundle's cuts are those of its own model");
     }
-    let profile = Bundle::profile_of(&bytes)?;
+    let (profile, recommend) = (Bundle::profile_of(&bytes)?, Bundle::recommend_of(&bytes)?);
     let mut parts = BundleParts {
         manifest,
         spec: old.schema().spec().clone(),
@@ -266,6 +266,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         },
         typical: old.typical().to_vec(),
         profile,
+        recommend,
         card,
         vectors: Vec::new(),
     };

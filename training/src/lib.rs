@@ -34,6 +34,7 @@ pub mod members;
 pub mod metrics;
 pub mod progress;
 pub mod project;
+pub mod recommend;
 pub mod report;
 pub mod score;
 pub mod similar;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use tiercast_core::{
     Currency, Decode, Duration, Each, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Period,
     Timestamp,
@@ -48,6 +48,82 @@ pub struct Project {
     pub features: Vec<FeatureDecl>,
     /// What the models of a sequence read, if any is declared.
     pub sequence: Option<SequencePlan>,
+    /// What is recommended, if anything is.
+    pub recommend: Option<RecommendPlan>,
+}
+
+/// `[recommend]`: which items members will buy next.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecommendPlan {
+    /// The stretch of time that a probability is about: the item is bought within it.
+    pub period: Duration,
+    /// Dates, ascending; the ranker learns from what members bought in the period after each.
+    #[serde(deserialize_with = "dates")]
+    pub train: Vec<Timestamp>,
+    /// A date, no training period reaching past it; lists are judged by what members bought in the period after.
+    #[serde(default, deserialize_with = "date")]
+    pub test: Option<Timestamp>,
+    /// Items that the bundle knows at most, those that most members have bought: 2 to 65535.
+    #[serde(default = "default_catalogue")]
+    pub catalogue: usize,
+    /// Numbers of an item's vector: 16, 32, 48 and so on to 256.
+    #[serde(default = "default_factors")]
+    pub factors: usize,
+    /// After how long a purchase counts half.
+    #[serde(default = "default_half_life")]
+    pub half_life: Duration,
+    /// How much of a list's order is given to its diversity where nobody says, 0 to 1.
+    #[serde(default)]
+    pub diversity: f32,
+    /// Members that are learned from at most; of more, a random half, quarter and so on.
+    #[serde(default = "default_members")]
+    pub members: usize,
+    /// What is known of items in words.
+    pub items: Option<ItemTable>,
+}
+
+/// `[recommend.items]`: a table of items, and SQL expressions over its columns.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemTable {
+    /// A .parquet or .csv file, relative to the project file.
+    pub table: String,
+    /// The item's identifier, as in events.
+    pub item: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Its category; that of its events if absent.
+    pub category: Option<String>,
+    /// A wider class, for example the department.
+    pub group: Option<String>,
+    /// Who makes it.
+    pub brand: Option<String>,
+}
+
+fn dates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Timestamp>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| Timestamp::parse(text).map_err(de::Error::custom)).collect()
+}
+
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Timestamp::parse(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
+}
+
+fn default_catalogue() -> usize {
+    10_000
+}
+
+fn default_factors() -> usize {
+    64
+}
+
+fn default_half_life() -> Duration {
+    Duration::days(91)
+}
+
+fn default_members() -> usize {
+    50_000
 }
 
 /// `[sequence]`: the last orders, days or events of a member, for the models that read a sequence.
@@ -257,6 +333,7 @@ struct File {
     train: TrainPlan,
     features: Vec<FeatureDecl>,
     sequence: Option<SequencePlan>,
+    recommend: Option<RecommendPlan>,
 }
 
 #[derive(Deserialize)]

@@ -24,6 +24,7 @@ use crate::{
     models::{Fitted, Kind, Model, Params},
     progress,
     project::Project,
+    recommend,
     table::ReadOptions,
     weights::{Engine, Weights},
 };
@@ -127,6 +128,12 @@ pub struct Args {
     pub threads: Option<usize>,
 }
 
+impl Args {
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -160,12 +167,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         json!({ "rows": dataset.len(), "features": dataset.schema.len(), "seconds": built.as_secs_f64() }),
     );
 
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = args.threads();
     let trained = Trained::new(&project, (&dataset, store.as_ref()), &kinds, &args, &device, threads)?;
     trained.warnings.iter().for_each(|warning| log::warning(warning));
     let predictions = trained.predictions(&project, &dataset);
     let selected = trained.select(&predictions, args.select)?;
-    let moved = folder::write(&args, &project, &dataset, &trained, &predictions, selected, provenance)?;
+    let bar = progress::spinner("rows read for recommendations");
+    let recommended = recommend::train(&project, &trained.last().rules, &read_options(&args), threads, &bar)?;
+    bar.finish_and_clear();
+    let chosen = (selected, recommended.as_ref());
+    let moved = folder::write(&args, &project, &dataset, &trained, &predictions, chosen, provenance)?;
     say!(
         "{}: {} models on {} rows of {} members in {:.1} s ({:.1} s of it features)",
         args.output.display(),
@@ -197,12 +208,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Builds the rows; where there are more than memory shall hold, a sample of them and the store of all.
 fn build(project: &Project, args: &Args, bar: &ProgressBar) -> anyhow::Result<(Dataset, Option<Store>)> {
-    let read = ReadOptions {
-        partitions: None,
-        memory: args.memory.map(|mib| mib.max(64) << 20),
-        ..ReadOptions::default()
-    };
-    let options = BuildOptions { read, skip_invalid: false };
+    let options = BuildOptions { read: read_options(args), skip_invalid: false };
     let Some(most) = args.rows else {
         return Ok((features::build_with(project, &project.as_ofs(), &options, bar)?.0, None));
     };
@@ -218,6 +224,14 @@ fn build(project: &Project, args: &Args, bar: &ProgressBar) -> anyhow::Result<(D
         dataset.len()
     ));
     Ok((dataset, Some(store)))
+}
+
+fn read_options(args: &Args) -> ReadOptions {
+    ReadOptions {
+        partitions: None,
+        memory: args.memory.map(|mib| mib.max(64) << 20),
+        ..ReadOptions::default()
+    }
 }
 
 /// Opens the device, and says what the user should know about it.

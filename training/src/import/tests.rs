@@ -357,6 +357,7 @@ fn parts(old: &Bundle) -> BundleParts {
         model: lower(&for_fixture(old), &LowerOptions::default()).unwrap().write(),
         typical: old.typical().to_vec(),
         profile: None,
+        recommend: None,
         card: serde_json::from_str(old.card()).unwrap(),
         vectors: Vec::new(),
     }

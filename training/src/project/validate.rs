@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use tiercast_core::{Duration, FeatureDecl, FeatureSchema, FeatureSpec, MAX_FEATURES, Of, Period, Timestamp};
+use tiercast_core::{
+    Duration, FeatureDecl, FeatureSchema, FeatureSpec, MAX_FACTORS, MAX_FEATURES, MAX_ITEMS, Of, Period,
+    Timestamp,
+};
 
 use super::{
-    File, Kind, Project, SequencePlan, Split, SplitSection, TierCut, TierPlan, TierSection, TrainPlan,
+    EventTable, File, Kind, Project, RecommendPlan, SequencePlan, Split, SplitSection, TierCut, TierPlan,
+    TierSection, TrainPlan,
 };
 use crate::locate::{Locator, Problem, nearest};
 
@@ -36,6 +40,7 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
     let split = checker.split(&file.split, file.tiers.period);
     checker.models(&file.train, file.sequence.is_some());
     let steps = checker.sequence(file.sequence.as_ref());
+    checker.recommend(file.recommend.as_ref(), &file.events);
     let declared = file.features.len();
     let project = Project {
         path: path.to_owned(),
@@ -50,6 +55,7 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
         split,
         train: file.train,
         sequence: file.sequence,
+        recommend: file.recommend,
         features: [file.features, steps].concat(),
     };
     checker.features(&project, declared);
@@ -321,6 +327,55 @@ impl Checker<'_> {
             return Vec::new();
         }
         features
+    }
+
+    fn recommend(&mut self, plan: Option<&RecommendPlan>, events: &[EventTable]) {
+        let Some(plan) = plan else { return };
+        let mut say = |field: &str, message: String, help: &str| {
+            self.report(&format!("recommend.{field}"), message, help);
+        };
+        if events.iter().all(|table| table.columns.item.is_none()) {
+            let message = "no table of [[events]] says which item was bought".into();
+            say("period", message, "give `item` in [events.columns]");
+        }
+        if plan.train.is_empty() || !plan.train.is_sorted_by(|a, b| a < b) {
+            let message = "the dates to learn from are none, or not ascending".into();
+            say("train", message, "for example train = [\"2017-10-09\", \"2017-11-06\"]");
+        }
+        let end = plan.train.last().map_or(0, |last| last.ms() + plan.period.ms());
+        if let Some(test) = plan.test.filter(|test| test.ms() < end) {
+            let message =
+                format!("training would see the future of the test: a period reaches past {}", test.date());
+            say("test", message, "test at the earliest when the last training period is over");
+        }
+        if !(2..=MAX_ITEMS).contains(&plan.catalogue) {
+            say(
+                "catalogue",
+                format!("{} items cannot be known", plan.catalogue),
+                "give 2 to 65535; 10000 is the default",
+            );
+        }
+        if !(16..=MAX_FACTORS).contains(&plan.factors) || !plan.factors.is_multiple_of(16) {
+            say(
+                "factors",
+                format!("{} factors cannot be had", plan.factors),
+                "give 16, 32, 48 and so on to 256; 64 is the default",
+            );
+        }
+        if !(0.0..=1.0).contains(&plan.diversity) {
+            say(
+                "diversity",
+                format!("{} is no share", plan.diversity),
+                "give 0 for the most likely items alone, up to 1",
+            );
+        }
+        if plan.members < 100 {
+            say(
+                "members",
+                format!("{} members are too few to learn from", plan.members),
+                "give at least 100; 50000 is the default",
+            );
+        }
     }
 
     fn models(&mut self, train: &TrainPlan, has_sequence: bool) {

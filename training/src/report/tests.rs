@@ -118,6 +118,7 @@ fn run() -> (RunRecord, Predictions) {
         }],
         quality: vec![quality("calm", 0.0, 0.02), quality("moved", 0.25, 0.4)],
         profile: None,
+        recommend: None,
         provenance: Provenance {
             command: "tiercast train -p tiercast.toml".into(),
             device: "Card & Sons (Vulkan)".into(),

@@ -64,6 +64,7 @@ fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
         model: lower(&onnx, &LowerOptions::default()).unwrap().write(),
         typical: vec![0.0; schema.len()],
         profile: None,
+        recommend: None,
         card: serde_json::Value::Null,
         vectors,
     })

@@ -5,7 +5,7 @@
 use std::fs;
 
 use anyhow::Context;
-use tiercast_core::{Decode, LowerOptions, OnnxModel, ProfileSpec, Timestamp, lower};
+use tiercast_core::{Catalogue, Decode, LowerOptions, OnnxModel, ProfileSpec, Scorer, Timestamp, lower};
 
 use super::{
     Args, Trained, card, effects,
@@ -24,6 +24,7 @@ use crate::{
     export,
     models::{Fitted, Kind, Reads},
     project::Project,
+    recommend::{RecommendRecord, Recommended},
     weights::Weights,
     whole,
 };
@@ -38,7 +39,7 @@ pub(super) fn write(
     dataset: &Dataset,
     trained: &Trained,
     predictions: &Predictions,
-    selected: usize,
+    (selected, recommended): (usize, Option<&Recommended<'_>>),
     provenance: Provenance,
 ) -> anyhow::Result<Option<f32>> {
     let mut record = record(args, project, dataset, trained, selected);
@@ -65,8 +66,20 @@ pub(super) fn write(
     let onnx =
         record.models[selected].file.as_ref().and_then(|name| files.iter().find(|file| file.0 == *name));
     let onnx = onnx.map_or(&[][..], |(_, bytes)| bytes);
-    let profile = profile.as_ref().map(|(spec, onnx)| (spec, onnx.as_slice()));
-    let bundle = bundle(args, project, dataset, trained, predictions, &record, (onnx, profile))?;
+    let models = Models {
+        tier: onnx,
+        profile: profile.as_ref().map(|(spec, onnx)| (spec, onnx.as_slice())),
+        recommend: recommended.map(|found| (&found.catalogue, found.onnx.as_slice())),
+    };
+    let write = |record: &RunRecord| bundle(args, project, dataset, trained, predictions, record, &models);
+    if let Some(found) = recommended {
+        // Judged is what the bundle says, and what its card says is how it was judged.
+        let scorer = Scorer::load(&write(&record)?)?;
+        let test = found.judge(&scorer, args.threads())?;
+        record.recommend = Some(RecommendRecord { test, ..found.record.clone() });
+    }
+    let bundle = write(&record)?;
+    files.extend(recommended.map(|found| (found.record.file.clone(), found.onnx.clone())));
 
     let folder = args.output.join("models");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -75,7 +88,11 @@ pub(super) fn write(
     }
     // What an earlier run had trained would pass for this one's.
     let written = |name: &str| files.iter().any(|(file, _)| file == name);
-    for name in Kind::names().iter().chain(&["profile"]).map(|name| file(name)).filter(|name| !written(name))
+    for name in Kind::names()
+        .iter()
+        .chain(&["profile", "ranker"])
+        .map(|name| file(name))
+        .filter(|name| !written(name))
     {
         let path = args.output.join(name);
         if path.exists() {
@@ -133,6 +150,13 @@ fn judged_on(trained: &Trained, selected: usize) -> Vec<(&Prepared, &Fitted)> {
         .collect()
 }
 
+/// ONNX files of a bundle, with what goes beside them.
+struct Models<'m> {
+    tier: &'m [u8],
+    profile: Option<(&'m ProfileSpec, &'m [u8])>,
+    recommend: Option<(&'m Catalogue, &'m [u8])>,
+}
+
 fn bundle(
     args: &Args,
     project: &Project,
@@ -140,7 +164,7 @@ fn bundle(
     trained: &Trained,
     predictions: &Predictions,
     record: &RunRecord,
-    (onnx, profile): (&[u8], Option<(&ProfileSpec, &[u8])>),
+    models: &Models<'_>,
 ) -> anyhow::Result<Vec<u8>> {
     let cuts = match project.train.decode {
         Decode::Ranks => predictions.cuts(&record.selected, None),
@@ -157,13 +181,14 @@ fn bundle(
         transform: &last.transform(fitted.model.reads()),
         rules: &last.rules,
         model: &record.selected,
-        onnx,
+        onnx: models.tier,
         engine: args.engine.into(),
         weights: args.weights,
         decode: project.train.decode,
         cuts: &cuts,
         typical: &last.typical,
-        profile,
+        profile: models.profile,
+        recommend: models.recommend,
         card: card::write(record, &boards),
         now,
         seed: project.seed,
@@ -246,6 +271,7 @@ fn record(
         effects: Vec::new(),
         quality: Vec::new(),
         profile: None,
+        recommend: None,
         provenance: Provenance::default(),
     }
 }

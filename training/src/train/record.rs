@@ -15,7 +15,7 @@ use super::{
     search::Searched,
     stack::{Calibration, Part},
 };
-use crate::{metrics::Measure, models::CurvePoint, whole};
+use crate::{metrics::Measure, models::CurvePoint, recommend::RecommendRecord, whole};
 
 /// The version of `run.json`.
 pub const FORMAT: u32 = 1;
@@ -58,6 +58,9 @@ pub struct RunRecord {
     /// The profile in the bundle; none where no network over a sequence was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileRecord>,
+    /// What the bundle recommends; none where the project declares no `[recommend]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommend: Option<RecommendRecord>,
     /// What it takes to get this run again.
     #[serde(default)]
     pub provenance: Provenance,

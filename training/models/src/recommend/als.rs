@@ -97,7 +97,9 @@ fn solve(matrix: &Sparse, y: &[f32], x: &mut [f32], params: &Params) {
     let width = params.factors;
     let gram = gram(y, width, params.l2);
     let blocks = x.chunks_mut(BLOCK * width).zip((0..).step_by(BLOCK)).collect();
-    threads::map(blocks, |(x, from): (&mut [f32], usize)| Block::new(matrix, from, y, &gram, params).solve(x));
+    threads::map(blocks, |(x, from): (&mut [f32], usize)| {
+        Block::new(matrix, from, y, &gram, params).solve(x)
+    });
 }
 
 /// Some rows of a matrix that are solved together.
@@ -152,7 +154,9 @@ impl<'m> Block<'m> {
     /// The vectors of a row's entries, each with α r.
     fn entries(&self, at: usize) -> impl Iterator<Item = (&'m [f32], f32)> + use<'m> {
         let (y, width, alpha) = (self.y, self.params.factors, self.params.alpha);
-        self.matrix.row(self.from + at).map(move |(column, r)| (&y[column * width..(column + 1) * width], alpha * r))
+        self.matrix
+            .row(self.from + at)
+            .map(move |(column, r)| (&y[column * width..(column + 1) * width], alpha * r))
     }
 }
 
@@ -261,13 +265,17 @@ mod tests {
             }
             let exact = cholesky::solve(&mut left, right);
             let ours = &rows[at * 16..(at + 1) * 16];
-            assert!(ours.iter().zip(&exact).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4), "{ours:?} {exact:?}");
+            assert!(
+                ours.iter().zip(&exact).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4),
+                "{ours:?} {exact:?}"
+            );
         }
     }
 
     #[test]
     fn threads_change_no_bit() {
-        let (matrix, params) = (tastes(300, 40, 9), Params { factors: 32, iterations: 3, ..Params::default() });
+        let (matrix, params) =
+            (tastes(300, 40, 9), Params { factors: 32, iterations: 3, ..Params::default() });
         let on = |threads| threads::allow(threads, || fit(&matrix, &params, 2));
         assert_eq!(on(1), on(3));
     }
@@ -280,7 +288,8 @@ mod tests {
             dot(&found.rows[member * 16..(member + 1) * 16], &found.columns[item * 16..(item + 1) * 16])
         };
         let sum = |member, items: std::ops::Range<usize>| items.map(|item| score(member, item)).sum::<f32>();
-        let right = (0..200).filter(|member| (sum(*member, 0..20) > sum(*member, 20..40)) == (member % 2 == 0));
+        let right =
+            (0..200).filter(|member| (sum(*member, 0..20) > sum(*member, 20..40)) == (member % 2 == 0));
         assert!(right.count() > 195);
     }
 }

@@ -11,7 +11,8 @@ const SHRINK: f32 = 10.0;
 ///
 /// `members` has a row for each member.
 pub fn find(members: &Sparse, each: usize) -> Vec<Vec<(u32, f32)>> {
-    let weights: Vec<f32> = (0..members.rows()).map(|at| 1.0 / (2.0 + members.row(at).len() as f32).log2()).collect();
+    let weights: Vec<f32> =
+        (0..members.rows()).map(|at| 1.0 / (2.0 + members.row(at).len() as f32).log2()).collect();
     let items = members.transposed();
     let sizes: Vec<f32> =
         (0..items.rows()).map(|at| items.row(at).map(|(member, _)| weights[member]).sum()).collect();
@@ -62,7 +63,12 @@ mod tests {
         };
         let right: usize = lists.iter().enumerate().map(same).sum();
         assert!(right > 190, "{right} of 200");
-        assert!(lists.iter().enumerate().all(|(item, list)| list.iter().all(|(other, _)| *other as usize != item)));
+        assert!(
+            lists
+                .iter()
+                .enumerate()
+                .all(|(item, list)| list.iter().all(|(other, _)| *other as usize != item))
+        );
         assert_eq!(threads::allow(3, || find(&matrix, 5)), lists);
     }
 

@@ -186,7 +186,13 @@ impl Learner<'_> {
     }
 
     /// The member's slope of the mean loss over what is told; moves the items.
-    fn softmax(&mut self, member: &[f32], told: &[(usize, f32)], bought: &[(usize, f32)], rng: &mut StdRng) -> Vec<f32> {
+    fn softmax(
+        &mut self,
+        member: &[f32],
+        told: &[(usize, f32)],
+        bought: &[(usize, f32)],
+        rng: &mut StdRng,
+    ) -> Vec<f32> {
         let drawn: Vec<usize> = (0..self.params.drawn)
             .map(|_| self.draw.item(rng))
             .filter(|item| bought.binary_search_by_key(item, |(known, _)| *known).is_err())
@@ -198,7 +204,8 @@ impl Learner<'_> {
         };
         // Less log(drawn · share): what is drawn often counts as often.
         let expected = self.params.drawn as f32;
-        let others: Vec<f32> = drawn.iter().map(|item| score(*item) - (expected * self.draw.share(*item)).ln()).collect();
+        let others: Vec<f32> =
+            drawn.iter().map(|item| score(*item) - (expected * self.draw.share(*item)).ln()).collect();
         let mut slopes = vec![0.0_f32; drawn.len()];
         let mut own = Vec::with_capacity(told.len());
         let share = 1.0 / told.len() as f32;
@@ -216,7 +223,13 @@ impl Learner<'_> {
         self.move_items(member, own.into_iter().chain(drawn.into_iter().zip(slopes)))
     }
 
-    fn pairs(&mut self, member: &[f32], told: &[(usize, f32)], bought: &[(usize, f32)], rng: &mut StdRng) -> Vec<f32> {
+    fn pairs(
+        &mut self,
+        member: &[f32],
+        told: &[(usize, f32)],
+        bought: &[(usize, f32)],
+        rng: &mut StdRng,
+    ) -> Vec<f32> {
         let (mut moves, share) = (Vec::with_capacity(2 * told.len()), 1.0 / told.len() as f32);
         let (mut a, mut b) = (vec![0.0; member.len()], vec![0.0; member.len()]);
         for (item, _) in told {
@@ -301,8 +314,9 @@ mod tests {
         assert_eq!(fit(&matrix, &labels, 2, &params, 3), towers);
         // One who was never seen, with one item.
         let score = |known: usize, item: usize| {
-            let member: Vec<f32> =
-                std::iter::once(1.0).chain(towers.history[known * 15..(known + 1) * 15].iter().copied()).collect();
+            let member: Vec<f32> = std::iter::once(1.0)
+                .chain(towers.history[known * 15..(known + 1) * 15].iter().copied())
+                .collect();
             dot(&member, &towers.items[item * 16..(item + 1) * 16])
         };
         let sum = |known, items: std::ops::Range<usize>| items.map(|item| score(known, item)).sum::<f32>();
