@@ -246,6 +246,25 @@ impl Scorer {
         list
     }
 
+    /// As [`Scorer::recommend_in`], from options in JSON to a list in JSON, for runtimes that speak it.
+    ///
+    /// # Errors
+    /// Those of [`RecommendOptions::from_json`] and [`Scorer::recommend`].
+    pub fn recommend_json(
+        &self,
+        scratch: &mut Scratch,
+        state: &MemberState,
+        now: Timestamp,
+        options: &[u8],
+    ) -> Result<String> {
+        if !RECOMMENDS {
+            bail!(UnsupportedModel, "this build recommends nothing; use one with the feature `all-kernels`");
+        }
+        let list = self.recommend_in(scratch, state, now, &RecommendOptions::from_json(options)?)?;
+        serde_json::to_string(&list)
+            .or_else(|error| bail!(ModelFailed, "a list that JSON cannot hold: {error}"))
+    }
+
     /// The bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle

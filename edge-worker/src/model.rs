@@ -5,8 +5,9 @@ use std::cell::{OnceCell, RefCell};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tiercast_core::{
-    Assessment, Bundle, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period, Profile,
-    ProfileInfo, ProfileSpec, Scorer, Scratch, Timestamp,
+    Assessment, Bundle, Catalogue, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period,
+    Profile, ProfileInfo, ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Scorer, Scratch,
+    Timestamp,
 };
 
 use crate::{config::Limits, problem::Problem};
@@ -42,6 +43,8 @@ struct Description<'a> {
     features: Vec<FeatureInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<ProfileInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recommend: Option<RecommendInfo<'a>>,
     limits: Limits,
     manifest: &'a Manifest,
     card: serde_json::Value,
@@ -108,6 +111,24 @@ impl Model {
         self.scorer.profile_in(&mut self.scratch.borrow_mut(), state, now)
     }
 
+    /// Whether it can recommend.
+    pub(crate) fn recommends(&self) -> bool {
+        self.scorer.catalogue().is_some()
+    }
+
+    /// What a member will buy next, as known at `now`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::recommend`].
+    pub(crate) fn recommend(
+        &self,
+        state: &MemberState,
+        now: Timestamp,
+        options: &RecommendOptions,
+    ) -> tiercast_core::Result<Vec<Recommendation>> {
+        self.scorer.recommend_in(&mut self.scratch.borrow_mut(), state, now, options)
+    }
+
     /// The body of `GET /healthz`. The first call computes the bundle's own vectors and compares.
     ///
     /// # Errors
@@ -140,6 +161,7 @@ impl Model {
             events: EventsInfo { currency, custom_kinds: &spec.events.custom_kinds, capacity: spec.capacity },
             features: bundle.schema().describe().collect(),
             profile: self.scorer.profile_spec().map(ProfileSpec::describe),
+            recommend: self.scorer.catalogue().map(Catalogue::describe),
             limits,
             manifest: bundle.manifest(),
             card: serde_json::from_str(bundle.card()).unwrap_or_default(),

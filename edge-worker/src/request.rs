@@ -1,4 +1,4 @@
-//! The JSON of `POST /v1/score`: its shape is checked here, its content by core.
+//! The JSON of `POST /v1/score` and `POST /v1/recommend`: its shape is checked here, its content by core.
 //!
 //! A body that is not of this shape is refused as a whole; inside `members` each member stands for itself. A body is
 //! read in one pass, straight into events; only when that fails is it read again, to say what is wrong and where.
@@ -10,7 +10,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Value, error::Category};
-use tiercast_core::{EventInput, Scalar};
+use tiercast_core::{EventInput, RecommendOptions, Scalar};
 
 use crate::{
     config::Limits,
@@ -34,6 +34,8 @@ pub(crate) struct ScoreRequest<'a> {
     pub(crate) return_state: bool,
     /// Answer with the profile.
     pub(crate) profile: bool,
+    /// Answer with recommendations of this kind, and not with the assessment.
+    pub(crate) recommend: Option<RecommendOptions>,
     pub(crate) subject: Subject<'a>,
 }
 
@@ -63,6 +65,7 @@ struct Wire<'a, E> {
     features: Option<bool>,
     return_state: Option<bool>,
     profile: Option<bool>,
+    recommend: Option<RecommendOptions>,
     #[serde(default, deserialize_with = "strict::list")]
     members: Option<Vec<Value>>,
     #[serde(borrow)]
@@ -153,7 +156,16 @@ impl<'a> ScoreRequest<'a> {
             }
             Some(members) => Subject::Many(members),
         };
+        let beside = query.recommend
+            && (query.features.or(wire.features).is_some() || query.profile.or(wire.profile).is_some());
+        if beside {
+            return Err(Problem::malformed("features and profile belong to /v1/score"));
+        }
+        if !query.recommend && wire.recommend.is_some() {
+            return Err(Problem::malformed("recommend belongs to /v1/recommend"));
+        }
         Ok(Self {
+            recommend: query.recommend.then(|| wire.recommend.unwrap_or_default()),
             now: wire.now,
             features: query.features.or(wire.features).unwrap_or(false),
             return_state: query.return_state.or(wire.return_state).unwrap_or(false),
@@ -276,7 +288,12 @@ mod tests {
 
     #[test]
     fn the_query_goes_before_the_body() {
-        let query = Options { features: Some(false), return_state: Some(true), profile: Some(false) };
+        let query = Options {
+            features: Some(false),
+            return_state: Some(true),
+            profile: Some(false),
+            recommend: false,
+        };
         let body = br#"{"events":[],"features":true,"profile":true}"#;
         let request = ScoreRequest::parse(body, query, LIMITS).unwrap();
         assert!(!request.features && request.return_state && !request.profile);

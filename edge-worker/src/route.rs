@@ -9,7 +9,7 @@ pub(crate) enum Route {
     Health,
     /// What is deployed.
     Model,
-    /// Score one member or many.
+    /// Score one member or many, or recommend to them.
     Score(Options),
     /// A browser asks whether it may call.
     Preflight,
@@ -24,19 +24,29 @@ pub(crate) struct Options {
     pub(crate) return_state: Option<bool>,
     /// The member's profile.
     pub(crate) profile: Option<bool>,
+    /// Recommendations, and nothing of the assessment.
+    pub(crate) recommend: bool,
 }
 
 impl Options {
     /// These as a number that is not 0, for JavaScript to hold while it waits for a body.
     pub(crate) fn code(self) -> u32 {
         let bits = |option: Option<bool>| option.map_or(0, |on| 2 + u32::from(on));
-        1 | bits(self.features) << 1 | bits(self.return_state) << 3 | bits(self.profile) << 5
+        1 | bits(self.features) << 1
+            | bits(self.return_state) << 3
+            | bits(self.profile) << 5
+            | u32::from(self.recommend) << 7
     }
 
     /// Those that have this code.
     pub(crate) fn of(code: u32) -> Self {
         let option = |bits: u32| (bits & 2 != 0).then_some(bits & 1 != 0);
-        Self { features: option(code >> 1), return_state: option(code >> 3), profile: option(code >> 5) }
+        Self {
+            features: option(code >> 1),
+            return_state: option(code >> 3),
+            profile: option(code >> 5),
+            recommend: code >> 7 & 1 != 0,
+        }
     }
 }
 
@@ -77,9 +87,12 @@ pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
     match head.path {
         "/v1/model" => reading(head.method, Route::Model),
         "/v1/score" if head.method == "POST" => Ok(Route::Score(options(head.query)?)),
-        "/v1/score" => Err(not_allowed("POST")),
+        "/v1/recommend" if head.method == "POST" => {
+            Ok(Route::Score(Options { recommend: true, ..options(head.query)? }))
+        }
+        "/v1/score" | "/v1/recommend" => Err(not_allowed("POST")),
         _ => Err(Problem::new(404, "not_found", "there is no such route")
-            .hint("the routes are POST /v1/score, GET /v1/model and GET /healthz")),
+            .hint("the routes are POST /v1/score, POST /v1/recommend, GET /v1/model and GET /healthz")),
     }
 }
 
@@ -139,7 +152,12 @@ mod tests {
         assert_eq!(ask("GET", "/healthz", ""), Ok(Route::Health));
         assert_eq!(ask("HEAD", "/v1/model", ""), Ok(Route::Model));
         assert_eq!(ask("POST", "/v1/score", ""), Ok(Route::Score(Options::default())));
-        let all = Options { features: Some(true), return_state: Some(false), profile: Some(true) };
+        let all = Options {
+            features: Some(true),
+            return_state: Some(false),
+            profile: Some(true),
+            recommend: false,
+        };
         assert_eq!(ask("POST", "/v1/score", "features&returnState=0&profile"), Ok(Route::Score(all)));
     }
 

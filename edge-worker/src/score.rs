@@ -6,7 +6,9 @@ use std::{rc::Rc, vec};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 use serde_json::Value;
-use tiercast_core::{Bundle, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
+use tiercast_core::{
+    Bundle, MemberState, Observed, Profile, RecommendOptions, Recommendation, Scalar, Standing, Timestamp,
+};
 
 use crate::{
     config::Limits,
@@ -23,12 +25,26 @@ const SLICE: usize = 4_096;
 const ANSWER: usize = 1_024;
 
 /// How one member's answer looks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Form {
     now: Timestamp,
     features: bool,
     return_state: bool,
     profile: bool,
+    recommend: Option<RecommendOptions>,
+}
+
+/// One member's recommendations as they are sent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recommended<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a str>,
+    now: Timestamp,
+    recommendations: &'a [Recommendation],
+    observed: Outcomes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
 }
 
 /// One member's assessment as it is sent.
@@ -94,7 +110,7 @@ pub(crate) enum Outcome {
 /// Scores the one member of a body, or begins with its many; `clock` is the time now.
 ///
 /// # Errors
-/// 400 or 413 for the body's shape, 422 for what the member sent or for a profile that the bundle cannot give, 500 when the
+/// 400 or 413 for the body's shape, 422 for what the member sent or for what the bundle cannot give, 500 when the
 /// model fails.
 pub(crate) fn score(
     model: &Rc<Model>,
@@ -108,7 +124,7 @@ pub(crate) fn score(
     let members = match request.subject {
         Subject::One(member) => {
             let mut json = Vec::with_capacity(ANSWER);
-            write_member(&mut json, model, &member, form)?;
+            write_member(&mut json, model, &member, &form)?;
             return Ok(Outcome::Scored(json));
         }
         Subject::Many(members) => members.into_iter(),
@@ -171,7 +187,7 @@ impl Batch {
         };
         let start = self.json.len();
         self.comma();
-        if let Err(problem) = write_member(&mut self.json, &self.model, &member, self.form) {
+        if let Err(problem) = write_member(&mut self.json, &self.model, &member, &self.form) {
             self.json.truncate(start);
             self.refuse(member.member.as_deref(), &problem);
         }
@@ -201,12 +217,16 @@ impl Form {
             return Err(Problem::new(422, "no_profiles", "the deployed bundle has no profiles")
                 .hint("leave `profile` out, or deploy a bundle trained with a network over a [sequence]"));
         }
+        if request.recommend.is_some() && !model.recommends() {
+            return Err(Problem::new(422, "no_recommendations", "the deployed bundle recommends nothing")
+                .hint("deploy a bundle trained with a [recommend] table"));
+        }
         let now = match &request.now {
             Some(now) => time(now)?,
             None => Timestamp::from_ms(clock)?,
         };
         let ScoreRequest { features, return_state, profile, .. } = *request;
-        Ok(Self { now, features, return_state, profile })
+        Ok(Self { now, features, return_state, profile, recommend: request.recommend.clone() })
     }
 }
 
@@ -214,10 +234,17 @@ fn write_member(
     json: &mut Vec<u8>,
     model: &Model,
     member: &MemberRequest<'_>,
-    form: Form,
+    form: &Form,
 ) -> Result<(), Problem> {
     let now = member.now.as_ref().map_or(Ok(form.now), time)?;
     let (state, observed) = state_of(model.bundle(), member)?;
+    let kept = form.return_state.then(|| BASE64.encode(state.snapshot()));
+    if let Some(options) = &form.recommend {
+        let recommendations = &model.recommend(&state, now, options)?;
+        let member = member.member.as_deref();
+        write(json, &Recommended { member, now, recommendations, observed, state: kept });
+        return Ok(());
+    }
     let assessment = model.assess(&state, now)?;
     let profile = form.profile.then(|| model.profile(&state, now)).transpose()?;
     let scored = Scored {
@@ -233,7 +260,7 @@ fn write_member(
         observed,
         features: form.features.then_some(&assessment.features),
         profile: profile.as_ref(),
-        state: form.return_state.then(|| BASE64.encode(state.snapshot())),
+        state: kept,
     };
     write(json, &scored);
     Ok(())

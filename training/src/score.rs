@@ -41,7 +41,8 @@ use parts::{Cutter, Folder, Identity};
 ///
 /// The output has one row a member, by member: as_of, tier, tier_name, expected_tier, p1 … pK, standing_tier, spend
 /// (so far in the period of as_of), to_next_tier (what is missing to the tier after it), warnings, and bundle, the start of
-/// the bundle's SHA-256. --reasons adds reasons: the features that moved the score, and by how many tiers. A bundle with
+/// the bundle's SHA-256. --reasons adds reasons: the features that moved the score, and by how many tiers; --recommend adds
+/// recommendations, for a bundle of a project with [recommend]. A bundle with
 /// profiles adds churn (the probability of no purchase in the next period), next_purchase (expected days to it,
 /// otherwise), segment and interests (the categories that recent spend went to). The output's ending chooses the format:
 /// .parquet, .csv, .ndjson (one assessment a line, as the other runtimes give it) or .json (an array). A folder, named with
@@ -81,6 +82,9 @@ pub struct Args {
     /// Write so many of the strongest reasons too; a member then costs one score more for each feature.
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
     pub reasons: usize,
+    /// Write so many recommendations too, as a list in JSON: item, name, category, probability and reasons of each.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub recommend: u32,
     /// Leave out rows that are not valid events, and count them, instead of stopping at the first.
     #[arg(long)]
     pub skip_invalid: bool,
@@ -143,7 +147,12 @@ struct Done {
 
 impl Args {
     fn wanted(&self) -> Wanted {
-        Wanted { features: self.features, embedding: self.embedding, reasons: self.reasons }
+        Wanted {
+            features: self.features,
+            embedding: self.embedding,
+            reasons: self.reasons,
+            recommend: self.recommend,
+        }
     }
 
     fn is_folder(&self) -> bool {

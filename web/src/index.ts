@@ -16,6 +16,9 @@ export type {
   Observed,
   Profile,
   Reason,
+  Recommendation,
+  RecommendOptions,
   Standing,
   Tier,
+  Why,
 } from "./types.js";

@@ -5,7 +5,15 @@ import { TiercastError } from "./errors.js";
 import { written } from "./events.js";
 import type { Running } from "./running.js";
 import type { Scorer } from "./scorer.js";
-import type { Assessment, MemberEvent, Observed, Profile, Reason } from "./types.js";
+import type {
+  Assessment,
+  MemberEvent,
+  Observed,
+  Profile,
+  Reason,
+  Recommendation,
+  RecommendOptions,
+} from "./types.js";
 
 /**
  * What a scorer gives its members.
@@ -115,6 +123,19 @@ export class Member {
     return this.#answers.profile(moment);
   }
 
+  /**
+   * Which items the member will buy next, the most wanted first, with the reasons; computed here, of the member's own events.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the bundle recommends nothing (`info.recommend` is then absent) or an
+   * option is out of range; otherwise as {@link Member.assess} does.
+   */
+  recommend(options: RecommendOptions = {}, now: Date | number = new Date()): Recommendation[] {
+    const moment = Number(now);
+    const bytes = encoded(options);
+    this.#do((engine) => engine.recommend(moment, this.#answers.running.outside(bytes)));
+    return JSON.parse(this.#answers.running.text()) as Recommendation[];
+  }
+
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */
   features(now: Date | number = new Date()): Float32Array {
     const moment = Number(now);
@@ -151,6 +172,15 @@ disposable(Member.prototype);
 
 function isMany(events: MemberEvents): events is Iterable<MemberEvent> {
   return typeof events === "object" && events !== null && Symbol.iterator in events;
+}
+
+/** Options as the engine reads them. */
+function encoded(options: RecommendOptions): Uint8Array {
+  try {
+    return new TextEncoder().encode(JSON.stringify(options));
+  } catch (cause) {
+    throw new TiercastError("invalid_input", "these are no options of recommendations: JSON cannot hold them", { cause });
+  }
 }
 
 /** Copies an event before it is written, so that no getter or proxy runs meanwhile. */

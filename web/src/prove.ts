@@ -1,7 +1,7 @@
 import { TiercastError } from "./errors.js";
 import type { Scorer } from "./scorer.js";
 import { unreadable } from "./section.js";
-import type { Assessment, BundleInfo, MemberEvent, Profile } from "./types.js";
+import type { Assessment, BundleInfo, MemberEvent, Profile, Recommendation } from "./types.js";
 
 /** What a bundle scores by, of the section that scores. */
 export interface ScoredBy {
@@ -34,6 +34,8 @@ interface Vector {
   tier: number;
   /** The embedding, the chance of no purchase and the days to the next one, in a bundle with profiles. */
   profile?: number[];
+  /** The member's list with the bundle's own options, in a bundle that recommends. */
+  recommendations?: Recommendation[];
 }
 
 /** Computes a bundle's own vectors through the calls that everybody uses, and compares. */
@@ -49,8 +51,8 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       ? (found: number, expected: number) => Object.is(found, Math.fround(expected))
       : // tract orders its sums by the machine's vector width.
         (found: number, expected: number) => Math.abs(found - expected) <= 1e-5;
-  for (const { name, events, now, features, probabilities, tier, profile = [] } of vectors) {
-    const found = assessed(scorer, events, now, by.profile.length > 0);
+  for (const { name, events, now, features, probabilities, tier, profile = [], recommendations } of vectors) {
+    const found = assessed(scorer, events, now, by.profile.length > 0, recommendations !== undefined);
     const bits = new Uint32Array(found.features.buffer);
     const agree =
       features.length === bits.length &&
@@ -59,11 +61,13 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       probabilities.every((expected, i) => same(found.probabilities[i] as number, expected)) &&
       found.tier === tier &&
       profile.length === found.profile.length &&
-      profile.every((expected, i) => Object.is(found.profile[i], Math.fround(expected)));
+      profile.every((expected, i) => Object.is(found.profile[i], Math.fround(expected))) &&
+      // Written by the same code, field by field.
+      JSON.stringify(found.recommendations) === JSON.stringify(recommendations);
     if (!agree) {
       throw new TiercastError(
         "model_failed",
-        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features or another profile; use the files of one version of this package`,
+        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features, another profile or other recommendations; use the files of one version of this package`,
       );
     }
   }
@@ -97,27 +101,34 @@ function done({ schemaHash, engine, decode, cuts, currency, exponent, tiers, fea
 }
 
 function isVector(value: unknown): value is Vector {
-  const { name, events, now, features, probabilities, tier, profile } = (value ?? {}) as Partial<Vector>;
+  const { name, events, now, features, probabilities, tier, profile, recommendations } = (value ??
+    {}) as Partial<Vector>;
   const numbers = [now, tier, ...(Array.isArray(probabilities) ? probabilities : [undefined])];
   return (
     typeof name === "string" &&
     Array.isArray(events) &&
     numbers.every((number) => typeof number === "number") &&
     Array.isArray(features) &&
-    (profile === undefined || Array.isArray(profile))
+    (profile === undefined || Array.isArray(profile)) &&
+    (recommendations === undefined || Array.isArray(recommendations))
   );
 }
 
-/** What a vector is compared with: an assessment and, where there are profiles, its numbers in the vector's order. */
+/** What a vector is compared with: an assessment and, where it has them, a profile's numbers in order and a list. */
 function assessed(
   scorer: Scorer,
   events: MemberEvent[],
   now: number,
   profiled: boolean,
-): Assessment & { profile: number[] } {
+  recommended: boolean,
+): Assessment & { profile: number[]; recommendations: Recommendation[] | undefined } {
   const member = scorer.member(events);
   try {
-    return { ...member.assess(now), profile: profiled ? numbersOf(member.profile(now)) : [] };
+    return {
+      ...member.assess(now),
+      profile: profiled ? numbersOf(member.profile(now)) : [],
+      recommendations: recommended ? member.recommend({}, now) : undefined,
+    };
   } finally {
     member.dispose();
   }

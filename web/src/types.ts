@@ -116,6 +116,51 @@ export interface Interest {
   share: number;
 }
 
+/** What a list of recommendations shall be like. */
+export interface RecommendOptions {
+  /** Items of the list, 1 to 100; 10 by default. */
+  count?: number;
+  /** Only items that the member has not bought before. */
+  newOnly?: boolean;
+  /** Items, categories, groups and brands to leave out. */
+  exclude?: string[];
+  /** The items that there are; without it, all. */
+  available?: string[];
+  /** What the odds of an item, or of every item of a category, group or brand, are multiplied by: above 0, up to 1000. */
+  boost?: Record<string, number>;
+  /** How much of the order is given to diversity, 0 to 1; by default what the bundle says. */
+  diversity?: number;
+}
+
+/** An item that a member may want. */
+export interface Recommendation {
+  /** The item's identifier, as in events. */
+  item: string;
+  /** What people call it, if the bundle knows. */
+  name?: string;
+  /** Its category, if it has one. */
+  category?: string;
+  /** Probability that the member buys it within `info.recommend.periodDays` days, without boosts. */
+  probability: number;
+  /** Why it is in the list, the strongest reason first. */
+  reasons: Why[];
+}
+
+/** Why an item is in a list. */
+export type Why =
+  /** The member buys it again and again. */
+  | { kind: "habit"; orders: number; everyDays: number; daysSince: number }
+  /** The member has bought it once. */
+  | { kind: "before"; daysSince: number }
+  /** Members who buy that item, which this member knows, buy this one. */
+  | { kind: "together"; with: string; name?: string }
+  /** The member cares about its category: the share of what was bought lately. */
+  | { kind: "category"; category: string; share: number }
+  /** That share of the active members bought it in the last period. */
+  | { kind: "popular"; share: number }
+  /** That share of the tier's members buys it in a period. */
+  | { kind: "popularInTier"; tier: number; share: number };
+
 /** Where a member stands by spend so far in the current period. Amounts are exact decimals; days are UTC, `2017-03-31`. */
 export interface Standing {
   /** The tier that the spend so far earns, from 1. */
@@ -192,6 +237,19 @@ export interface BundleInfo {
     segments: { name: string; share: number }[];
     /** The categories that interests may name. */
     categories: string[];
+  };
+  /** What {@link Member.recommend} answers with; absent from a bundle that recommends nothing. */
+  recommend?: {
+    /** Where the items' vectors come from: `als`, `bpr` or `two-tower`. */
+    model: string;
+    /** Items that may be recommended. */
+    items: number;
+    /** Numbers of an item's vector. */
+    factors: number;
+    /** Days that a probability is about. */
+    periodDays: number;
+    /** How much of a list's order is given to its diversity where nobody says. */
+    diversity: number;
   };
   /** The model card: data, protocol, measures, caveats. */
   card: unknown;

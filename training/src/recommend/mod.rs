@@ -375,7 +375,10 @@ impl Recommended<'_> {
             lists.way("item-to-item", |known, allowed| lists.shelf.alike(&known.affinities, TOP, allowed)),
         ];
         for source in Source::ALL {
-            let shelf = self.base.with(source)?;
+            let shelf = match source.name() == self.catalogue.model {
+                true => lists.shelf.clone(),
+                false => self.base.with(source)?,
+            };
             ways.push(
                 lists.way(source.name(), |known, allowed| shelf.nearest(&known.affinities, TOP, allowed)),
             );

@@ -15,7 +15,8 @@ use datafusion::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tiercast_core::{
-    Assessment, Event, FeatureSchema, MemberState, Profile, Reason, Scorer, Scratch, Timestamp,
+    Assessment, Event, FeatureSchema, MemberState, Profile, Reason, RecommendOptions, Recommendation, Scorer,
+    Scratch, Timestamp,
 };
 
 use super::layout::Layout;
@@ -33,6 +34,8 @@ pub(crate) struct Wanted {
     pub(crate) embedding: bool,
     /// So many of the strongest reasons.
     pub(crate) reasons: usize,
+    /// So many recommendations.
+    pub(crate) recommend: u32,
 }
 
 /// How a row is given.
@@ -55,6 +58,8 @@ pub(crate) struct Scored {
     pub(crate) profile: Option<Profile>,
     /// What moved the score, the strongest first.
     pub(crate) reasons: Vec<Reason>,
+    /// What the member will buy next, the most wanted first.
+    pub(crate) recommendations: Vec<Recommendation>,
 }
 
 /// Assesses members with a bundle, as known at a moment.
@@ -153,8 +158,15 @@ impl Scores {
             };
             let has_profile = self.scorer.profile_spec().is_some();
             let profile = has_profile.then(|| self.scorer.profile_in(scratch, state, as_of)).transpose()?;
+            let recommendations = match self.told.wanted.recommend {
+                0 => Vec::new(),
+                count => {
+                    let options = RecommendOptions { count, ..RecommendOptions::default() };
+                    self.scorer.recommend_in(scratch, state, as_of, &options)?
+                }
+            };
             let assessment = bundle.decide(state, as_of, features.to_vec(), probabilities.to_vec())?;
-            Ok(Scored { assessment, profile, reasons })
+            Ok(Scored { assessment, profile, reasons, recommendations })
         })
         .collect()
     }

@@ -16,7 +16,7 @@ use datafusion::{
     error::Result,
 };
 use serde::Serialize;
-use tiercast_core::{Interest, Profile, Scorer, Standing};
+use tiercast_core::{Interest, Profile, Recommendation, Scorer, Standing};
 
 use super::assess::{Scored, Wanted};
 
@@ -59,6 +59,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasons: Option<Vec<Because<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    recommendations: Option<&'a [Recommendation]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Profile>,
@@ -80,6 +82,11 @@ impl Layout {
             bail!(
                 "the bundle has no profiles, and so no embeddings; train one with a network over a [sequence], or leave \
                  --embedding out"
+            );
+        }
+        if wanted.recommend > 0 && scorer.catalogue().is_none() {
+            bail!(
+                "the bundle recommends nothing; train one with a [recommend] table, or leave --recommend out"
             );
         }
         let schema = scorer.bundle().schema();
@@ -118,6 +125,8 @@ impl Layout {
         let probabilities = (1..=self.tiers).map(|tier| format!("p{tier}"));
         let tail = ["standing_tier", "spend", "to_next_tier", "warnings"].map(str::to_owned);
         let reasons = (self.wanted.reasons > 0).then(|| "reasons".to_owned());
+        let recommendations = (self.wanted.recommend > 0).then(|| "recommendations".to_owned());
+        let reasons = reasons.into_iter().chain(recommendations);
         let profile = if self.profile.is_some() { PROFILE.as_slice() } else { &[] };
         let profile = profile.iter().map(|name| (*name).to_owned());
         let embedding = (1..=self.profile.unwrap_or_default()).map(embedding_column);
@@ -132,7 +141,9 @@ impl Layout {
         self.names()
             .map(|name| match name.as_str() {
                 "tier_name" | "segment" | "bundle" => Field::new(name, DataType::Utf8, false),
-                "warnings" | "interests" | "reasons" => Field::new(name, DataType::Utf8, true),
+                "warnings" | "interests" | "reasons" | "recommendations" => {
+                    Field::new(name, DataType::Utf8, true)
+                }
                 "as_of" => {
                     Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
                 }
@@ -175,6 +186,9 @@ impl Layout {
         if self.wanted.reasons > 0 {
             columns.push(texts(&|row| filled(self.reasons(row))));
         }
+        if self.wanted.recommend > 0 {
+            columns.push(texts(&|row| Some(list(row))));
+        }
         columns.push(texts(&|_| Some(self.bundle.clone())));
         if let Some(numbers) = self.profile {
             let float =
@@ -210,6 +224,9 @@ impl Layout {
         if self.wanted.reasons > 0 {
             fields.push(quoted(&self.reasons(row)));
         }
+        if self.wanted.recommend > 0 {
+            fields.push(quoted(&list(row)));
+        }
         fields.push(self.bundle.clone());
         if let (Some(numbers), Some(profile)) = (self.profile, profile) {
             fields.extend([profile.churn.to_string(), profile.next_purchase.to_string()]);
@@ -225,7 +242,7 @@ impl Layout {
 
     /// A row as an object of JSON, without the member.
     pub(super) fn json(&self, row: &Scored) -> String {
-        let Scored { assessment, profile, reasons } = row;
+        let Scored { assessment, profile, reasons, recommendations } = row;
         let of = |(numbers, profile): (usize, &Profile)| match numbers {
             0 => Profile { embedding: Vec::new(), ..profile.clone() },
             _ => profile.clone(),
@@ -245,6 +262,7 @@ impl Layout {
             standing: &assessment.standing,
             warnings: &assessment.warnings,
             reasons: (self.wanted.reasons > 0).then(|| because.collect()),
+            recommendations: (self.wanted.recommend > 0).then_some(recommendations.as_slice()),
             features: self.wanted.features.then_some(assessment.features.as_slice()),
             profile: self.profile.zip(profile.as_ref()).map(of),
         };
@@ -259,6 +277,12 @@ impl Layout {
             reasons.map(|reason| format!("{} {:+.2}", self.names[reason.feature as usize], reason.effect));
         words.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The recommendations as JSON, as every runtime gives them.
+fn list(row: &Scored) -> String {
+    // Texts, numbers and lists of them cannot fail.
+    serde_json::to_string(&row.recommendations).unwrap_or_default()
 }
 
 /// `GROCERY 62 %, MEAT 12 %`.

@@ -82,6 +82,7 @@ fn args(folder: &std::path::Path, project: &Project, output: &str) -> Args {
         features: true,
         embedding: false,
         reasons: 0,
+        recommend: 0,
         states: None,
         news: false,
         part_rows: 250_000,
