@@ -166,8 +166,12 @@ mod tests {
         let choices = [None, Some(false), Some(true)];
         for at in 0..27 {
             let choice = |at: usize| choices[at % 3];
-            let options =
-                Options { features: choice(at), return_state: choice(at / 3), profile: choice(at / 9) };
+            let options = Options {
+                features: choice(at),
+                return_state: choice(at / 3),
+                profile: choice(at / 9),
+                recommend: at % 2 == 1,
+            };
             assert_ne!(options.code(), 0);
             assert_eq!(Options::of(options.code()), options);
         }

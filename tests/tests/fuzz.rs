@@ -11,7 +11,9 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tiercast_core::{Bundle, EventInput, LowerOptions, MemberState, Model, Plan, Port, Scorer, lower};
+use tiercast_core::{
+    Bundle, EventInput, LowerOptions, MemberState, Model, Plan, Port, RecommendOptions, Scorer, lower,
+};
 use tiercast_tests::{at_root, checksum, members, read, section, sign_snapshot};
 
 const FIXTURE: &str = "tests/fixtures/fixture.tcb";
@@ -120,6 +122,32 @@ fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
                 Err(error) => assert_eq!(error.code(), "model_failed"),
             }
             bundle.decide(&state, now, features, vec![1.0 / k as f32; k]).unwrap();
+        }
+    });
+}
+
+#[test]
+fn catalogues_with_right_check_sums_are_read_or_refused() {
+    let whole = read("tests/fixtures/recommend.tcb").unwrap();
+    let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
+    let proved = Scorer::load(&whole).unwrap();
+    let vectors = proved.bundle().vectors().unwrap();
+    let options = RecommendOptions { diversity: Some(0.3), ..RecommendOptions::default() };
+    let mut kept = section("tests/fixtures/recommend.tcb", "recommend");
+    kept.truncate(4096);
+    let at = whole.windows(kept.len()).position(|bytes| bytes == kept).unwrap();
+    let length = section("tests/fixtures/recommend.tcb", "recommend").len();
+    fuzz("catalogues", &[whole[at..at + length].to_vec()], |input| {
+        // As long as it was, so that the table still holds.
+        let mut bytes = whole.clone();
+        let input = &input[..input.len().min(length)];
+        bytes[at..at + input.len()].copy_from_slice(input);
+        let Ok(scorer) = Scorer::load(&rehashed(&bytes).unwrap()) else { return };
+        for vector in &vectors {
+            let mut state = scorer.bundle().new_member();
+            scorer.bundle().observe(&mut state, &vector.events).unwrap();
+            let list = scorer.recommend(&state, now, &options).unwrap();
+            assert!(list.iter().all(|item| (0.0..=1.0).contains(&item.probability)));
         }
     });
 }

@@ -172,6 +172,7 @@ impl Report {
             effects => sections::effects(self),
             quality => sections::quality(self),
             profile => sections::profile(self),
+            recommend => sections::recommend(self),
             importance => chart(charts::importance(self.most_important())),
             importance_rows => self.most_important(),
         })?;

@@ -18,12 +18,22 @@ const FIXTURE_MEMBERS: &str = "1000";
 /// The lines of `fixture.toml` that the fixtures differ in.
 const DECODE: &str = r#"decode = "median""#;
 const MODELS: &str = r#"models = ["same-tier", "dnn"]"#;
+/// What is added to `fixture.toml` for the fixture that recommends.
+const RECOMMEND: &str = r#"
+[recommend]
+period = "28d"
+train = ["2024-04-01", "2024-05-01"]
+test = "2024-06-01"
+catalogue = 300
+factors = 16
+"#;
 /// How each fixture is trained: engine, decoding, models, file.
-const FIXTURES: [(&str, &str, &str, &str); 4] = [
+const FIXTURES: [(&str, &str, &str, &str); 5] = [
     ("plan", DECODE, MODELS, "fixture.tcb"),
     ("onnx", DECODE, MODELS, "fixture-onnx.tcb"),
     ("plan", r#"decode = "ranks""#, r#"models = ["same-tier", "logistic"]"#, "ranks.tcb"),
     ("plan", DECODE, r#"models = ["same-tier", "logistic", "transformer"]"#, "profile.tcb"),
+    ("plan", DECODE, r#"models = ["same-tier", "logistic"]"#, "recommend.tcb"),
 ];
 /// Which real members are taken: a busy year still passes through every runtime in seconds.
 const REAL_MEMBERS: [&str; 6] = ["--sample", "20", "--seed", "7", "--max-events", "2000"];
@@ -95,7 +105,7 @@ fn program() -> Run {
 }
 
 /// Trains the fixture from its project on the generator's members: as a plan, with its ONNX file for tract, decoding by
-/// ranks, and with profiles.
+/// ranks, with profiles, and with recommendations.
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;
@@ -105,7 +115,10 @@ fn retrain() -> Result<()> {
         .run()?;
     let project = fs::read_to_string(fixtures.join("fixture.toml"))?;
     for (engine, decode, models, bundle) in FIXTURES {
-        let changed = project.replace(DECODE, decode).replace(MODELS, models);
+        let mut changed = project.replace(DECODE, decode).replace(MODELS, models);
+        if bundle == "recommend.tcb" {
+            changed += RECOMMEND;
+        }
         ensure!(
             changed.contains(decode) && changed.contains(models),
             "fixture.toml lacks the line {DECODE:?} or {MODELS:?}"

@@ -74,3 +74,45 @@ fn misspelt_names_are_suggested() {
     assert_eq!(help("test = ", "tset = "), "did you mean `test`?");
     assert_eq!(help("[tiers]", "[train]\nmodels = [\"logistc\"]\n\n[tiers]"), "did you mean \"logistic\"?");
 }
+
+/// What a small project recommends, with one line changed.
+fn recommend(from: &str, to: &str) -> Result<Project, Vec<Problem>> {
+    let table =
+        "[recommend]\nperiod = \"28d\"\ntrain = [\"2024-01-10\", \"2024-02-07\"]\ntest = \"2024-03-06\"\n";
+    let events = changed(("time = \"at\"", "time = \"at\"\nitem = \"item\""));
+    assert!(from.is_empty() || table.contains(from));
+    Project::parse(&format!("{events}\n{}", table.replace(from, to)), Path::new("tiercast.toml"))
+}
+
+#[test]
+fn what_is_recommended_has_defaults() {
+    let plan = recommend("", "").unwrap().recommend.unwrap();
+    assert_eq!((plan.catalogue, plan.factors, plan.members), (10_000, 64, 50_000));
+    assert_eq!(plan.test.map(|date| date.date()), Some("2024-03-06".into()));
+}
+
+#[test]
+fn what_cannot_be_recommended_is_told() {
+    for (from, to, message) in [
+        ("train = [\"2024-01-10\", \"2024-02-07\"]", "train = []", "none, or not ascending"),
+        ("\"2024-01-10\", \"2024-02-07\"", "\"2024-02-07\", \"2024-01-10\"", "not ascending"),
+        ("\"2024-01-10\"", "\"2024-01-40\"", "not a date"),
+        ("\"2024-03-06\"", "\"2024-03-05\"", "the future of the test"),
+        ("period = \"28d\"", "period = \"28d\"\ncatalogue = 1", "1 items cannot be known"),
+        ("period = \"28d\"", "period = \"28d\"\nfactors = 17", "17 factors cannot be had"),
+        ("period = \"28d\"", "period = \"28d\"\ndiversity = 1.5", "is no share"),
+        ("period = \"28d\"", "period = \"28d\"\nmembers = 9", "too few to learn from"),
+        ("period = \"28d\"", "period = \"28 days\"", "duration"),
+        ("period = \"28d\"", "perod = \"28d\"", "unknown field `perod`"),
+    ] {
+        let found = recommend(from, to).unwrap_err();
+        assert!(found[0].message.contains(message), "{from} -> {to}: {found:?}");
+    }
+}
+
+#[test]
+fn recommending_needs_items() {
+    let text = format!("{SMALL}\n[recommend]\nperiod = \"28d\"\ntrain = [\"2024-01-10\"]\n");
+    let found = Project::parse(&text, Path::new("tiercast.toml")).unwrap_err();
+    assert!(found[0].message.contains("which item was bought"), "{found:?}");
+}

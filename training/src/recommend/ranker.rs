@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tiercast_core::{CandidateRoom, Candidates, FeatureSchema, MemberState, RANKER_INPUTS, Shelf, name_hash};
 
 use super::{base::Base, latest};
@@ -24,30 +24,29 @@ pub(super) struct Examples {
 }
 
 impl Examples {
-    pub(super) fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self { seed, inputs: Vec::new(), targets: Vec::new(), members: Vec::new() }
     }
 
-    /// Adds each member's candidates as of a date.
-    pub(super) fn add(
-        &mut self,
+    /// Each member's candidates as of a date.
+    pub(super) fn of(
+        seed: u64,
         shelf: &Shelf,
         schema: &FeatureSchema,
         base: &Base<'_>,
         bought: &[HashSet<u32>],
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Self> {
         let hashes: Vec<u32> = shelf.catalogue().items.iter().map(|item| name_hash(&item.id)).collect();
-        let seed = mix(self.seed ^ base.now.ms().cast_unsigned());
+        let luck = mix(seed ^ base.now.ms().cast_unsigned());
         let members: Vec<(u32, (&MemberState, &HashSet<u32>))> =
             (0..).zip(base.members.iter().zip(bought)).collect();
-        let blocks: Vec<_> = members.chunks(64).collect();
-        let made = threads::map(blocks, |block| {
-            let (mut room, mut examples) = (CandidateRoom::default(), Self::new(seed));
+        let made = threads::map(members.chunks(64).collect(), |block: &[_]| {
+            let (mut room, mut examples) = (CandidateRoom::default(), Self::new(luck));
             for (member, (state, bought)) in block.iter().filter(|(_, (state, _))| !state.is_empty()) {
-                let chance = mix(seed ^ mix(u64::from(*member)));
+                let chance = mix(luck ^ mix(u64::from(*member)));
                 let found = shelf.candidates(&mut room, state, base.now, |_| true)?;
                 examples.take(&found, *member, bought, &hashes);
-                if chance % YOUNG == 0 {
+                if chance.is_multiple_of(YOUNG) {
                     let young = latest(schema, state, [1, 2, 3, 5][(chance >> 32) as usize % 4]);
                     let found = shelf.candidates(&mut room, &young, base.now, |_| true)?;
                     examples.take(&found, *member, bought, &hashes);
@@ -55,13 +54,17 @@ impl Examples {
             }
             Ok::<_, tiercast_core::Error>(examples)
         });
+        let mut all = Self::new(seed);
         for examples in made {
-            let examples = examples?;
-            self.inputs.extend(examples.inputs);
-            self.targets.extend(examples.targets);
-            self.members.extend(examples.members);
+            all.extend(examples?);
         }
-        Ok(())
+        Ok(all)
+    }
+
+    pub(super) fn extend(&mut self, more: Self) {
+        self.inputs.extend(more.inputs);
+        self.targets.extend(more.targets);
+        self.members.extend(more.members);
     }
 
     /// Takes all that was bought and a share of the rest.
@@ -81,7 +84,7 @@ impl Examples {
     pub(super) fn fit(mut self) -> anyhow::Result<(Model, [usize; 2], f32)> {
         self.limit();
         let bought = self.targets.iter().filter(|target| **target == 2).count();
-        ensure!(
+        anyhow::ensure!(
             bought > 0 && bought < self.targets.len(),
             "no member bought any of its candidates in the periods after the dates of [recommend] train, so a ranker cannot \
              be learned; check the dates"

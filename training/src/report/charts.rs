@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     evaluate::{board::Board, words},
+    recommend::Way,
     train::record::{Importance, RunRecord},
 };
 
@@ -276,6 +277,27 @@ pub(super) fn importance(features: &[Importance]) -> String {
         );
     }
     canvas.finish("Features by how much the ranked probability score worsens when each is shuffled")
+}
+
+/// Ways of making lists by their NDCG: of all items, and of new ones, the bundle's own last.
+pub(super) fn recommenders(ways: &[Way]) -> String {
+    let (left, top, row) = (150.0, 24.0, 34.0);
+    let scores = |way: &Way| [way.all.ndcg, way.new.ndcg];
+    let most = ways.iter().flat_map(scores).fold(1e-9, f64::max);
+    let x = Scale { domain: (0.0, most), range: (left, WIDTH - 58.0) };
+    let mut canvas = Canvas::new(WIDTH, top + row * ways.len() as f64 + 4.0);
+    canvas.text((left, 14.0), Anchor::Start, "label muted", "all items, and below them new ones only");
+    for (at, way) in ways.iter().enumerate() {
+        let y = top + row * at as f64;
+        let class = if at + 1 == ways.len() { "bar" } else { "bar rule" };
+        canvas.text((left - 8.0, y + 16.0), Anchor::End, "label", &way.name);
+        for (ndcg, below, opacity) in [(way.all.ndcg, 0.0, 1.0), (way.new.ndcg, 14.0, 0.55)] {
+            canvas.rect((left, y + 4.0 + below), ((x.at(ndcg) - left).max(1.0), 12.0), class, opacity);
+            let label = (x.at(ndcg) + 6.0, y + 14.0 + below);
+            canvas.text(label, Anchor::Start, "label number", &format!("{ndcg:.3}"));
+        }
+    }
+    canvas.finish("Ways of making lists by their NDCG over ten items: of all items, and of new ones")
 }
 
 /// At most `most` letters, the last an ellipsis where some are missing.

@@ -2,10 +2,11 @@
 
 use minijinja::{Value, context};
 
-use super::{Report, curves};
+use super::{Report, charts, curves};
 use crate::{
     evaluate::{board::Verdict, slices::Slice, words},
     metrics::Estimate,
+    recommend::Way,
     train::{
         profile::SegmentRecord,
         quality::{Drift, FeatureQuality},
@@ -153,6 +154,43 @@ pub(super) fn profile(report: &Report) -> Option<Value> {
         model => words::model(&profile.model),
         sentences => sentences,
         segments => profile.segments.iter().map(segment).collect::<Vec<_>>(),
+    })
+}
+
+/// What is recommended, and how good it is; none for a run that recommends nothing.
+pub(super) fn recommend(report: &Report) -> Option<Value> {
+    let recommend = report.run.recommend.as_ref()?;
+    let Some(test) = &recommend.test else {
+        return Some(context! { items => words::thousands(recommend.items) });
+    };
+    let ours = test.ways.last()?;
+    let best_other = |score: fn(&Way) -> f64| {
+        let others = test.ways.iter().take(test.ways.len() - 1);
+        others.max_by(|a, b| score(a).total_cmp(&score(b))).map(|way| (way.name.clone(), score(way)))
+    };
+    let mut sentences = Vec::new();
+    for (what, score, hit) in [
+        ("Over all items", (|way: &Way| way.all.ndcg) as fn(&Way) -> f64, ours.all.hit),
+        ("Over items that the member has not bought before", |way: &Way| way.new.ndcg, ours.new.hit),
+    ] {
+        let Some((name, other)) = best_other(score) else { continue };
+        let verdict = if score(ours) > other { "better than" } else { "no better than" };
+        sentences.push(format!(
+            "{what} the bundle’s ten have an NDCG of {:.3}, {verdict} the best of the others, {name} ({other:.3}); {:.1} % \
+             of the members bought at least one of the ten.",
+            score(ours),
+            hit * 100.0
+        ));
+    }
+    sentences.push(format!(
+        "Its probabilities add up to {:.2} purchases among a member’s ten; there were {:.2}.",
+        test.expected[0], test.expected[1]
+    ));
+    Some(context! {
+        items => words::thousands(recommend.items),
+        test => test,
+        chart => chart(charts::recommenders(&test.ways)),
+        sentences => sentences,
     })
 }
 

@@ -22,7 +22,7 @@ pub(super) fn write(run: &RunRecord, boards: &Boards) -> Value {
         });
         (board.split.clone(), figure)
     });
-    json!({
+    let mut card = json!({
         "summary": words::headline(run, boards),
         "project": run.project,
         "producer": run.producer,
@@ -34,5 +34,9 @@ pub(super) fn write(run: &RunRecord, boards: &Boards) -> Value {
         "tiers": run.tiers,
         "metrics": figures.collect::<serde_json::Map<_, _>>(),
         "notes": words::notes(run, boards),
-    })
+    });
+    if let Some(recommend) = &run.recommend {
+        card["recommend"] = json!(recommend);
+    }
+    card
 }

@@ -11,6 +11,7 @@ import { Latency } from "./latency.js";
 import { inWords } from "./mistakes.js";
 import { worthWatching } from "./opening.js";
 import { ProfileView } from "./profile.js";
+import { RecommendView } from "./recommend.js";
 import { DAY, Replay } from "./replay.js";
 import { SequenceView } from "./sequence.js";
 import { reached, Session } from "./session.js";
@@ -44,6 +45,7 @@ class App {
   readonly #standing: StandingView;
   readonly #forecast: ForecastView;
   readonly #profile: ProfileView | undefined;
+  readonly #recommend: RecommendView | undefined;
   readonly #features: FeaturesView;
   readonly #sequence: SequenceView;
   readonly #feed: FeedView;
@@ -78,6 +80,7 @@ class App {
     this.#standing = new StandingView(info, formats);
     this.#forecast = new ForecastView(info);
     this.#profile = info.profile && new ProfileView(info.profile);
+    this.#recommend = info.recommend && new RecommendView(info.recommend, info.tiers, () => this.#show());
     this.#features = new FeaturesView(this.#replay, info, formats);
     this.#sequence = new SequenceView(info, formats);
     this.#feed = new FeedView(info, formats);
@@ -166,6 +169,7 @@ class App {
     this.#standing.show(assessment.standing);
     this.#forecast.show(assessment);
     this.#profile?.show(this.#session.profile(now));
+    this.#recommend?.show(this.#session.recommend(now, this.#recommend.options));
     this.#features.show(assessment);
     this.#sequence.show(assessment);
     this.#feed.show(now);

@@ -1,4 +1,12 @@
-import { type Assessment, type Member, type Profile, type Scorer, TiercastError } from "tiercast";
+import {
+  type Assessment,
+  type Member,
+  type Profile,
+  type Recommendation,
+  type RecommendOptions,
+  type Scorer,
+  TiercastError,
+} from "tiercast";
 import { type Happening, happenings, type MemberHistory, type TimedEvent } from "./history.js";
 import type { Latency } from "./latency.js";
 import { DAY } from "./replay.js";
@@ -57,6 +65,12 @@ export class Session {
   profile(now: number): Profile | undefined {
     this.#moveTo(now);
     return this.#member.eventCount > 0 ? this.#member.profile(now) : undefined;
+  }
+
+  /** What the member will buy next, as known at `now`. */
+  recommend(now: number, options: RecommendOptions): Recommendation[] {
+    this.#moveTo(now);
+    return this.#member.recommend(options, now);
   }
 
   /** Takes in an event of the visitor's own, or throws and changes nothing. */

@@ -29,6 +29,9 @@ export const ONNX_BUNDLE = fileURLToPath(new URL("tests/fixtures/fixture-onnx.tc
 /** The same members, with profiles, which need all kernels. */
 export const PROFILE_BUNDLE = fileURLToPath(new URL("tests/fixtures/profile.tcb", repository));
 
+/** The same members, with recommendations, which need all kernels. */
+export const RECOMMEND_BUNDLE = fileURLToPath(new URL("tests/fixtures/recommend.tcb", repository));
+
 /** The same members and another model, decoding by ranks. */
 export const RANKS_BUNDLE = fileURLToPath(new URL("tests/fixtures/ranks.tcb", repository));
 

@@ -74,7 +74,8 @@ impl Habits {
     pub(super) fn of(shelf: &Shelf, state: &MemberState, now: Timestamp) -> Self {
         let (half_life, period) = (shelf.catalogue().half_life as f64, shelf.catalogue().period);
         let mut habits = Self { now: now.ms(), ..Self::default() };
-        let (mut orders, mut signals): (Vec<(u64, i64)>, Vec<(u32, u32, &Event)>) = (Vec::new(), Vec::new());
+        let mut orders: Vec<(u64, i64)> = Vec::new();
+        let mut signals: Vec<(u32, u32, &Event)> = Vec::new();
         let (mut purchases, mut discounted) = (0_u32, 0_u32);
         for (event, at) in state.events().take_while(|event| event.time <= now).zip(0..) {
             if event.kind == EventKind::Purchase {

@@ -12,7 +12,12 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use core::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::{
     engine::{Engine, EngineKind, Workspace},
@@ -52,8 +57,8 @@ pub(crate) const RECOMMENDS: bool = cfg!(feature = "all-kernels");
 pub const MAX_RECOMMENDATIONS: u32 = 100;
 
 /// What a list of recommendations shall be like.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, remote = "Self")]
 pub struct RecommendOptions {
     /// Items of the list, 1 to [`MAX_RECOMMENDATIONS`].
     pub count: u32,
@@ -79,6 +84,24 @@ impl Default for RecommendOptions {
             boost: BTreeMap::new(),
             diversity: None,
         }
+    }
+}
+
+/// From an object and from nothing else: what is derived also takes a list of the fields' values.
+impl<'de> Deserialize<'de> for RecommendOptions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = RecommendOptions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of options")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                RecommendOptions::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 

@@ -29,6 +29,8 @@ mod histories;
 mod judge;
 mod ranker;
 mod said;
+#[cfg(test)]
+mod tests;
 
 use base::{Base, Source};
 use histories::Histories;
@@ -151,27 +153,34 @@ pub(crate) fn train<'p>(
             let now = Timestamp::from_ms(date.ms() - 1)?;
             Base::new(plan, project.seed, &said, (now, histories.at(&schema, now)), tiers)
         };
-        let (mut source, mut validation) = (Source::Als, Vec::new());
-        let mut examples = ranker::Examples::new(project.seed);
-        for date in plan.train.iter().rev() {
-            let base = base(*date)?;
-            let bought = bought(&histories, *date, plan);
-            let shelf = match validation.is_empty() {
-                true => {
-                    let (best, shelf, scores) = best(&base, &bought)?;
-                    (source, validation) = (best, scores);
-                    shelf
-                }
-                false => base.with(source)?,
-            };
-            examples.add(&shelf, &schema, &base, &bought)?;
-            progress.inc(1);
-        }
         let last = plan.train.last().copied().unwrap_or_default();
-        let end = Timestamp::from_ms(last.ms() + plan.period.ms())?;
-        let base = base(plan.test.unwrap_or(end))?;
+        let end = plan.test.map_or_else(|| Timestamp::from_ms(last.ms() + plan.period.ms()), Ok)?;
+        let learned = |date: Timestamp, base: &Base<'_>, shelf: &Shelf| {
+            let examples =
+                ranker::Examples::of(project.seed, shelf, &schema, base, &bought(&histories, date, plan));
+            progress.inc(1);
+            examples
+        };
+        // The last training date chooses the factors of all.
+        let latest = base(last)?;
+        let (source, shelf, validation) = best(&latest, &bought(&histories, last, plan))?;
+        let mut examples = learned(last, &latest, &shelf)?;
+        drop((latest, shelf));
+        let others = plan.train.iter().rev().skip(1).chain([&end]).copied().collect();
+        let mut made = threads::map(others, |date: Timestamp| {
+            let base = base(date)?;
+            let shelf = base.with(source)?;
+            let examples = if date == end { None } else { Some(learned(date, &base, &shelf)?) };
+            anyhow::Ok((base, shelf, examples))
+        });
+        let (base, shelf, _) = made.pop().context("there is no date")??;
+        for one in made {
+            if let (_, _, Some(more)) = one? {
+                examples.extend(more);
+            }
+        }
         let (model, rows, kept) = examples.fit()?;
-        let catalogue = Catalogue { kept, ..base.with(source)?.catalogue().clone() };
+        let catalogue = Catalogue { kept, ..shelf.catalogue().clone() };
         let metadata = [("project", project.name.clone()), ("inputs", RANKER_INPUTS.join(","))];
         let onnx = export::model("ranker", &model, &metadata).context("the ranker cannot be written")?;
         let record = RecommendRecord {
@@ -202,20 +211,22 @@ fn bought(histories: &Histories, date: Timestamp, plan: &RecommendPlan) -> Vec<H
         .collect()
 }
 
+/// The NDCG of each source, by name.
+type Ndcg = Vec<(String, f64)>;
+
 /// The source whose factors alone find new items best.
-fn best(base: &Base<'_>, bought: &[HashSet<u32>]) -> anyhow::Result<(Source, Shelf, Vec<(String, f64)>)> {
-    let mut found: Option<(f64, Source, Shelf)> = None;
-    let mut all = Vec::new();
-    for source in Source::ALL {
+fn best(base: &Base<'_>, bought: &[HashSet<u32>]) -> anyhow::Result<(Source, Shelf, Ndcg)> {
+    let tried = threads::map(Source::ALL.to_vec(), |source| {
         let shelf = base.with(source)?;
         let lists = Lists::new(&shelf, (&base.members, base.now), bought);
         let ndcg = lists.judge(true, |known, allowed| shelf.nearest(&known.affinities, TOP, allowed)).ndcg;
-        all.push((source.name().to_owned(), ndcg));
-        if found.as_ref().is_none_or(|(most, ..)| ndcg > *most) {
-            found = Some((ndcg, source, shelf));
-        }
-    }
-    let (_, source, shelf) = found.context("there is no source of factors")?;
+        anyhow::Ok((ndcg, source, shelf))
+    });
+    let tried = tried.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let all = tried.iter().map(|(ndcg, source, _)| (source.name().to_owned(), *ndcg)).collect();
+    // Of equal ones the first.
+    let best = tried.into_iter().reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let (_, source, shelf) = best.context("there is no source of factors")?;
     Ok((source, shelf, all))
 }
 
@@ -374,15 +385,14 @@ impl Recommended<'_> {
             }),
             lists.way("item-to-item", |known, allowed| lists.shelf.alike(&known.affinities, TOP, allowed)),
         ];
-        for source in Source::ALL {
+        let alone = threads::map(Source::ALL.to_vec(), |source| {
             let shelf = match source.name() == self.catalogue.model {
                 true => lists.shelf.clone(),
                 false => self.base.with(source)?,
             };
-            ways.push(
-                lists.way(source.name(), |known, allowed| shelf.nearest(&known.affinities, TOP, allowed)),
-            );
-        }
+            Ok(lists.way(source.name(), |known, allowed| shelf.nearest(&known.affinities, TOP, allowed)))
+        });
+        ways.extend(alone.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
         Ok(ways)
     }
 
