@@ -164,13 +164,13 @@ mod tests {
     #[test]
     fn options_survive_as_a_number() {
         let choices = [None, Some(false), Some(true)];
-        for at in 0..27 {
+        for at in 0..54 {
             let choice = |at: usize| choices[at % 3];
             let options = Options {
                 features: choice(at),
                 return_state: choice(at / 3),
                 profile: choice(at / 9),
-                recommend: at % 2 == 1,
+                recommend: at >= 27,
             };
             assert_ne!(options.code(), 0);
             assert_eq!(Options::of(options.code()), options);

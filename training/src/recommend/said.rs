@@ -57,7 +57,10 @@ pub(super) async fn look_up(
     table::register(context, "said_of_items", &place).await?;
     let given = [Some(&items.item), items.name.as_ref(), items.category.as_ref(), items.group.as_ref()];
     let text = |sql: Option<&String>| sql.map_or("''".into(), |sql| format!("CAST({sql} AS VARCHAR)"));
-    let columns: Vec<String> = given.into_iter().chain([items.brand.as_ref()]).map(text).collect();
+    let given = given.into_iter().chain([items.brand.as_ref()]);
+    // Names of their own, since an expression may stand twice.
+    let columns: Vec<String> =
+        given.enumerate().map(|(at, sql)| format!("{} AS \"c{at}\"", text(sql))).collect();
     let sql = format!("SELECT {} FROM \"said_of_items\"", columns.join(", "));
     let take = |row: &[&str]| {
         let Some(said) = found.get_mut(&name_hash(row[0])) else { return };
