@@ -237,7 +237,7 @@ impl Member {
 
     /// Leaves what to recommend as known at `now`, as JSON; `options` are JSON too, or empty.
     pub fn recommend(&self, now: f64, options: &[u8]) -> bool {
-        done(self.recommend_at(now, options)).map(|list| left::text(&list)).is_some()
+        done(self.recommend_at(now, options)).map(|list| left::bytes(list.into())).is_some()
     }
 
     /// Leaves the features alone, as known at `now`: a row for [`Scorer::score_batch`].

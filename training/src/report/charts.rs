@@ -281,12 +281,11 @@ pub(super) fn importance(features: &[Importance]) -> String {
 
 /// Ways of making lists by their NDCG: of all items, and of new ones, the bundle's own last.
 pub(super) fn recommenders(ways: &[Way]) -> String {
-    let (left, top, row) = (150.0, 24.0, 34.0);
+    let (left, top, row) = (120.0, 0.0, 34.0);
     let scores = |way: &Way| [way.all.ndcg, way.new.ndcg];
     let most = ways.iter().flat_map(scores).fold(1e-9, f64::max);
     let x = Scale { domain: (0.0, most), range: (left, WIDTH - 58.0) };
     let mut canvas = Canvas::new(WIDTH, top + row * ways.len() as f64 + 4.0);
-    canvas.text((left, 14.0), Anchor::Start, "label muted", "all items, and below them new ones only");
     for (at, way) in ways.iter().enumerate() {
         let y = top + row * at as f64;
         let class = if at + 1 == ways.len() { "bar" } else { "bar rule" };
