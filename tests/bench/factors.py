@@ -48,17 +48,18 @@ def ndcg(matrix, held, rows, columns):
     for row, column in held.items():
         scores = columns @ rows[row]
         scores[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]] = -numpy.inf
-        rank = int((scores > scores[column]).sum())
+        # What scores as much comes before: a vector of zeros is no answer.
+        rank = int((scores >= scores[column]).sum()) - 1
         gains += 1 / numpy.log2(rank + 2) if rank < 10 else 0.0
     return gains / len(held)
 
 
-def theirs(matrix):
+def theirs(matrix, seed):
     # implicit takes confidences, ours what they are above one.
     confidences = matrix.copy()
     confidences.data += 1
     model = implicit.als.AlternatingLeastSquares(
-        factors=FACTORS, iterations=ITERATIONS, regularization=1.0, alpha=1.0, num_threads=THREADS, random_state=7
+        factors=FACTORS, iterations=ITERATIONS, regularization=1.0, alpha=1.0, num_threads=THREADS, random_state=seed
     )
     start = time.perf_counter()
     model.fit(confidences, show_progress=False)
@@ -72,15 +73,16 @@ def main(program, cache, turns=5):
         with tempfile.TemporaryDirectory() as folder:
             path, out = f"{folder}/matrix", f"{folder}/out"
             entries = matrix.tocoo()
-            numpy.savetxt(path, numpy.column_stack([entries.row, entries.col, entries.data]), fmt="%d %d %.7g")
+            numpy.savetxt(path, numpy.column_stack([entries.row, entries.col, entries.data]), fmt="%d %d %.7g",
+                          header=f"{matrix.shape[0]} {matrix.shape[1]}", comments="")
             ours = subprocess.Popen([program, path, str(THREADS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             ratios, times, quality = [], [], ([], [])
-            for _ in range(turns + 1):
-                ours.stdin.write(f"{FACTORS} {ITERATIONS} {out}\n")
+            for seed in range(turns + 1):
+                ours.stdin.write(f"{FACTORS} {ITERATIONS} {seed} {out}\n")
                 ours.stdin.flush()
                 our_time = int(ours.stdout.readline()) / 1e9
                 both = numpy.fromfile(out, numpy.float32).reshape(-1, FACTORS)
-                their_time, users, items = theirs(matrix)
+                their_time, users, items = theirs(matrix, seed)
                 ratios.append(their_time / our_time)
                 times.append((our_time, their_time))
                 quality[0].append(ndcg(matrix, held, both[: matrix.shape[0]], both[matrix.shape[0] :]))

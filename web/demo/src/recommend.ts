@@ -51,7 +51,9 @@ export class RecommendView {
   #sentence(why: Why): string {
     switch (why.kind) {
       case "habit":
-        return `Bought ${why.orders} times, every ${days(why.everyDays)}; last ${ago(why.daysSince)}`;
+        return why.orders === 2
+          ? `Bought twice, last ${ago(why.daysSince)}`
+          : `Bought ${why.orders} times, every ${days(why.everyDays)}; last ${ago(why.daysSince)}`;
       case "before":
         return `Bought once, ${ago(why.daysSince)}`;
       case "together":
