@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { buildDemo } from "../../scripts/build-demo.js";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, household, PROFILE_BUNDLE } from "../support/fixtures.js";
+import { BUNDLE, household, PROFILE_BUNDLE, RECOMMEND_BUNDLE } from "../support/fixtures.js";
 import { contentOf } from "../support/sections.js";
 import { serve } from "../support/serve.js";
 
@@ -17,6 +17,7 @@ let folder;
 let browser;
 let server;
 let profiled;
+let recommending;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "tiercast-demo-"));
@@ -33,6 +34,9 @@ before(async () => {
   server = await serve(join(folder, "page"));
   await buildDemo({ out: join(folder, "profiled"), bundle: PROFILE_BUNDLE, members: await knownByCategory(named) });
   profiled = await serve(join(folder, "profiled"));
+  const recommends = { out: join(folder, "recommending"), bundle: RECOMMEND_BUNDLE, members: await knownByItem(named) };
+  await buildDemo(recommends);
+  recommending = await serve(recommends.out);
   browser = await launch();
 });
 
@@ -40,15 +44,26 @@ after(async () => {
   await browser?.close();
   await server?.close();
   await profiled?.close();
+  await recommending?.close();
   await rm(folder, { recursive: true, force: true });
 });
 
 /** The same households, who buy from the categories that the bundle with profiles knows. */
 async function knownByCategory(named) {
   const { categories } = contentOf(await readFile(PROFILE_BUNDLE), "manifest").profile;
-  const events = (seed, count) =>
-    household(seed, count).map((event) => ({ ...event, category: categories[event.category.length % categories.length] }));
-  const file = join(folder, "known.json");
+  return changed(named, "category.json", (event) => ({ category: categories[event.category.length % categories.length] }));
+}
+
+/** The same, who buy items that the bundle with recommendations knows. */
+async function knownByItem(named) {
+  const vectors = contentOf(await readFile(RECOMMEND_BUNDLE), "vectors");
+  const items = [...new Set(vectors.flatMap(({ recommendations }) => recommendations.map(({ item }) => item)))];
+  return changed(named, "item.json", (event) => ({ item: items[event.item % items.length] }));
+}
+
+async function changed(named, name, change) {
+  const events = (seed, count) => household(seed, count).map((event) => ({ ...event, ...change(event) }));
+  const file = join(folder, name);
   await writeFile(file, JSON.stringify({ members: named.map(([member, seed, count]) => ({ member, events: events(seed, count) })) }));
   return file;
 }
@@ -62,31 +77,33 @@ async function openDemo({ site = server, ...options } = {}) {
 
 const text = (page, id) => page.textContent(`#${id}`);
 
-for (const [name, viewport] of Object.entries(SIZES)) {
-  for (const colorScheme of ["light", "dark"]) {
-    test(`at ${name} px, ${colorScheme}: fits, and axe finds nothing`, async () => {
-      const { page, context, errors } = await openDemo({ site: profiled, viewport, colorScheme, deviceScaleFactor: 2 });
-      await page.click("#sequence-title");
-      const width = await page.evaluate(() => document.documentElement.scrollWidth);
-      assert.ok(width <= viewport.width, `the page is ${width} px wide`);
-      // Not as a script tag: the page allows none that is not its own.
-      await page.evaluate(await readFile(AXE, "utf8"));
-      const { violations } = await page.evaluate(() => axe.run());
-      assert.deepEqual(
-        violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`),
-        [],
-      );
-      if (process.env.SCREENSHOTS) {
-        await mkdir(process.env.SCREENSHOTS, { recursive: true });
-        await page.screenshot({
-          path: join(process.env.SCREENSHOTS, `demo-${name}-${colorScheme}.png`),
-          fullPage: true,
-        });
-      }
-      assert.deepEqual(errors, []);
-      await context.close();
-    });
-  }
+const looks = Object.entries(SIZES).flatMap(([name, viewport]) =>
+  ["light", "dark"].flatMap((colorScheme) => ["profiles", "recommendations"].map((has) => ({ name, viewport, colorScheme, has }))),
+);
+for (const { name, viewport, colorScheme, has } of looks) {
+  test(`at ${name} px, ${colorScheme}, with ${has}: fits, and axe finds nothing`, async () => {
+    const site = has === "profiles" ? profiled : recommending;
+    const { page, context, errors } = await openDemo({ site, viewport, colorScheme, deviceScaleFactor: 2 });
+    await page.click("#sequence-title");
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(width <= viewport.width, `the page is ${width} px wide`);
+    // Not as a script tag: the page allows none that is not its own.
+    await page.evaluate(await readFile(AXE, "utf8"));
+    const { violations } = await page.evaluate(() => axe.run());
+    assert.deepEqual(
+      violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`),
+      [],
+    );
+    if (process.env.SCREENSHOTS) {
+      await mkdir(process.env.SCREENSHOTS, { recursive: true });
+      await page.screenshot({
+        path: join(process.env.SCREENSHOTS, `demo-${has}-${name}-${colorScheme}.png`),
+        fullPage: true,
+      });
+    }
+    assert.deepEqual(errors, []);
+    await context.close();
+  });
 }
 
 test("with the keyboard alone: household, play, scrub, add, undo", async () => {
@@ -154,9 +171,33 @@ test("how the household shops follows the replay", async () => {
   await context.close();
 });
 
-test("a bundle without profiles shows no such panel", async () => {
+test("what the household will buy next follows what is asked for", async () => {
+  const { page, context, errors } = await openDemo({ site: recommending });
+  await page.selectOption("#member", { label: "Household 1203 · 600 events" });
+  const shown = () => page.$$eval("#offers li", (rows) => rows.map((row) => row.title));
+  const chances = () => page.$$eval("#offers .value", (all) => all.map((value) => parseInt(value.textContent)));
+  const whys = () => page.$$eval("#offers .why", (all) => all.map((why) => why.textContent));
+  const all = await shown();
+  assert.equal(all.length, 6);
+  assert.ok((await chances()).every((chance, i, list) => chance <= (list[i - 1] ?? 100)));
+  assert.ok((await whys()).some((why) => /^Bought (twice|once|\d+ times)/.test(why)), String(await whys()));
+  await page.check("#offers-new");
+  const fresh = await shown();
+  assert.ok(fresh.every((title) => !all.includes(title)) || (await whys()).every((why) => !/^Bought (twice|once|\d)/.test(why)));
+  await page.uncheck("#offers-new");
+  assert.deepEqual(await shown(), all);
+  await page.check("#offers-varied");
+  assert.equal((await shown()).length, 6);
+  await page.selectOption("#member", { label: "A new member" });
+  assert.ok((await whys()).every((why) => / members buy it$/.test(why)), String(await whys()));
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("a bundle without profiles and recommendations shows no such panels", async () => {
   const { page, context, errors } = await openDemo();
   assert.equal(await page.isVisible("#profile"), false);
+  assert.equal(await page.isVisible("#recommend"), false);
   assert.deepEqual(errors, []);
   await context.close();
 });

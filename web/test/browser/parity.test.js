@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, PROFILE_BUNDLE, RANKS_BUNDLE, vectors } from "../support/fixtures.js";
+import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, PROFILE_BUNDLE, RANKS_BUNDLE, RECOMMEND_BUNDLE, vectors } from "../support/fixtures.js";
 import { serve } from "../support/serve.js";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
@@ -161,6 +161,19 @@ test("a bundle with profiles proves itself in a page, by the build with all kern
     [fetched, errors],
     [["/pkg/tiercast_wasm_bg.wasm", "/pkg/all/tiercast_wasm_bg.wasm"], []],
   );
+  await context.close();
+});
+
+test("a bundle that recommends proves itself in a page", async () => {
+  const { page, context, errors } = await blankPage(server.url);
+  await page.route("**/recommend.tcb", (route) => route.fulfill({ path: RECOMMEND_BUNDLE }));
+  const [proved, first] = await page.evaluate(async () => {
+    const { Scorer } = await import("/dist/entry/browser.js");
+    const scorer = await Scorer.load("/recommend.tcb");
+    return [scorer.prove(), scorer.member().recommend({ count: 1 }, 0)];
+  });
+  assert.ok(proved > 0 && first.length === 1 && first[0].reasons[0].kind === "popularInTier");
+  assert.deepEqual(errors, []);
   await context.close();
 });
 
