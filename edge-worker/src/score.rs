@@ -21,6 +21,9 @@ use crate::{
 /// Work done between two looks at the clock, in the unit of [`MemberRequest::cost`].
 const SLICE: usize = 4_096;
 
+/// How many times as long a list takes as an assessment: by the clock about twenty times.
+const LIST: usize = 16;
+
 /// Bytes that an answer without features or state needs at most, as a rule.
 const ANSWER: usize = 1_024;
 
@@ -191,7 +194,7 @@ impl Batch {
             self.json.truncate(start);
             self.refuse(member.member.as_deref(), &problem);
         }
-        member.cost()
+        member.cost() * if self.form.recommend.is_some() { LIST } else { 1 }
     }
 
     fn refuse(&mut self, member: Option<&str>, problem: &Problem) {

@@ -62,6 +62,10 @@ test("what is no list of options is refused", async () => {
   for (const options of [{ count: 0 }, { diversity: 2 }, { boost: { milk: -1 } }]) {
     assert.deepEqual(code(await recommend({ events, now, recommend: options })), [422, "invalid_input"]);
   }
+  const twice = '{"events":[],"recommend":{"boost":{"milk":2,"milk":3}}}';
+  const headers = { "content-type": "application/json" };
+  const answer = await worker.fetch("/v1/recommend", { method: "POST", headers, body: twice });
+  assert.deepEqual(code(answer), [400, "invalid_request"]);
   assert.deepEqual(code(await recommend({ events, now, features: true })), [400, "invalid_request"]);
   assert.deepEqual(code(await recommend({ events, now }, { query: "?profile" })), [400, "invalid_request"]);
   assert.deepEqual(code(await worker.score({ events, now, recommend: {} })), [400, "invalid_request"]);

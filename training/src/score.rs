@@ -161,9 +161,8 @@ impl Args {
 
     /// A bundle that has proven itself.
     fn scores(&self, bundle: Vec<u8>, as_of: Timestamp, form: Form) -> anyhow::Result<Scores> {
-        Scores::new(bundle, as_of, self.wanted(), form).with_context(|| {
-            format!("{} does not give here what it gave where it was made", self.bundle.display())
-        })
+        let scores = Scores::new(bundle, as_of, self.wanted(), form);
+        scores.with_context(|| format!("{} cannot be used here", self.bundle.display()))
     }
 }
 

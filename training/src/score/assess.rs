@@ -3,6 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
+use anyhow::Context;
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, StringArray, StructArray, UInt32Array},
@@ -97,7 +98,7 @@ impl Scores {
     /// Core's; when the bundle has no embeddings that were wanted.
     pub(crate) fn new(bundle: Vec<u8>, as_of: Timestamp, wanted: Wanted, form: Form) -> anyhow::Result<Self> {
         let scorer = Scorer::load(&bundle)?;
-        scorer.prove()?;
+        scorer.prove().context("it does not give here what it gave where it was made")?;
         let layout = Layout::new(&scorer, wanted, &short_hash(&bundle))?;
         Ok(Self { told: Told { bundle, as_of: as_of.ms(), wanted, form }, scorer, layout })
     }
@@ -108,8 +109,6 @@ impl Scores {
     /// When the bytes are of something else, and those of [`Scores::new`].
     #[cfg(feature = "cluster")]
     pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
-        use anyhow::Context;
-
         let Told { bundle, as_of, wanted, form } =
             postcard::from_bytes(bytes).context("the scores of a plan cannot be read")?;
         Self::new(bundle, Timestamp::from_ms(as_of)?, wanted, form)

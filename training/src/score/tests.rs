@@ -227,7 +227,11 @@ fn a_bundle_that_does_not_prove_itself_scores_nothing() {
     vectors[0].probabilities.reverse();
     fs::write(&args.bundle, bundle_with(&project, vectors)).unwrap();
     let error = format!("{:#}", run(args).unwrap_err());
-    assert!(error.contains("bundle.tcb does not give here") && error.contains("model_failed"), "{error}");
+    assert!(
+        error.contains("bundle.tcb cannot be used here: it does not give here what")
+            && error.contains("model_failed"),
+        "{error}"
+    );
     assert!(!folder.path().join("out.csv").exists());
 }
 

@@ -16,7 +16,7 @@ use core::fmt;
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::{
@@ -69,6 +69,7 @@ pub struct RecommendOptions {
     /// Items that there are; none means all.
     pub available: Option<Vec<String>>,
     /// What the odds of an item, or of every item of a category, group or brand, are multiplied by: above 0, up to 1000.
+    #[serde(deserialize_with = "each_once")]
     pub boost: BTreeMap<String, f32>,
     /// How much of the order is given to diversity, 0 to 1; the bundle's own if none.
     pub diversity: Option<f32>,
@@ -103,6 +104,28 @@ impl<'de> Deserialize<'de> for RecommendOptions {
         }
         deserializer.deserialize_map(Object)
     }
+}
+
+/// A map in which no key is given twice: nobody could say which one counts.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f32>, D::Error> {
+    struct Once;
+    impl<'de> Visitor<'de> for Once {
+        type Value = BTreeMap<String, f32>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of numbers")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((name, by)) = map.next_entry::<String, f32>()? {
+                if all.insert(name, by).is_some() {
+                    return Err(de::Error::custom("a name is given twice in boost"));
+                }
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_map(Once)
 }
 
 impl RecommendOptions {

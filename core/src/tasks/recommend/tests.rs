@@ -184,7 +184,16 @@ fn options_out_of_range_are_refused() {
         let options = RecommendOptions::from_json(json.as_bytes()).unwrap();
         assert_eq!(options.check().unwrap_err().code(), "invalid_input", "{json}");
     }
-    for json in ["{", r#"{"cuont":1}"#, r#"{"count":-1}"#, "[]", "[10]", "null", "7"] {
+    for json in [
+        "{",
+        r#"{"cuont":1}"#,
+        r#"{"count":-1}"#,
+        "[]",
+        "[10]",
+        "null",
+        "7",
+        r#"{"boost":{"milk":2,"milk":3}}"#,
+    ] {
         assert_eq!(
             RecommendOptions::from_json(json.as_bytes()).unwrap_err().code(),
             "invalid_input",
