@@ -27,6 +27,7 @@ mod base;
 mod goods;
 mod histories;
 mod judge;
+mod lists;
 mod ranker;
 mod said;
 #[cfg(test)]
@@ -35,7 +36,8 @@ mod tests;
 use base::{Base, Source};
 use histories::Histories;
 pub use judge::Scores;
-use judge::{Judged, TOP};
+use judge::TOP;
+use lists::Lists;
 
 /// The ranker's ONNX file, relative to a run's folder.
 pub const FILE: &str = "models/ranker.onnx";
@@ -230,81 +232,6 @@ fn best(base: &Base<'_>, bought: &[HashSet<u32>]) -> anyhow::Result<(Source, She
     Ok((source, shelf, all))
 }
 
-/// What lists are made of and judged by.
-struct Lists<'a> {
-    shelf: &'a Shelf,
-    hashes: Vec<u32>,
-    known: Vec<Known<'a>>,
-    bought: &'a [HashSet<u32>],
-}
-
-/// What is known of a member.
-struct Known<'a> {
-    state: &'a MemberState,
-    affinities: Vec<(u32, f32)>,
-    /// Orders with each item bought, by place.
-    own: HashMap<u32, u32>,
-    /// Hashes of all that was bought.
-    before: HashSet<u32>,
-}
-
-impl<'a> Lists<'a> {
-    fn new(
-        shelf: &'a Shelf,
-        (members, now): (&'a [MemberState], Timestamp),
-        bought: &'a [HashSet<u32>],
-    ) -> Self {
-        let hashes = shelf.catalogue().items.iter().map(|item| name_hash(&item.id)).collect();
-        let known = |state: &'a MemberState| {
-            let mut orders = HashSet::new();
-            let mut own = HashMap::new();
-            for event in goods::purchases(state) {
-                let Some(place) = shelf.place(event.item) else { continue };
-                if orders.insert((place, event.order, event.time)) {
-                    *own.entry(place).or_default() += 1;
-                }
-            }
-            let before = goods::purchases(state).map(|event| event.item).collect();
-            Known { state, affinities: shelf.affinities(state, now), own, before }
-        };
-        Self { shelf, hashes, known: threads::map(members.iter().collect(), known), bought }
-    }
-
-    /// Judges the lists that a way gives of a member and of which items it may take: all, or only new ones.
-    fn judge(&self, new: bool, way: impl Fn(&Known<'_>, &dyn Fn(u32) -> bool) -> Vec<u32> + Sync) -> Scores {
-        let members: Vec<(&Known<'_>, &HashSet<u32>)> =
-            self.known.iter().zip(self.bought).filter(|(_, bought)| !bought.is_empty()).collect();
-        let judged = threads::map(members, |(known, bought)| {
-            let allowed = |at: u32| !(new && known.own.contains_key(&at));
-            let list = way(known, &allowed);
-            let counts = |item: &&u32| !(new && known.before.contains(*item));
-            Judged { list, bought: bought.iter().filter(counts).copied().collect() }
-        });
-        Scores::of(self.shelf, &self.hashes, &judged)
-    }
-
-    fn way(&self, name: &str, way: impl Fn(&Known<'_>, &dyn Fn(u32) -> bool) -> Vec<u32> + Sync) -> Way {
-        Way { name: name.into(), all: self.judge(false, &way), new: self.judge(true, &way) }
-    }
-
-    /// The places with the highest values, of equal ones the first.
-    fn top(&self, allowed: &dyn Fn(u32) -> bool, value: impl Fn(u32) -> f32) -> Vec<u32> {
-        let places = (0..self.hashes.len() as u32).filter(|at| allowed(*at));
-        let mut found: Vec<(f32, u32)> = places.map(|at| (value(at), at)).collect();
-        let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if found.len() > TOP {
-            found.select_nth_unstable_by(TOP, order);
-            found.truncate(TOP);
-        }
-        found.sort_by(order);
-        found.into_iter().map(|(_, at)| at).collect()
-    }
-
-    fn popular(&self, allowed: &dyn Fn(u32) -> bool) -> Vec<u32> {
-        self.top(allowed, |at| self.shelf.catalogue().items[at as usize].recent)
-    }
-}
-
 impl Recommended<'_> {
     /// Judges what a bundle recommends on the period after the test's date; none without a test.
     ///
@@ -323,35 +250,37 @@ impl Recommended<'_> {
                 ..RecommendOptions::default()
             };
             let ours = |lists: &Lists<'_>, options: RecommendOptions| {
-                let list = |state: &MemberState| scorer.recommend(state, now, &options).unwrap_or_default();
-                let places = |known: &Known<'_>| {
-                    let place = |item: &Recommendation| shelf.place(name_hash(&item.item));
-                    list(known.state).iter().filter_map(place).collect()
-                };
-                lists.judge(options.new_only, |known, _| places(known))
+                let place = |item: &Recommendation| shelf.place(name_hash(&item.item));
+                lists.try_judge(options.new_only, |known, _| {
+                    let list = scorer.recommend(known.state, now, &options)?;
+                    Ok(list.iter().filter_map(place).collect())
+                })
             };
             let mut ways = self.other_ways(&lists)?;
             ways.push(Way {
                 name: "bundle".into(),
-                all: ours(&lists, options(false, None)),
-                new: ours(&lists, options(true, None)),
+                all: ours(&lists, options(false, None))?,
+                new: ours(&lists, options(true, None))?,
             });
-            let diversities = [0.0, 0.1, 0.3].map(|at| (at, ours(&lists, options(false, Some(at)))));
-            let first_orders = [0, 1, 3].map(|orders| {
+            let diversity = |at| Ok((at, ours(&lists, options(false, Some(at)))?));
+            let first = |orders| {
                 let known: Vec<MemberState> =
                     self.base.members.iter().map(|state| latest(&self.schema, state, orders)).collect();
                 let few = Lists::new(&shelf, (&known, now), &bought);
-                FirstOrders {
+                Ok(FirstOrders {
                     orders,
-                    bundle: ours(&few, options(false, None)),
+                    bundle: ours(&few, options(false, None))?,
                     popular: few.judge(false, |_, allowed| few.popular(allowed)),
-                }
-            });
+                })
+            };
             Ok(Some(TestRecord {
                 as_of: date.date(),
                 ways,
-                first_orders: first_orders.into(),
-                diversities: diversities.into(),
+                first_orders: [0, 1, 3].into_iter().map(first).collect::<tiercast_core::Result<_>>()?,
+                diversities: [0.0, 0.1, 0.3]
+                    .into_iter()
+                    .map(diversity)
+                    .collect::<tiercast_core::Result<_>>()?,
                 expected: self.expected(scorer, &bought)?,
             }))
         })

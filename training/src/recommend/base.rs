@@ -63,7 +63,7 @@ impl<'a> Base<'a> {
             now.date()
         );
         let period = plan.period.ms();
-        let (items, labels) = goods::describe(&hashes, said, &members, now, period);
+        let (items, labels) = goods::describe(&hashes, said, &members, now, period)?;
         let zeros = ItemRows::round(&vec![0.0; items.len()], 1);
         let mut catalogue = Catalogue {
             model: String::new(),

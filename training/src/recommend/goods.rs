@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use anyhow::Context;
 use tiercast_core::{
     DAY_MS, Event, EventKind, Favourite, Item, MemberState, NO_LABEL, Period, TierRules, Timestamp, net_spend,
 };
@@ -42,13 +43,16 @@ struct Seen {
 }
 
 /// Describes items, given by hash, and gives the texts of their labels.
+///
+/// # Errors
+/// When nothing is said of an item.
 pub(super) fn describe(
     items: &[u32],
     said: &HashMap<u32, Said>,
     members: &[MemberState],
     now: Timestamp,
     period: i64,
-) -> (Vec<Item>, Vec<String>) {
+) -> anyhow::Result<(Vec<Item>, Vec<String>)> {
     let place: HashMap<u32, usize> = items.iter().copied().zip(0..).collect();
     let mut seen: Vec<Seen> = items.iter().map(|_| Seen::default()).collect();
     let mut active = 0_u32;
@@ -79,9 +83,12 @@ pub(super) fn describe(
     }
     let mut labels = Labels::default();
     let described = items.iter().zip(seen).map(|(hash, seen)| {
-        let said = said.get(hash).cloned().unwrap_or_default();
+        let said = said.get(hash).cloned().context(
+            "an item of the events has no text by which it is found again; make `item` in [events.columns] a text or a whole \
+             number, for example CAST(item AS VARCHAR)",
+        )?;
         let share = |part: u32, of: u32| if of > 0 { part as f32 / of as f32 } else { 0.0 };
-        Item {
+        Ok(Item {
             category: labels.place(said.category),
             group: labels.place(said.group),
             brand: labels.place(said.brand),
@@ -93,9 +100,10 @@ pub(super) fn describe(
             recent: share(seen.recent, active).min(1.0),
             again: share(seen.again, seen.buyers),
             gap: median(seen.gaps),
-        }
+        })
     });
-    (described.collect(), labels.texts)
+    let described = described.collect::<anyhow::Result<_>>()?;
+    Ok((described, labels.texts))
 }
 
 /// The middle one, of two the lower; NaN of none.

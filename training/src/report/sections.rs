@@ -174,9 +174,9 @@ pub(super) fn recommend(report: &Report) -> Option<Value> {
         ("Over items that the member has not bought before", |way: &Way| way.new.ndcg, ours.new.hit),
     ] {
         let Some((name, other)) = best_other(score) else { continue };
-        let verdict = if score(ours) > other { "better than" } else { "no better than" };
+        let verdict = if score(ours) > other { "above" } else { "not above" };
         sentences.push(format!(
-            "{what} the bundle’s ten have an NDCG of {:.3}, {verdict} the best of the others, {name} ({other:.3}); {:.1} % \
+            "{what} the bundle’s ten have an NDCG of {:.3}, {verdict} that of the best of the others, {name} ({other:.3}); {:.1} % \
              of the members bought at least one of the ten.",
             score(ours),
             hit * 100.0

@@ -36,7 +36,7 @@ pub struct Catalogue {
     pub factors: Factors,
     /// The same, as items most often bought by the same members.
     pub neighbours: Neighbours,
-    /// How many of the rows without a purchase the ranker has learned from: what its odds are to be multiplied by.
+    /// Share of the rows without a purchase that the ranker has learned from: what its odds are to be multiplied by.
     pub kept: f32,
     /// How much of a list's order is given to its diversity where nobody says, 0 to 1.
     pub diversity: f32,

@@ -17,7 +17,7 @@ use crate::{
     math,
 };
 
-/// Steps of the conjugate gradients, as many as bring a member of the size of a shop's to the solution's fifth digit.
+/// Steps of the conjugate gradients at most.
 const STEPS: usize = 12;
 
 /// What is known of items by what was bought with them.

@@ -9,13 +9,11 @@
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
-use super::Sparse;
+use super::{Sparse, TILE, add, dot};
 use crate::threads;
 
 /// Rows that are solved together.
 const BLOCK: usize = 64;
-/// Columns of a tile of a product: two vectors of the smallest machine, four times.
-const TILE: usize = 16;
 /// Rows of a tile.
 const TALL: usize = 4;
 
@@ -189,24 +187,6 @@ fn times(rows: &[f32], square: &[f32], width: usize, out: &mut [f32]) {
             }
         }
     }
-}
-
-fn add(to: &mut [f32], times: f32, row: &[f32]) {
-    to.iter_mut().zip(row).for_each(|(to, x)| *to += times * x);
-}
-
-/// Sixteen sums, joined in one order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; TILE];
-    for (a, b) in a.as_chunks::<TILE>().0.iter().zip(b.as_chunks::<TILE>().0) {
-        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
-    }
-    let mut half = TILE / 2;
-    while half > 0 {
-        (0..half).for_each(|at| sums[at] += sums[at + half]);
-        half /= 2;
-    }
-    sums[0]
 }
 
 #[cfg(test)]
