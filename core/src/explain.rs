@@ -15,7 +15,7 @@ use crate::{
     order,
     scorer::{Scorer, Scratch},
     tasks::tier::expected_tier,
-    transform::Span,
+    transform::Transform,
 };
 
 /// A feature's part in a score.
@@ -42,40 +42,42 @@ impl Scorer {
         if features.len() != self.bundle().schema().len() {
             bail!(InvalidInput, "{} values are not the features of one member", features.len());
         }
-        let transform = self.bundle().transform();
-        let (mut own, mut usual) = (Vec::new(), Vec::new());
-        transform.apply(features, &mut own);
-        transform.apply(typical, &mut usual);
-        let mut spans = transform.spans();
-        order::sort_by(&mut spans, |a, b| (a.0, a.1.start) < (b.0, b.1.start));
-        let of_features = || spans.chunk_by(|a, b| a.0 == b.0);
-        // One row as it is, then one row for each feature with its inputs at their usual values.
-        let mut rows = own.repeat(of_features().count() + 1);
-        for (row, spans) in rows.chunks_mut(own.len().max(1)).skip(1).zip(of_features()) {
-            for (_, span) in spans {
-                if let (Some(to), Some(usual)) = (row.get_mut(span.clone()), usual.get(span.clone())) {
-                    to.copy_from_slice(usual);
-                }
-            }
-        }
+        let (features_of, rows) = occluded(self.bundle().transform(), features, typical);
         let mut probabilities = Vec::new();
         self.run_inputs(scratch, &rows, &mut probabilities)?;
         let mut tiers = probabilities.chunks(self.bundle().rules().len()).map(expected_tier);
         let whole = tiers.next().unwrap_or(f64::NAN);
         let at = |values: &[f32], index: u32| values.get(index as usize).copied().unwrap_or(f32::NAN);
-        let reason = |(spans, without): (&[Span], f64)| {
-            let feature = spans.first().map_or(0, |(feature, _)| *feature);
-            Reason {
-                feature,
-                value: at(features, feature),
-                typical: at(typical, feature),
-                effect: (whole - without) as f32,
-            }
+        let reason = |(feature, without): (u32, f64)| Reason {
+            feature,
+            value: at(features, feature),
+            typical: at(typical, feature),
+            effect: (whole - without) as f32,
         };
-        let mut reasons: Vec<Reason> = of_features().zip(tiers).map(reason).collect();
+        let mut reasons: Vec<Reason> = features_of.into_iter().zip(tiers).map(reason).collect();
         // Not a number would be neither more nor less than another; of two alike, the first feature comes first.
         let key = |r: &Reason| (Reverse(r.effect.abs().to_bits()), r.feature);
         order::sort_by(&mut reasons, |a, b| key(a) < key(b));
         Ok(reasons)
     }
+}
+
+/// A model's inputs for a member as it is, then once for each feature that it sees with that one at its typical value; and
+/// which features these are.
+pub(crate) fn occluded(transform: &Transform, features: &[f32], typical: &[f32]) -> (Vec<u32>, Vec<f32>) {
+    let (mut own, mut usual) = (Vec::new(), Vec::new());
+    transform.apply(features, &mut own);
+    transform.apply(typical, &mut usual);
+    let mut spans = transform.spans();
+    order::sort_by(&mut spans, |a, b| (a.0, a.1.start) < (b.0, b.1.start));
+    let of_features = || spans.chunk_by(|a, b| a.0 == b.0);
+    let mut rows = own.repeat(of_features().count() + 1);
+    for (row, spans) in rows.chunks_mut(own.len().max(1)).skip(1).zip(of_features()) {
+        for (_, span) in spans {
+            if let (Some(to), Some(usual)) = (row.get_mut(span.clone()), usual.get(span.clone())) {
+                to.copy_from_slice(usual);
+            }
+        }
+    }
+    (of_features().filter_map(|spans| spans.first()).map(|(feature, _)| *feature).collect(), rows)
 }

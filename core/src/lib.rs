@@ -73,6 +73,10 @@ pub use self::{
     model::{Model, ModelManifest},
     money::Currency,
     scorer::{Assessment, Scorer, Scratch},
+    tasks::decide::{
+        Action, Choice, DecideOptions, Decision, Evidence, Learned, MAX_ACTIONS, Policies, Policy,
+        PolicyInfo, Task, Why as DecisionReason,
+    },
     tasks::profile::{Interest, Profile, ProfileInfo, ProfileSpec, Segment, SegmentInfo, similarity},
     tasks::recommend::{
         CandidateRoom, Candidates, Catalogue, Factors, Favourite, Fold, Item, ItemRows, MAX_FACTORS,

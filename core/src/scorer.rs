@@ -16,6 +16,7 @@ use crate::{
     event::EventInput,
     features::{MemberState, Observed},
     order,
+    tasks::decide::{DECIDES, DecideOptions, Decider, Decision, Policy, Task},
     tasks::profile::{PROFILES, Profile, ProfileSpec, Profiler},
     tasks::recommend::{Catalogue, RECOMMENDS, RecommendOptions, RecommendRoom, Recommendation, Recommender},
     tasks::tier::{Standing, are_probabilities, expected_tier},
@@ -141,6 +142,7 @@ pub struct Scorer {
     engine: Engine,
     profiler: Option<Profiler>,
     recommender: Option<Recommender>,
+    deciders: [Option<Decider>; 2],
 }
 
 /// Room to score in, made once and used again: after the first score nothing is allocated for the model.
@@ -150,6 +152,7 @@ pub struct Scratch {
     inputs: Vec<f32>,
     profiles: Option<Workspace>,
     recommends: Option<RecommendRoom>,
+    decides: [Option<Workspace>; 2],
 }
 
 impl Scorer {
@@ -159,7 +162,7 @@ impl Scorer {
     /// Those of [`Bundle::parse`]; `invalid_model` when the model cannot be loaded; `unsupported_model` when it needs
     /// the feature `onnx`.
     pub fn load(bytes: &[u8]) -> Result<Self> {
-        let Opened { bundle, model, profile, recommend } = Bundle::open(bytes)?;
+        let Opened { bundle, model, profile, recommend, policies } = Bundle::open(bytes)?;
         let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
         let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
         let profile = profile.filter(|_| PROFILES);
@@ -167,7 +170,13 @@ impl Scorer {
         let recommend = recommend.filter(|_| RECOMMENDS);
         let recommender =
             recommend.map(|(catalogue, ranker)| Recommender::load(catalogue, ranker)).transpose()?;
-        Ok(Self { bundle, engine, profiler, recommender })
+        let mut deciders = [None, None];
+        for (task, policy, plan) in policies.into_iter().filter(|_| DECIDES) {
+            if let Some(place) = deciders.get_mut(task as usize) {
+                *place = Some(Decider::load(policy, plan)?);
+            }
+        }
+        Ok(Self { bundle, engine, profiler, recommender, deciders })
     }
 
     /// What profiles are made by; none for a bundle of tiers alone.
@@ -265,6 +274,74 @@ impl Scorer {
             .or_else(|error| bail!(ModelFailed, "a list that JSON cannot hold: {error}"))
     }
 
+    /// What decides; the compiler drops all of it from a build that does not.
+    fn decider(&self, task: Task) -> Option<&Decider> {
+        self.deciders.get(task as usize).and_then(Option::as_ref).filter(|_| DECIDES)
+    }
+
+    /// The policy of a task; none where the bundle does not decide on it.
+    pub fn policy(&self, task: Task) -> Option<&Policy> {
+        self.decider(task).map(|decider| &decider.policy)
+    }
+
+    /// Which tier of service, or which offer of points, a member gets in the period around `now`. Changes nothing. The
+    /// policy sees the member as known when the period began, so that the answer is the same for all of it.
+    ///
+    /// # Errors
+    /// `invalid_input` when the bundle has no such policy, the options are out of range or leave no action; `too_late` when the
+    /// history at `now` was already forgotten; `model_failed` when the policy gives no chances.
+    pub fn decide(
+        &self,
+        task: Task,
+        state: &MemberState,
+        now: Timestamp,
+        options: &DecideOptions,
+    ) -> Result<Decision> {
+        self.decide_in(&mut self.scratch(1), task, state, now, options)
+    }
+
+    /// As [`Scorer::decide`], in room that was made before; the first decision makes more.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::decide`].
+    pub fn decide_in(
+        &self,
+        scratch: &mut Scratch,
+        task: Task,
+        state: &MemberState,
+        now: Timestamp,
+        options: &DecideOptions,
+    ) -> Result<Decision> {
+        let Some(decider) = self.decider(task) else {
+            let name = task.name();
+            bail!(InvalidInput, "the bundle has no policy to {name}; put one in with `tiercast bundle`");
+        };
+        let room = scratch.decides.get_mut(task as usize);
+        let mut own = None;
+        let workspace = room.unwrap_or(&mut own).get_or_insert_with(|| decider.workspace());
+        decider.decide(workspace, &self.bundle, (task, state, now), options)
+    }
+
+    /// As [`Scorer::decide_in`], from options in JSON to a decision in JSON, for runtimes that speak it.
+    ///
+    /// # Errors
+    /// Those of [`DecideOptions::from_json`] and [`Scorer::decide`].
+    pub fn decide_json(
+        &self,
+        scratch: &mut Scratch,
+        task: Task,
+        state: &MemberState,
+        now: Timestamp,
+        options: &[u8],
+    ) -> Result<String> {
+        if !DECIDES {
+            bail!(UnsupportedModel, "this build decides nothing; use one with the feature `all-kernels`");
+        }
+        let decision = self.decide_in(scratch, task, state, now, &DecideOptions::from_json(options)?)?;
+        serde_json::to_string(&decision)
+            .or_else(|error| bail!(ModelFailed, "a decision that JSON cannot hold: {error}"))
+    }
+
     /// The bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
@@ -277,6 +354,7 @@ impl Scorer {
             inputs: Vec::new(),
             profiles: None,
             recommends: None,
+            decides: [None, None],
         }
     }
 
@@ -389,6 +467,9 @@ impl Scorer {
             if self.recommender().is_some() {
                 self.prove_recommendations(&state, vector)?;
             }
+            if DECIDES {
+                self.prove_decisions(&state, vector)?;
+            }
             let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
             if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
                 bail!(
@@ -420,6 +501,29 @@ impl Scorer {
         let found = self.recommend(state, vector.now, &RecommendOptions::default())?;
         if found != vector.recommendations {
             bail!(ModelFailed, "vector {:?}: the recommendations are others", vector.name);
+        }
+        Ok(())
+    }
+
+    /// What a bundle's vector holds of the decisions on a member.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::decide`].
+    pub fn decisions(&self, state: &MemberState, now: Timestamp, member: &str) -> Result<Vec<Decision>> {
+        let tasks = Task::ALL.into_iter().filter(|task| self.decider(*task).is_some());
+        tasks
+            .map(|task| {
+                let decision = self.decide(task, state, now, &DecideOptions::of(member))?;
+                // The vector is a part of what the fingerprint is of.
+                Ok(Decision { bundle: String::new(), ..decision })
+            })
+            .collect()
+    }
+
+    /// So have the decisions on a member.
+    fn prove_decisions(&self, state: &MemberState, vector: &Vector) -> Result<()> {
+        if self.decisions(state, vector.now, &vector.name)? != vector.decisions {
+            bail!(ModelFailed, "vector {:?}: the decisions are others", vector.name);
         }
         Ok(())
     }

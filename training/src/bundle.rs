@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
     Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions,
-    Manifest, MemberState, Of, ProfileSpec, RecommendOptions, Scalar, Scorer, TierRules, Timestamp,
+    Manifest, MemberState, Of, Policies, ProfileSpec, RecommendOptions, Scalar, Scorer, TierRules, Timestamp,
     Transform, Vector, lower,
 };
 
@@ -47,6 +47,8 @@ pub struct Contents<'a> {
     pub profile: Option<(&'a ProfileSpec, &'a [u8])>,
     /// What is recommended, and the ranker, an ONNX file; none for a bundle that recommends nothing.
     pub recommend: Option<(&'a Catalogue, &'a [u8])>,
+    /// Which tier of service and which offer of points members get.
+    pub policies: &'a Policies,
     /// What people should know.
     pub card: Value,
     /// The moment at which the made-up members are assessed.
@@ -91,6 +93,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
             Some((catalogue, onnx)) => Some((catalogue.clone(), plan(onnx)?)),
             None => None,
         },
+        policies: contents.policies.clone(),
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -115,7 +118,6 @@ pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec
             scorer.bundle().observe(&mut state, &events)?;
             let assessment = scorer.assess(&state, now)?;
             Ok(Vector {
-                name,
                 events,
                 now,
                 features: assessment.features.iter().map(|x| format!("{:08x}", x.to_bits())).collect(),
@@ -126,6 +128,8 @@ pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec
                     Some(_) => scorer.recommend(&state, now, &RecommendOptions::default())?,
                     None => Vec::new(),
                 },
+                decisions: scorer.decisions(&state, now, &name)?,
+                name,
             })
         })
         .collect()
@@ -272,6 +276,7 @@ mod tests {
             typical: &[20.0, 100.0],
             profile: None,
             recommend: None,
+            policies: &Policies::default(),
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),
             seed: 7,

@@ -267,6 +267,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         typical: old.typical().to_vec(),
         profile,
         recommend,
+        policies: Bundle::policies_of(&bytes)?,
         card,
         vectors: Vec::new(),
     };

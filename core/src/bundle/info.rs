@@ -10,6 +10,7 @@ use crate::{
     features::{FeatureInfo, FeatureSchema},
     money::Currency,
     tasks::{
+        decide::{Policies, PolicyInfo, Task},
         profile::{ProfileInfo, ProfileSpec},
         recommend::{Catalogue, RecommendInfo},
         tier::TierRules,
@@ -33,6 +34,10 @@ pub(super) struct Info<'b> {
     profile: Option<ProfileInfo<'b>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recommend: Option<RecommendInfo<'b>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assign: Option<PolicyInfo<'b>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reward: Option<PolicyInfo<'b>>,
 }
 
 #[derive(Serialize)]
@@ -63,14 +68,24 @@ impl<'b> Info<'b> {
             features: schema.describe().collect(),
             profile: None,
             recommend: None,
+            assign: None,
+            reward: None,
         }
     }
 
     /// The same with the tasks beside the tier.
-    pub(super) fn with(self, profile: Option<&'b ProfileSpec>, catalogue: Option<&'b Catalogue>) -> Self {
+    pub(super) fn with(
+        self,
+        profile: Option<&'b ProfileSpec>,
+        catalogue: Option<&'b Catalogue>,
+        policies: &'b Policies,
+    ) -> Self {
+        let policy = |task| policies.of(task).map(|(policy, _)| policy.describe());
         Self {
             profile: profile.map(ProfileSpec::describe),
             recommend: catalogue.map(Catalogue::describe),
+            assign: policy(Task::Assign),
+            reward: policy(Task::Reward),
             ..self
         }
     }

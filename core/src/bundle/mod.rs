@@ -5,7 +5,7 @@
 //! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. Some bundles also have `profile.plan`, the model of profiles, and `recommend` with `recommend.plan`, the catalogue and
-//! the ranker of recommendations. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! the ranker of recommendations, or `assign` and `reward`, policies, with a plan each where they were learned. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -19,10 +19,12 @@ pub use self::table::FORMAT;
 use self::table::unreadable;
 pub(crate) use self::table::{Table, assemble, to_json};
 use crate::{
+    checksum::checksum,
     engine::EngineKind,
     error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
+    tasks::decide::{DECIDES, Decision, Policies, Policy, Task},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
@@ -86,6 +88,9 @@ pub struct Vector {
     /// The member's list with the bundle's own options, if the bundle recommends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recommendations: Vec<Recommendation>,
+    /// What the bundle's policies decide for a member of the vector's name, as far as it has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
 }
 
 /// Everything that goes into a bundle.
@@ -107,6 +112,8 @@ pub struct BundleParts {
     pub profile: Option<(ProfileSpec, Vec<u8>)>,
     /// What is recommended, and the plan of the ranker; none for a bundle that recommends nothing.
     pub recommend: Option<(Catalogue, Vec<u8>)>,
+    /// Which tier of service and which offer of points members get.
+    pub policies: Policies,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -157,6 +164,7 @@ pub(crate) struct Opened<'b> {
     pub(crate) model: &'b [u8],
     pub(crate) profile: Option<(ProfileSpec, &'b [u8])>,
     pub(crate) recommend: Option<(Catalogue, &'b [u8])>,
+    pub(crate) policies: Vec<(Task, Policy, &'b [u8])>,
 }
 
 impl Bundle {
@@ -181,8 +189,16 @@ impl Bundle {
         profile.iter().try_for_each(|profile| profile.check(schema.len()))?;
         let recommend =
             parts.recommend.map(|(catalogue, plan)| Ok((Shelf::new(catalogue)?, plan))).transpose()?;
-        let info = info::Info::new(&parts.manifest, &schema, &parts.rules)
-            .with(profile.as_ref(), recommend.as_ref().map(|(shelf, _)| shelf.catalogue()));
+        for task in Task::ALL {
+            if let Some((policy, _)) = parts.policies.of(task) {
+                policy.check(task, schema.len(), &parts.rules)?;
+            }
+        }
+        let info = info::Info::new(&parts.manifest, &schema, &parts.rules).with(
+            profile.as_ref(),
+            recommend.as_ref().map(|(shelf, _)| shelf.catalogue()),
+            &parts.policies,
+        );
         let manifest = to_json(&info)?;
         let engine = parts.manifest.engine;
         let core = Core {
@@ -201,6 +217,11 @@ impl Bundle {
         sections.extend(profile_plan.map(|plan| (PROFILE, plan)));
         if let Some((shelf, plan)) = recommend {
             sections.extend(RECOMMEND.into_iter().zip([wire::to_bytes(shelf.catalogue()), plan]));
+        }
+        for task in Task::ALL {
+            if let Some((policy, plan)) = parts.policies.of(task) {
+                sections.extend([(task.name(), wire::to_bytes(policy)), (task.plan(), plan.clone())]);
+            }
         }
         sections.extend([
             ("schema", to_json(schema.spec())?),
@@ -245,6 +266,18 @@ impl Bundle {
         Ok(Self::open(bytes)?.recommend.map(|(catalogue, plan)| (catalogue, plan.into())))
     }
 
+    /// A bundle's policies with their plans.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::parse`].
+    pub fn policies_of(bytes: &[u8]) -> Result<Policies> {
+        let mut policies = Policies::default();
+        for (task, policy, plan) in Self::open(bytes)?.policies {
+            policies.put(task, policy, plan.into());
+        }
+        Ok(policies)
+    }
+
     /// As [`Bundle::parse`], with the sections that hold the models.
     pub(crate) fn open(bytes: &[u8]) -> Result<Opened<'_>> {
         let table = Table::parse(bytes)?;
@@ -264,6 +297,12 @@ impl Bundle {
             bail!(
                 UnsupportedModel,
                 "the bundle recommends, which this build leaves out; use a build with the feature `all-kernels`"
+            );
+        }
+        if !DECIDES && Task::ALL.iter().any(|task| table.find(task.name()).is_ok()) {
+            bail!(
+                UnsupportedModel,
+                "the bundle decides, which this build leaves out; use a build with the feature `all-kernels`"
             );
         }
         let core: Core = table.value("scorer")?;
@@ -294,6 +333,14 @@ impl Bundle {
             Ok(_) if RECOMMENDS => Some((table.value(RECOMMEND[0])?, table.find(RECOMMEND[1])?)),
             _ => None,
         };
+        let mut policies = Vec::new();
+        if DECIDES {
+            for task in Task::ALL.into_iter().filter(|task| table.find(task.name()).is_ok()) {
+                let policy: Policy = table.value(task.name())?;
+                policy.check(task, schema.len(), &core.rules)?;
+                policies.push((task, policy, table.find(task.plan())?));
+            }
+        }
         let bundle = Self {
             manifest,
             schema,
@@ -305,7 +352,7 @@ impl Bundle {
             vectors: table.text("vectors")?,
             sections: table.sections(),
         };
-        Ok(Opened { bundle, model, profile, recommend })
+        Ok(Opened { bundle, model, profile, recommend, policies })
     }
 
     /// What it says of itself.
@@ -355,6 +402,13 @@ impl Bundle {
     /// `bundle_section` when they cannot be read.
     pub fn vectors(&self) -> Result<Vec<Vector>> {
         serde_json::from_str(&self.vectors).map_err(|e| unreadable("vectors", &e))
+    }
+
+    /// What sets this bundle apart from others, 16 hexadecimal digits made of its sections' check sums: to be logged with decisions.
+    /// It tells bundles apart, and does not stop a forger.
+    pub fn fingerprint(&self) -> String {
+        let sums: Vec<u8> = self.sections.iter().flat_map(|section| section.checksum.bytes()).collect();
+        alloc::format!("{:016x}", checksum(&sums))
     }
 
     /// The sections, in the order of the file.

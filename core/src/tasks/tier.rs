@@ -145,6 +145,16 @@ impl TierRules {
         self.tiers.get(at).map_or("", |tier| tier.name.as_str())
     }
 
+    /// The tier that the rules promise a member at `now`: that of the spend of the period before, or of this period so far if
+    /// that is higher. Only what is known counts.
+    pub fn promised(&self, state: &MemberState, now: Timestamp) -> u8 {
+        let known = || state.events().filter(|event| event.time <= now);
+        let (from, start) = self.period.before(now);
+        let before = net_spend(known(), from, start);
+        let (_, end) = self.period.around(now);
+        self.tier_of(before.max(net_spend(known(), start, end)))
+    }
+
     /// Where a member stands at `now`, counting events from the start of the period up to `now`.
     pub fn standing(&self, state: &MemberState, now: Timestamp, currency: &Currency) -> Standing {
         let (start, end) = self.period.around(now);

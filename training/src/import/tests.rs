@@ -4,6 +4,8 @@ use tract_onnx::pb::{
     ValueInfoProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto::Tensor,
 };
 
+use tiercast_core::Policies;
+
 use super::*;
 use crate::{
     export,
@@ -358,6 +360,7 @@ fn parts(old: &Bundle) -> BundleParts {
         typical: old.typical().to_vec(),
         profile: None,
         recommend: None,
+        policies: Policies::default(),
         card: serde_json::from_str(old.card()).unwrap(),
         vectors: Vec::new(),
     }

@@ -7,7 +7,7 @@ use datafusion::{
 };
 use tiercast_core::{
     Bundle, BundleParts, Column, Currency, Decode, EngineKind, EventInput, LowerOptions, Manifest, Period,
-    Scorer, Step, Tier, TierRules, Transform, Vector, lower,
+    Policies, Scorer, Step, Tier, TierRules, Transform, Vector, lower,
 };
 
 use super::*;
@@ -65,6 +65,7 @@ fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
         typical: vec![0.0; schema.len()],
         profile: None,
         recommend: None,
+        policies: Policies::default(),
         card: serde_json::Value::Null,
         vectors,
     })

@@ -5,7 +5,9 @@
 use std::fs;
 
 use anyhow::Context;
-use tiercast_core::{Catalogue, Decode, LowerOptions, OnnxModel, ProfileSpec, Scorer, Timestamp, lower};
+use tiercast_core::{
+    Catalogue, Decode, LowerOptions, OnnxModel, Policies, ProfileSpec, Scorer, Timestamp, lower,
+};
 
 use super::{
     Args, Trained, card, effects,
@@ -189,6 +191,7 @@ fn bundle(
         typical: &last.typical,
         profile: models.profile,
         recommend: models.recommend,
+        policies: &Policies::default(),
         card: card::write(record, &boards),
         now,
         seed: project.seed,
