@@ -172,16 +172,13 @@ impl Decider {
             Task::Assign => bundle.rules().promised(state, now),
             Task::Reward => 0,
         };
-        let allowed: Vec<bool> = (1..)
-            .zip(&policy.actions)
-            .map(|(tier, action)| {
-                let in_reach = task == Task::Reward || policy.reaches(promised, tier);
-                in_reach && policy.affords(action, options.given) && !options.exclude.contains(&action.name)
-            })
-            .collect();
+        let mut allowed = policy.allowed(promised, options.given);
+        for (allowed, action) in allowed.iter_mut().zip(&policy.actions) {
+            *allowed &= !options.exclude.contains(&action.name);
+        }
         let current =
             (task == Task::Assign).then(|| usize::from(options.current.unwrap_or(promised).max(1)) - 1);
-        let chances = self.chances(own, &allowed, current)?;
+        let chances = policy.chances(own, &allowed, current)?;
         let index = self.draw(&chances, &options.member, start);
         let action = policy.actions.get(index);
         let effects = named.into_iter().zip(scores.chunks(policy.actions.len()).skip(1));
@@ -209,45 +206,6 @@ impl Decider {
         })
     }
 
-    /// The chance of each action, 0 where `allowed` has false; `current` is the action that the member has now.
-    pub(crate) fn chances(
-        &self,
-        scores: &[f32],
-        allowed: &[bool],
-        current: Option<usize>,
-    ) -> Result<Vec<f32>> {
-        let left = allowed.iter().filter(|allowed| **allowed).count();
-        if left == 0 {
-            bail!(
-                InvalidInput,
-                "no action is left: the call excludes them, or the cap of {} points is spent; leave a free one in",
-                self.policy.cap
-            );
-        }
-        let (choice, explore) = match &self.policy.learned {
-            Some(learned) => (learned.choice, learned.explore),
-            None => (Choice::Sample, 0.0),
-        };
-        let mut chances: Vec<f32> = match choice {
-            Choice::Sample => {
-                let of = |(score, allowed): (&f32, &bool)| if *allowed { *score } else { 0.0 };
-                scores.iter().zip(allowed).map(of).collect()
-            }
-            Choice::Best { margin } => {
-                let best = best(scores, allowed, current, margin);
-                (0..scores.len()).map(|at| if Some(at) == best { 1.0 } else { 0.0 }).collect()
-            }
-        };
-        let sum: f32 = chances.iter().sum();
-        for (chance, allowed) in chances.iter_mut().zip(allowed) {
-            let even = if *allowed { 1.0 / left as f32 } else { 0.0 };
-            // What leaves nothing to the actions that are allowed has no opinion of them.
-            let own = if sum > 0.0 { *chance / sum } else { even };
-            *chance = own * (1.0 - explore) + even * explore;
-        }
-        Ok(chances)
-    }
-
     /// The action that a member gets in the period that starts at `start`.
     pub(crate) fn draw(&self, chances: &[f32], member: &str, start: Timestamp) -> usize {
         let at = uniform(self.policy.salt, member, start);
@@ -259,17 +217,6 @@ impl Decider {
         // Chances that are rounded may sum to a little less than 1.
         found.or_else(|| chances.iter().rposition(|chance| *chance > 0.0)).unwrap_or_default()
     }
-}
-
-/// The action of the highest value, the first of equal ones; the current one unless the best is better by more than `margin`.
-fn best(values: &[f32], allowed: &[bool], current: Option<usize>, margin: f32) -> Option<usize> {
-    let all = values.iter().zip(allowed).enumerate().filter(|(_, (_, allowed))| **allowed);
-    let (at, value) = all
-        .map(|(at, (value, _))| (at, *value))
-        .reduce(|best, next| if next.1 > best.1 { next } else { best })?;
-    let held = current.filter(|at| allowed.get(*at) == Some(&true));
-    let stays = held.filter(|held| values.get(*held).is_some_and(|own| value - own <= margin));
-    Some(stays.unwrap_or(at))
 }
 
 /// A number in [0, 1) of 24 bits, the same for a member, a period and a salt wherever it is computed.

@@ -175,6 +175,53 @@ impl Policy {
         }
     }
 
+    /// Which actions a member may get: of tiers those from the one that the rules promise to the most that the policy lifts a
+    /// member to (`promised` is 0 for offers), of offers those within the cap.
+    pub fn allowed(&self, promised: u8, given: u64) -> Vec<bool> {
+        let in_reach = |tier: u8| promised == 0 || self.reaches(promised, tier);
+        let tiers = (1..=u8::MAX).chain(core::iter::repeat(u8::MAX));
+        tiers.zip(&self.actions).map(|(tier, action)| in_reach(tier) && self.affords(action, given)).collect()
+    }
+
+    /// The chance of each action, 0 where `allowed` has false; `current` is the index of the action that the member has now.
+    ///
+    /// `scores` are what the plan gives, or the shares of an experiment, one for each action, as `allowed`.
+    ///
+    /// # Errors
+    /// `invalid_input` when no action is allowed.
+    pub fn chances(&self, scores: &[f32], allowed: &[bool], current: Option<usize>) -> Result<Vec<f32>> {
+        let left = allowed.iter().filter(|allowed| **allowed).count();
+        if left == 0 {
+            bail!(
+                InvalidInput,
+                "no action is left: the call excludes them, or the cap of {} points is spent; leave a free one in",
+                self.cap
+            );
+        }
+        let (choice, explore) = match &self.learned {
+            Some(learned) => (learned.choice, learned.explore),
+            None => (Choice::Sample, 0.0),
+        };
+        let mut chances: Vec<f32> = match choice {
+            Choice::Sample => {
+                let of = |(score, allowed): (&f32, &bool)| if *allowed { *score } else { 0.0 };
+                scores.iter().zip(allowed).map(of).collect()
+            }
+            Choice::Best { margin } => {
+                let best = best(scores, allowed, current, margin);
+                (0..scores.len()).map(|at| if Some(at) == best { 1.0 } else { 0.0 }).collect()
+            }
+        };
+        let sum: f32 = chances.iter().sum();
+        for (chance, allowed) in chances.iter_mut().zip(allowed) {
+            let even = if *allowed { 1.0 / left as f32 } else { 0.0 };
+            // What leaves nothing to the actions that are allowed has no opinion of them.
+            let own = if sum > 0.0 { *chance / sum } else { even };
+            *chance = own * (1.0 - explore) + even * explore;
+        }
+        Ok(chances)
+    }
+
     /// Whether a tier lies between what the rules promise and the most that this policy lifts a member to.
     pub(super) fn reaches(&self, promised: u8, tier: u8) -> bool {
         (promised..=promised.saturating_add(self.lift)).contains(&tier)
@@ -243,4 +290,15 @@ impl Learned {
         }
         Ok(())
     }
+}
+
+/// The action of the highest value, the first of equal ones; the current one unless the best is better by more than `margin`.
+pub(super) fn best(values: &[f32], allowed: &[bool], current: Option<usize>, margin: f32) -> Option<usize> {
+    let all = values.iter().zip(allowed).enumerate().filter(|(_, (_, allowed))| **allowed);
+    let (at, value) = all
+        .map(|(at, (value, _))| (at, *value))
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    let held = current.filter(|at| allowed.get(*at) == Some(&true));
+    let stays = held.filter(|held| values.get(*held).is_some_and(|own| value - own <= margin));
+    Some(stays.unwrap_or(at))
 }

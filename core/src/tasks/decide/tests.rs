@@ -4,7 +4,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::*;
+use super::{policy::best, *};
 use crate::{
     money::Currency,
     tasks::tier::{Tier, TierRules},
@@ -74,7 +74,7 @@ fn month() -> Timestamp {
 fn an_experiment_draws_by_its_shares() {
     let decider = of(experiment());
     let scores = decider.run(&mut Workspace::default(), &[]).unwrap();
-    let chances = decider.chances(&scores, &[true; 3], None).unwrap();
+    let chances = decider.policy.chances(&scores, &[true; 3], None).unwrap();
     assert_eq!(chances, [0.5, 0.3, 0.2]);
     let mut counts = [0_u32; 3];
     for member in 0..10_000 {
@@ -111,18 +111,18 @@ fn the_draw_is_the_same_on_every_machine() {
 #[test]
 fn what_is_left_shares_the_chances() {
     let decider = of(learned(Choice::Sample, 0.0));
-    let chances = decider.chances(&[0.5, 0.25, 0.25], &[true, false, true], None).unwrap();
+    let chances = decider.policy.chances(&[0.5, 0.25, 0.25], &[true, false, true], None).unwrap();
     assert!((chances[0] - 2.0 / 3.0).abs() < 1e-6 && chances[1] == 0.0, "{chances:?}");
-    let none_wanted = decider.chances(&[1.0, 0.0, 0.0], &[false, true, true], None).unwrap();
+    let none_wanted = decider.policy.chances(&[1.0, 0.0, 0.0], &[false, true, true], None).unwrap();
     assert_eq!(none_wanted, [0.0, 0.5, 0.5]);
-    let error = decider.chances(&[1.0, 0.0, 0.0], &[false; 3], None).unwrap_err();
+    let error = decider.policy.chances(&[1.0, 0.0, 0.0], &[false; 3], None).unwrap_err();
     assert_eq!(error.code(), "invalid_input");
 }
 
 #[test]
 fn exploring_gives_every_action_a_chance() {
     let chances =
-        of(learned(Choice::Best { margin: 0.0 }, 0.3)).chances(&[1.0, 3.0, 2.0], &[true; 3], None).unwrap();
+        learned(Choice::Best { margin: 0.0 }, 0.3).chances(&[1.0, 3.0, 2.0], &[true; 3], None).unwrap();
     let expected = [0.1, 0.8, 0.1];
     assert!(chances.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{chances:?}");
 }
