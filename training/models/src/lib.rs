@@ -31,6 +31,7 @@ mod moments;
 mod network;
 mod ordinal;
 mod params;
+pub mod policy;
 mod pool;
 
 pub mod recommend;

@@ -1,0 +1,3 @@
+//! Decisions and what comes of them: which offer a member gets.
+
+pub mod respond;
