@@ -35,6 +35,7 @@ use crate::{
     whole::Whole,
 };
 
+pub(crate) mod known;
 pub(crate) mod store;
 
 use store::Store;
@@ -132,6 +133,8 @@ struct Building<'a> {
     options: &'a BuildOptions,
     progress: &'a ProgressBar,
     points: Points,
+    /// Whether dates may lie outside the tables, because nobody asks what came after them.
+    any_date: bool,
     /// The times of the first and the last event so far.
     span: Option<(i64, i64)>,
 }
@@ -159,7 +162,7 @@ impl<'a> Building<'a> {
             period: project.tiers.period,
             active_within: project.split.active_within,
         };
-        Ok(Self { project, options, progress, points, span: None })
+        Ok(Self { project, options, progress, points, any_date: false, span: None })
     }
 
     /// Folds the project's tables and gives the points of each batch of members to `take`.
@@ -186,7 +189,10 @@ impl<'a> Building<'a> {
             .await?;
             let (first, last) = self.span.context("the tables have no event")?;
             let span = (Timestamp::from_ms(first)?, Timestamp::from_ms(last)?);
-            let warnings = coverage::warnings(&self.points.as_ofs, self.points.period, span)?;
+            let warnings = match self.any_date {
+                true => Vec::new(),
+                false => coverage::warnings(&self.points.as_ofs, self.points.period, span)?,
+            };
             let categories =
                 if self.project.sequence.is_some() { categories(&events).await? } else { Vec::new() };
             Ok(Folded { categories, warnings, skipped })

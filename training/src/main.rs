@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "cluster")]
 use tiercast::cluster;
 use tiercast::{
-    check, data, evaluate, features, import, init, inspect, members, score, similar, states, train,
+    check, data, evaluate, features, import, init, inspect, members, policy, score, similar, states, train,
 };
 
 /// Rows of tables are allocated by one thread and freed by another, millions of times.
@@ -50,6 +50,9 @@ enum Command {
     #[cfg(feature = "cluster")]
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Which offer a member gets: simulate a log of decisions.
+    #[command(subcommand)]
+    Policy(policy::Command),
     Similar(similar::Args),
     Members(members::Args),
 }
@@ -78,6 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::States(args) => states::run(args),
         #[cfg(feature = "cluster")]
         Command::Cluster(command) => cluster::run(command),
+        Command::Policy(command) => policy::run(command),
         Command::Similar(args) => similar::run(args),
         Command::Members(args) => members::run(args),
     }

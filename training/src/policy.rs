@@ -1,0 +1,24 @@
+//! `tiercast policy`: which offer a member gets, and what comes of it.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub mod simulate;
+
+/// `tiercast policy …`.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the command line would show them in place of each command's own words")]
+pub enum Command {
+    Simulate(simulate::Args),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As the command does.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Simulate(args) => simulate::run(args),
+    }
+}
