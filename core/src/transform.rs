@@ -5,7 +5,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Quoted, Result, bail},
@@ -20,7 +20,7 @@ const MAX_INPUTS: usize = 65_536;
 pub(crate) type Span = (u32, core::ops::Range<usize>);
 
 /// All columns of a model's input, in order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transform {
     /// The columns.
     pub columns: Vec<Column>,
@@ -29,7 +29,7 @@ pub struct Transform {
 crate::wire::fields!(Transform { columns });
 
 /// One feature and what is done to it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name in the model's input.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct Column {
 crate::wire::fields!(Column { name, source, steps });
 
 /// A fitted step. A missing value (NaN) passes every step but `Impute` and the expanding ones.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Step {

@@ -2,7 +2,9 @@
 //!
 //! Those members are made up: a bundle goes to browsers, and nobody's purchases may travel in it.
 
-use anyhow::Context;
+use std::path::Path;
+
+use anyhow::{Context, bail};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
@@ -99,6 +101,27 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
     };
     let scorer = Scorer::load(&Bundle::write(parts.clone())?).context("the new bundle does not load")?;
     parts.vectors = vectors(&scorer, contents.now, contents.seed)?;
+    let bytes = Bundle::write(parts)?;
+    Scorer::load(&bytes)?.prove().context("the new bundle does not prove itself")?;
+    Ok(bytes)
+}
+
+/// Writes a bundle again of which something was changed, with members by which it proves itself anew; `from` is the file that it
+/// was read from, and `fails` what is wrong if these members cannot be scored.
+///
+/// # Errors
+/// When the parts do not fit each other, or the new bundle does not prove itself.
+pub fn renew(mut parts: BundleParts, from: &Path, fails: &'static str) -> anyhow::Result<Vec<u8>> {
+    let Some(now) = parts.vectors.first().map(|vector| vector.now) else {
+        bail!(
+            "{} has no made-up members, which say at what moment to try the model; write it again with `tiercast train`",
+            from.display()
+        );
+    };
+    parts.vectors.clear();
+    let scorer =
+        Scorer::load(&Bundle::write(parts.clone())?).context("what was changed does not fit the bundle")?;
+    parts.vectors = vectors(&scorer, now, 1).context(fails)?;
     let bytes = Bundle::write(parts)?;
     Scorer::load(&bytes)?.prove().context("the new bundle does not prove itself")?;
     Ok(bytes)

@@ -10,8 +10,8 @@ use anyhow::{Context, anyhow, bail};
 use indicatif::HumanBytes;
 use prost::Message;
 use tiercast_core::{
-    Bundle, BundleParts, Column, Decode, EngineKind, ErrorKind, LowerOptions, Model, ModelManifest, Plan,
-    Scorer, Storage, Transform, lower,
+    Bundle, Column, Decode, EngineKind, ErrorKind, FeatureSchema, FeatureSpec, LowerOptions, Model,
+    ModelManifest, Plan, Storage, Transform, lower,
 };
 use tract_onnx::pb::{ModelProto, type_proto::Value};
 
@@ -238,64 +238,46 @@ fn alone(imported: &Imported) -> anyhow::Result<Vec<u8>> {
 /// Puts the model into a tier bundle, and lets the new bundle prove itself on made-up members.
 fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let old = Bundle::parse(&bytes).with_context(|| path.display().to_string())?;
-    let mut card: serde_json::Value = serde_json::from_str(old.card())?;
-    card["summary"] =
+    let mut parts = Bundle::parts(&bytes).with_context(|| path.display().to_string())?;
+    parts.card["summary"] =
         format!("{}, imported from an ONNX file; the figures below are of another model", imported.name)
             .into();
-    let mut manifest = old.manifest().clone();
-    manifest.model = imported.name.clone();
-    manifest.engine = imported.kept.engine();
-    if manifest.decode == Decode::Ranks {
+    parts.manifest.model = imported.name.clone();
+    parts.manifest.engine = imported.kept.engine();
+    if parts.manifest.decode == Decode::Ranks {
         // Cuts that training has fitted to one model's answers say nothing of another's.
-        (manifest.decode, manifest.cuts) = (Decode::Expected, Vec::new());
+        (parts.manifest.decode, parts.manifest.cuts) = (Decode::Expected, Vec::new());
         say!("decided by the expected tier; the bundle's cuts are those of its own model");
     }
-    let (profile, recommend) = (Bundle::profile_of(&bytes)?, Bundle::recommend_of(&bytes)?);
-    let mut parts = BundleParts {
-        manifest,
-        spec: old.schema().spec().clone(),
-        transform: match takes {
-            Takes::Inputs => old.transform().clone(),
-            Takes::Features => as_they_are(&old),
-        },
-        rules: old.rules().clone(),
-        model: match &imported.kept {
-            Kept::Plan(plan) => plan.write(),
-            Kept::Onnx(onnx) => onnx.clone(),
-        },
-        typical: old.typical().to_vec(),
-        profile,
-        recommend,
-        policies: Bundle::policies_of(&bytes)?,
-        card,
-        vectors: Vec::new(),
+    if takes == Takes::Features {
+        parts.transform = as_they_are(&parts.spec)?;
+    }
+    parts.model = match &imported.kept {
+        Kept::Plan(plan) => plan.write(),
+        Kept::Onnx(onnx) => onnx.clone(),
     };
-    let scorer = Scorer::load(&Bundle::write(parts.clone())?).context("the model does not fit the bundle")?;
-    let Some(now) = old.vectors()?.first().map(|vector| vector.now) else {
-        bail!(
-            "{} has no made-up members, which say at what moment to try the model; write it again with `tiercast train`",
-            path.display()
-        );
-    };
-    parts.vectors = bundle::vectors(&scorer, now, 1).with_context(|| match takes {
-        Takes::Features => "the model fails on made-up members, whose raw features may be missing (NaN); \
-                            let the model impute them, or train it on the bundle's inputs and say --takes inputs",
-        Takes::Inputs => "the model fails on made-up members",
-    })?;
-    let bytes = Bundle::write(parts)?;
-    Scorer::load(&bytes)?.prove().context("the new bundle does not prove itself")?;
-    Ok(bytes)
+    bundle::renew(
+        parts,
+        path,
+        match takes {
+            Takes::Features => {
+                "the model fails on made-up members, whose raw features may be missing (NaN); \
+                            let the model impute them, or train it on the bundle's inputs and say --takes inputs"
+            }
+            Takes::Inputs => "the model fails on made-up members",
+        },
+    )
 }
 
 /// A transform that hands on every feature.
-fn as_they_are(bundle: &Bundle) -> Transform {
+fn as_they_are(spec: &FeatureSpec) -> anyhow::Result<Transform> {
+    let schema = FeatureSchema::compile(spec.clone())?;
     let column = |(source, name): (usize, &str)| Column {
         name: name.into(),
         source: source as u32,
         steps: Vec::new(),
     };
-    Transform { columns: bundle.schema().names().enumerate().map(column).collect() }
+    Ok(Transform { columns: schema.names().enumerate().map(column).collect() })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod coverage;
 pub mod data;
 pub mod dataset;
 pub mod engine;
+pub mod equip;
 pub mod evaluate;
 pub mod export;
 pub mod features;

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "cluster")]
 use tiercast::cluster;
 use tiercast::{
-    check, data, evaluate, features, import, init, inspect, members, policy, score, similar, states, train,
+    check, data, equip, evaluate, features, import, init, inspect, members, policy, score, similar, states,
+    train,
 };
 
 /// Rows of tables are allocated by one thread and freed by another, millions of times.
@@ -42,6 +43,7 @@ enum Command {
     Features(features::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Bundle(equip::Args),
     Import(import::Args),
     Inspect(inspect::Args),
     Score(score::Args),
@@ -75,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Features(args) => features::run(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Bundle(args) => equip::run(args),
         Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),

@@ -4,13 +4,17 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub mod log;
+pub mod record;
 pub mod simulate;
+pub mod train;
 
 /// `tiercast policy …`.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the command line would show them in place of each command's own words")]
 pub enum Command {
     Simulate(simulate::Args),
+    Train(train::Args),
 }
 
 /// Runs the command.
@@ -20,5 +24,6 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Simulate(args) => simulate::run(args),
+        Command::Train(args) => train::run(args),
     }
 }

@@ -250,32 +250,29 @@ impl Bundle {
         Ok(if keeps_onnx { EngineKind::Onnx } else { EngineKind::Plan })
     }
 
-    /// What a bundle's profiles are made by, and the plan of their model; none where it has none.
+    /// Everything that a bundle was written from, to be written again with something changed.
     ///
     /// # Errors
-    /// Those of [`Bundle::parse`].
-    pub fn profile_of(bytes: &[u8]) -> Result<Option<(ProfileSpec, Vec<u8>)>> {
-        Ok(Self::open(bytes)?.profile.map(|(spec, plan)| (spec, plan.into())))
-    }
-
-    /// What a bundle recommends, and the plan of its ranker; none where it recommends nothing.
-    ///
-    /// # Errors
-    /// Those of [`Bundle::parse`].
-    pub fn recommend_of(bytes: &[u8]) -> Result<Option<(Catalogue, Vec<u8>)>> {
-        Ok(Self::open(bytes)?.recommend.map(|(catalogue, plan)| (catalogue, plan.into())))
-    }
-
-    /// A bundle's policies with their plans.
-    ///
-    /// # Errors
-    /// Those of [`Bundle::parse`].
-    pub fn policies_of(bytes: &[u8]) -> Result<Policies> {
-        let mut policies = Policies::default();
-        for (task, policy, plan) in Self::open(bytes)?.policies {
-            policies.put(task, policy, plan.into());
+    /// Those of [`Bundle::parse`], and `bundle_section` when the card or the vectors cannot be read.
+    pub fn parts(bytes: &[u8]) -> Result<BundleParts> {
+        let Opened { bundle, model, profile, recommend, policies } = Self::open(bytes)?;
+        let mut parts = BundleParts {
+            vectors: bundle.vectors()?,
+            card: serde_json::from_str(&bundle.card).map_err(|e| unreadable("card", &e))?,
+            spec: bundle.schema.spec().clone(),
+            manifest: bundle.manifest,
+            transform: bundle.transform,
+            rules: bundle.rules,
+            typical: bundle.typical,
+            model: model.into(),
+            profile: profile.map(|(spec, plan)| (spec, plan.into())),
+            recommend: recommend.map(|(catalogue, plan)| (catalogue, plan.into())),
+            policies: Policies::default(),
+        };
+        for (task, policy, plan) in policies {
+            parts.policies.put(task, policy, plan.into());
         }
-        Ok(policies)
+        Ok(parts)
     }
 
     /// As [`Bundle::parse`], with the sections that hold the models.
