@@ -32,6 +32,7 @@ pub mod locate;
 pub mod log;
 pub mod members;
 pub mod metrics;
+pub mod policy;
 pub mod progress;
 pub mod project;
 pub mod recommend;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "cluster")]
 use tiercast::cluster;
 use tiercast::{
-    check, data, evaluate, features, import, init, inspect, members, score, similar, states, train,
+    check, data, evaluate, features, import, init, inspect, members, policy, score, similar, states, train,
 };
 
 /// Rows of tables are allocated by one thread and freed by another, millions of times.
@@ -52,6 +52,9 @@ enum Command {
     Cluster(cluster::Command),
     Similar(similar::Args),
     Members(members::Args),
+    /// Judge ways to decide by a log of decisions.
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 fn main() -> ExitCode {
@@ -80,5 +83,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cluster(command) => cluster::run(command),
         Command::Similar(args) => similar::run(args),
         Command::Members(args) => members::run(args),
+        Command::Policy(command) => policy::run(command),
     }
 }

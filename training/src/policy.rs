@@ -1,0 +1,27 @@
+//! `tiercast policy`: what decisions that were logged say of other ways to decide.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub mod candidates;
+pub mod evaluate;
+pub mod log;
+mod words;
+
+/// `tiercast policy …`.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the command line would show them in place of each command's own words")]
+pub enum Command {
+    Evaluate(evaluate::Args),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As the command does.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Evaluate(args) => evaluate::run(args),
+    }
+}
