@@ -73,6 +73,10 @@ pub use self::{
     model::{Model, ModelManifest},
     money::Currency,
     scorer::{Assessment, Scorer, Scratch},
+    tasks::points::{
+        Bonus, Earned, Ledger, MAX_BONUSES, MAX_POINTS, PointsAt, PointsInfo, PointsRules, Statement, Totals,
+        breakage,
+    },
     tasks::profile::{Interest, Profile, ProfileInfo, ProfileSpec, Segment, SegmentInfo, similarity},
     tasks::recommend::{
         CandidateRoom, Candidates, Catalogue, Factors, Favourite, Fold, Item, ItemRows, MAX_FACTORS,

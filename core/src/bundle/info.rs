@@ -10,6 +10,7 @@ use crate::{
     features::{FeatureInfo, FeatureSchema},
     money::Currency,
     tasks::{
+        points::{PointsInfo, PointsRules},
         profile::{ProfileInfo, ProfileSpec},
         recommend::{Catalogue, RecommendInfo},
         tier::TierRules,
@@ -33,6 +34,8 @@ pub(super) struct Info<'b> {
     profile: Option<ProfileInfo<'b>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recommend: Option<RecommendInfo<'b>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<PointsInfo<'b>>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +66,7 @@ impl<'b> Info<'b> {
             features: schema.describe().collect(),
             profile: None,
             recommend: None,
+            points: None,
         }
     }
 
@@ -73,5 +77,10 @@ impl<'b> Info<'b> {
             recommend: catalogue.map(Catalogue::describe),
             ..self
         }
+    }
+
+    /// The same with the rules for points.
+    pub(super) fn with_points(self, rules: Option<&'b PointsRules>) -> Self {
+        Self { points: rules.map(PointsRules::describe), ..self }
     }
 }

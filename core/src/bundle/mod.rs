@@ -5,7 +5,7 @@
 //! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. Some bundles also have `profile.plan`, the model of profiles, and `recommend` with `recommend.plan`, the catalogue and
-//! the ranker of recommendations. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! the ranker of recommendations, or `points`, the rules for points. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -23,6 +23,7 @@ use crate::{
     error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
+    tasks::points::{POINTS, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
@@ -36,6 +37,9 @@ pub(crate) const TASK: &str = "tier";
 const PROFILE: &str = "profile.plan";
 /// The sections of recommendations: the catalogue, and the plan of its ranker.
 const RECOMMEND: [&str; 2] = ["recommend", "recommend.plan"];
+
+/// The section of the rules for points.
+const POINTS_RULES: &str = "points";
 
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,6 +90,9 @@ pub struct Vector {
     /// The member's list with the bundle's own options, if the bundle recommends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recommendations: Vec<Recommendation>,
+    /// The member's points without redemptions, if the bundle has rules for points and the history is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<Statement>,
 }
 
 /// Everything that goes into a bundle.
@@ -107,6 +114,8 @@ pub struct BundleParts {
     pub profile: Option<(ProfileSpec, Vec<u8>)>,
     /// What is recommended, and the plan of the ranker; none for a bundle that recommends nothing.
     pub recommend: Option<(Catalogue, Vec<u8>)>,
+    /// How points are earned and what they are worth; none for a bundle without points.
+    pub points: Option<PointsRules>,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -145,6 +154,7 @@ pub struct Bundle {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
+    points: Option<PointsRules>,
     info: String,
     card: String,
     vectors: String,
@@ -181,8 +191,12 @@ impl Bundle {
         profile.iter().try_for_each(|profile| profile.check(schema.len()))?;
         let recommend =
             parts.recommend.map(|(catalogue, plan)| Ok((Shelf::new(catalogue)?, plan))).transpose()?;
+        let (tiers, events) = (parts.rules.len(), &schema.spec().events);
+        parts.points.iter().try_for_each(|points| points.check(tiers, events))?;
+        let catalogue = recommend.as_ref().map(|(shelf, _)| shelf.catalogue());
         let info = info::Info::new(&parts.manifest, &schema, &parts.rules)
-            .with(profile.as_ref(), recommend.as_ref().map(|(shelf, _)| shelf.catalogue()));
+            .with(profile.as_ref(), catalogue)
+            .with_points(parts.points.as_ref());
         let manifest = to_json(&info)?;
         let engine = parts.manifest.engine;
         let core = Core {
@@ -202,6 +216,7 @@ impl Bundle {
         if let Some((shelf, plan)) = recommend {
             sections.extend(RECOMMEND.into_iter().zip([wire::to_bytes(shelf.catalogue()), plan]));
         }
+        sections.extend(parts.points.map(|points| (POINTS_RULES, wire::to_bytes(&points))));
         sections.extend([
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
@@ -294,12 +309,20 @@ impl Bundle {
             Ok(_) if RECOMMENDS => Some((table.value(RECOMMEND[0])?, table.find(RECOMMEND[1])?)),
             _ => None,
         };
+        let points: Option<PointsRules> = match table.find(POINTS_RULES) {
+            Ok(_) if POINTS => Some(table.value(POINTS_RULES)?),
+            _ => None,
+        };
+        if let Some(points) = &points {
+            points.check(core.rules.len(), &schema.spec().events)?;
+        }
         let bundle = Self {
             manifest,
             schema,
             transform: core.transform,
             rules: core.rules,
             typical: core.typical,
+            points,
             info: table.text("manifest")?,
             card: table.text("card")?,
             vectors: table.text("vectors")?,
@@ -331,6 +354,12 @@ impl Bundle {
     /// Each feature's median over the training rows, for a code the commonest; NaN where it is mostly missing.
     pub fn typical(&self) -> &[f32] {
         &self.typical
+    }
+
+    /// How points are earned and what they are worth; none for a bundle without points, and in a build without the
+    /// feature `all-kernels`, which reads such a bundle as if it had none.
+    pub fn points(&self) -> Option<&PointsRules> {
+        self.points.as_ref().filter(|_| POINTS)
     }
 
     /// The model card, as JSON.
