@@ -267,6 +267,7 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         typical: old.typical().to_vec(),
         profile,
         recommend,
+        points: old.points().cloned(),
         card,
         vectors: Vec::new(),
     };

@@ -358,6 +358,7 @@ fn parts(old: &Bundle) -> BundleParts {
         typical: old.typical().to_vec(),
         profile: None,
         recommend: None,
+        points: None,
         card: serde_json::from_str(old.card()).unwrap(),
         vectors: Vec::new(),
     }

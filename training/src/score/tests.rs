@@ -65,6 +65,7 @@ fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
         typical: vec![0.0; schema.len()],
         profile: None,
         recommend: None,
+        points: None,
         card: serde_json::Value::Null,
         vectors,
     })

@@ -189,6 +189,7 @@ fn bundle(
         typical: &last.typical,
         profile: models.profile,
         recommend: models.recommend,
+        points: project.points.as_ref(),
         card: card::write(record, &boards),
         now,
         seed: project.seed,

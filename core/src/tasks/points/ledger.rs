@@ -238,9 +238,9 @@ impl Ledger {
     }
 }
 
-/// `⌊x · by / of⌋`, for x up to [`MAX_POINTS`], `of` from 1 to 10⁸, and `by` at most 1000 times that: no product is over
-/// 10¹⁹.
+/// `⌊x · by / of⌋`, for `of` from 1 to 10⁸ and `by` at most 1000 times that, whose product fits 64 bits; the largest
+/// number where the result, of more than [`MAX_POINTS`], does not.
 pub(super) fn ratio(x: u64, by: u64, of: u64) -> u64 {
     let of = of.max(1);
-    x / of * by + x % of * by / of
+    (x / of).saturating_mul(by).saturating_add(x % of * by / of)
 }

@@ -9,6 +9,7 @@
 //! back what is there, and a statement says how much it fell short. There is no account either: who needs a balance that
 //! outlives a member's bounded history keeps a statement, and goes on from it.
 
+mod bonus;
 mod ledger;
 mod rules;
 mod statement;
@@ -16,8 +17,9 @@ mod statement;
 mod tests;
 
 pub use self::{
+    bonus::{Bonus, MAX_BONUSES},
     ledger::{Ledger, MAX_POINTS, PointsAt, Totals},
-    rules::{Bonus, Earned, MAX_BONUSES, PointsInfo, PointsRules},
+    rules::{Earned, PointsInfo, PointsRules},
     statement::{Statement, breakage},
 };
 

@@ -8,16 +8,16 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{MAX_POINTS, ratio};
-use crate::{
-    error::{Quoted, Result, bail},
-    event::{Event, EventKind, EventRules, clip, short_hash},
-    money::MAX_MINOR,
-    time::{self, DAY_MS, Duration, Timestamp},
+use super::{
+    bonus::{Bonus, MAX_BONUSES},
+    ledger::{MAX_POINTS, ratio},
 };
-
-/// The most bonuses.
-pub const MAX_BONUSES: usize = 32;
+use crate::{
+    error::{Result, bail},
+    event::{Event, EventKind, EventRules},
+    money::MAX_MINOR,
+    time::{DAY_MS, Duration},
+};
 
 /// The most points that the rate gives for [`PointsRules::per`], and the most minor units that a point is worth.
 const MAX_RATE: u32 = 1000;
@@ -25,14 +25,9 @@ const MAX_RATE: u32 = 1000;
 const MAX_PER: u32 = 1_000_000_000;
 /// The most points that a value is given for: a sum of minor units can still be multiplied by it.
 const MAX_REDEEM: u32 = 1_000_000;
-/// The largest percentage of a tier. With the next one, all percentages together are at most 100,000, so that the
+/// The largest percentage of a tier. With those of all bonuses, 32 times 2500, that is at most 100,000, so that the
 /// largest product, an amount of 10¹¹ times a rate of 1000 times that, is 10¹⁹ and fits 64 bits.
 const MAX_TIER_PERCENT: u32 = 20_000;
-/// The largest percentage of a bonus.
-const MAX_BONUS_PERCENT: u32 = 2500;
-/// The most points of a bonus.
-const MAX_BONUS_POINTS: u32 = 1_000_000_000;
-
 /// How points are earned, how long they last and what they are worth.
 ///
 /// Events earn in whole points, rounded down for each event. Percentages add up: a tier of 150 % and a bonus of 100 % make
@@ -84,40 +79,6 @@ crate::wire::fields!(PointsRules {
     breakage_percent,
 });
 
-/// Points on top of the rate: a percentage of what purchases earn, or a number for each event of another kind.
-///
-/// It holds where all that is named fits. A number of points is not for purchases, which would earn it once for each
-/// line that they are split into.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bonus {
-    /// What the shop calls it.
-    pub name: String,
-    /// The kind of event; purchases (and what returns take back) if none.
-    #[serde(default)]
-    pub kind: Option<String>,
-    /// Only events of this category.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// Only events of this channel.
-    #[serde(default)]
-    pub channel: Option<String>,
-    /// From this moment on.
-    #[serde(default, with = "time::moment")]
-    pub from: Option<Timestamp>,
-    /// Until before this moment.
-    #[serde(default, with = "time::moment")]
-    pub to: Option<Timestamp>,
-    /// Percent of what the rate gives, 1 to 2500: 100 doubles what tier 1 usually earns. For purchases.
-    #[serde(default)]
-    pub percent: u32,
-    /// Points for each event, 1 to 10⁹. For all other kinds but returns.
-    #[serde(default)]
-    pub points: u32,
-}
-
-crate::wire::fields!(Bonus { name, kind, category, channel, from, to, percent, points });
-
 /// What an event earns: `points = base + bonus − capped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -158,38 +119,55 @@ impl PointsRules {
     /// Checks the rules for a shop of so many tiers and these events.
     ///
     /// # Errors
-    /// `invalid_spec` for what is out of range or contradicts itself, saying what would be accepted.
+    /// `invalid_spec` for the first of [`PointsRules::mistakes`].
     pub fn check(&self, tiers: usize, events: &EventRules) -> Result<()> {
+        match self.mistakes(tiers, events).first() {
+            Some((path, message)) => bail!(InvalidSpec, "points.{path}: {message}"),
+            None => Ok(()),
+        }
+    }
+
+    /// What is out of range or contradicts itself, for a shop of so many tiers and these events: each time the dotted path
+    /// of a field, as `bonuses.0`, and what is wrong, a semicolon, and what would be accepted.
+    pub fn mistakes(&self, tiers: usize, events: &EventRules) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut within = |path: &str, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                found.push((path.into(), alloc::format!("{value} is out of range; give {least} to {most}")));
+            }
+        };
+        within("points", self.points.into(), 1, MAX_RATE.into());
+        within("per", self.per.into(), 1, MAX_PER.into());
+        for (i, percent) in self.tiers.iter().enumerate() {
+            within(&alloc::format!("tiers.{i}"), (*percent).into(), 0, MAX_TIER_PERCENT.into());
+        }
+        within("cap_per_event", self.cap_per_event.unwrap_or(1), 1, MAX_POINTS);
+        within("cap_per_day", self.cap_per_day.unwrap_or(1), 1, MAX_POINTS);
+        within("redeem_points", self.redeem_points.into(), 1, MAX_REDEEM.into());
+        let worth = u64::from(self.redeem_points) * u64::from(MAX_RATE);
+        within("redeem_minor", self.redeem_minor.into(), 0, worth);
+        within("min_redeem", self.min_redeem, 0, MAX_POINTS);
+        within("breakage_percent", self.breakage_percent.into(), 0, 100);
+        let mut say = |path: &str, message| found.push((path.into(), message));
         if self.tiers.len() != tiers {
-            bail!(
-                InvalidSpec,
-                "points: {} percentages for {tiers} tiers; give tiers one for each, tier 1 first",
-                self.tiers.len()
+            let given = self.tiers.len();
+            say(
+                "tiers",
+                alloc::format!("{given} percentages for {tiers} tiers; give one for each, tier 1 first"),
             );
         }
-        if self.bonuses.len() > MAX_BONUSES {
-            bail!(InvalidSpec, "points: {} bonuses; at most {MAX_BONUSES}", self.bonuses.len());
-        }
-        let worth = u64::from(self.redeem_points) * u64::from(MAX_RATE);
-        let caps = self.cap_per_event.into_iter().chain(self.cap_per_day);
-        let tiers =
-            self.tiers.iter().map(|percent| ("tiers", u64::from(*percent), 0, MAX_TIER_PERCENT.into()));
-        [
-            ("points", u64::from(self.points), 1, u64::from(MAX_RATE)),
-            ("per", self.per.into(), 1, MAX_PER.into()),
-            ("redeem_points", self.redeem_points.into(), 1, MAX_REDEEM.into()),
-            ("redeem_minor", self.redeem_minor.into(), 0, worth),
-            ("min_redeem", self.min_redeem, 0, MAX_POINTS),
-            ("breakage_percent", self.breakage_percent.into(), 0, 100),
-        ]
-        .into_iter()
-        .chain(caps.map(|cap| ("a cap", cap, 1, MAX_POINTS)))
-        .chain(tiers)
-        .try_for_each(|(field, value, least, most)| within(field, value, least, most))?;
         if self.expires.is_some_and(|after| after.ms() % DAY_MS != 0) {
-            bail!(InvalidSpec, "points: expires is no whole number of days; write it as 365d");
+            say("expires", "it is no whole number of days; write it as \"365d\"".into());
         }
-        self.bonuses.iter().try_for_each(|bonus| bonus.check(events))
+        if self.bonuses.len() > MAX_BONUSES {
+            say("bonuses", alloc::format!("{} bonuses; at most {MAX_BONUSES}", self.bonuses.len()));
+        }
+        for (i, bonus) in self.bonuses.iter().enumerate() {
+            if let Some(message) = bonus.mistake(events) {
+                say(&alloc::format!("bonuses.{i}"), message);
+            }
+        }
+        found
     }
 
     /// What an event earns in a tier, 1…K, on a UTC day on which `earned_today` points were earned before.
@@ -240,13 +218,14 @@ impl PointsRules {
         }
     }
 
-    /// What points are worth when they are redeemed, minor units, rounded down. For at most [`MAX_POINTS`].
+    /// What points are worth when they are redeemed, minor units, rounded down. Of more than [`MAX_POINTS`] it may be the
+    /// largest number.
     pub fn value_minor(&self, points: u64) -> u64 {
         ratio(points, self.redeem_minor.into(), self.redeem_points.into())
     }
 
     /// What points are expected to cost the shop: their value without the share that is expected never to be redeemed,
-    /// minor units, rounded down once. For at most [`MAX_POINTS`].
+    /// minor units, rounded down once. Of more than [`MAX_POINTS`] it may be the largest number.
     pub fn liability_minor(&self, points: u64) -> u64 {
         let kept = 100_u64.saturating_sub(self.breakage_percent.into());
         ratio(points, u64::from(self.redeem_minor) * kept, u64::from(self.redeem_points) * 100)
@@ -265,69 +244,4 @@ impl PointsRules {
             min_redeem: self.min_redeem,
         }
     }
-}
-
-impl Bonus {
-    fn check(&self, events: &EventRules) -> Result<()> {
-        let name = Quoted(clip(&self.name));
-        let kind = self.kind.as_deref().map_or(Ok(EventKind::Purchase), |kind| events.kind(kind));
-        let kind = match kind {
-            Ok(kind) => kind,
-            Err(error) => bail!(InvalidSpec, "points: bonus {name}: {}", error.message()),
-        };
-        if self.name.is_empty()
-            || [&self.category, &self.channel].iter().any(|text| text.as_deref() == Some(""))
-        {
-            bail!(
-                InvalidSpec,
-                "points: bonus {name}: its name, category or channel is empty; write it or leave it out"
-            );
-        }
-        if self.from.zip(self.to).is_some_and(|(from, to)| from >= to) {
-            bail!(
-                InvalidSpec,
-                "points: bonus {name}: it ends before it begins; `to` is the first moment without it"
-            );
-        }
-        match (kind, self.percent, self.points) {
-            (EventKind::Purchase, 1..=MAX_BONUS_PERCENT, 0) => Ok(()),
-            (EventKind::Purchase, ..) => bail!(
-                InvalidSpec,
-                "points: bonus {name}: for purchases give `percent`, 1 to {MAX_BONUS_PERCENT}, and no `points`: an order \
-                 of many lines would earn these with each line"
-            ),
-            (EventKind::Return, ..) => bail!(
-                InvalidSpec,
-                "points: bonus {name}: a return takes back what purchases earn; give a bonus to purchases"
-            ),
-            (_, 0, 1..=MAX_BONUS_POINTS) => Ok(()),
-            _ => bail!(
-                InvalidSpec,
-                "points: bonus {name}: for kinds other than purchase give `points`, 1 to {MAX_BONUS_POINTS}, and no `percent`"
-            ),
-        }
-    }
-
-    /// Whether it is for this event.
-    fn holds(&self, event: &Event) -> bool {
-        let named = |name: &Option<String>, hash| name.as_ref().is_none_or(|name| short_hash(name) == hash);
-        let kind = match (self.kind.as_deref(), event.kind) {
-            (None, kind) => matches!(kind, EventKind::Purchase | EventKind::Return),
-            (Some(name), EventKind::Custom(hash)) => short_hash(name) == hash,
-            // What takes back what a purchase earned.
-            (Some("purchase"), EventKind::Return) => true,
-            (Some(name), kind) => EventKind::BUILT_IN.contains(&(name, kind)),
-        };
-        kind && self.from.is_none_or(|from| from <= event.time)
-            && self.to.is_none_or(|to| event.time < to)
-            && named(&self.category, event.category)
-            && named(&self.channel, event.channel)
-    }
-}
-
-fn within(field: &str, value: u64, least: u64, most: u64) -> Result<()> {
-    if !(least..=most).contains(&value) {
-        bail!(InvalidSpec, "points: {field} is {value}; give {least} to {most}");
-    }
-    Ok(())
 }

@@ -135,33 +135,36 @@ fn the_largest_rules_do_not_overflow() {
 
 #[test]
 fn rules_out_of_range_are_refused() {
-    let mistakes: [(&str, fn(&mut PointsRules)); 19] = [
-        ("points is 0", |r| r.points = 0),
-        ("points is 1001", |r| r.points = 1001),
-        ("per is 0", |r| r.per = 0),
-        ("per is", |r| r.per = 1_000_000_001),
-        ("1 percentages for 2 tiers", |r| r.tiers.truncate(1)),
-        ("tiers is 20001", |r| r.tiers[1] = 20_001),
-        ("33 bonuses", |r| r.bonuses = vec![r.bonuses[0].clone(); 33]),
-        ("a cap is 0", |r| r.cap_per_day = Some(0)),
-        ("a cap is", |r| r.cap_per_event = Some(MAX_POINTS + 1)),
-        ("whole number of days", |r| r.expires = Some("36h".parse().unwrap())),
-        ("redeem_points is 0", |r| r.redeem_points = 0),
-        ("redeem_minor is 100001", |r| r.redeem_minor = 100_001),
-        ("breakage_percent is 101", |r| r.breakage_percent = 101),
-        ("is not a kind", |r| r.bonuses[1].kind = Some("buy".into())),
-        ("for purchases give `percent`", |r| r.bonuses[0].points = 5),
-        ("for kinds other than purchase", |r| r.bonuses[1].percent = 5),
-        ("takes back what purchases earn", |r| r.bonuses[0].kind = Some("return".into())),
-        ("ends before it begins", |r| r.bonuses[0].to = r.bonuses[0].from),
-        ("is empty", |r| r.bonuses[0].category = Some(String::new())),
+    let mistakes: [(&str, &str, fn(&mut PointsRules)); 20] = [
+        ("points", "1 to 1000", |r| r.points = 0),
+        ("points", "1 to 1000", |r| r.points = 1001),
+        ("per", "0 is out of range", |r| r.per = 0),
+        ("per", "1 to 1000000000", |r| r.per = 1_000_000_001),
+        ("tiers", "1 percentages for 2 tiers", |r| r.tiers.truncate(1)),
+        ("tiers.1", "0 to 20000", |r| r.tiers[1] = 20_001),
+        ("bonuses", "33 bonuses", |r| r.bonuses = vec![r.bonuses[0].clone(); 33]),
+        ("cap_per_day", "0 is out of range", |r| r.cap_per_day = Some(0)),
+        ("cap_per_event", "give 1 to 9007199254740", |r| r.cap_per_event = Some(MAX_POINTS + 1)),
+        ("min_redeem", "0 to 9007199254740", |r| r.min_redeem = MAX_POINTS + 1),
+        ("expires", "whole number of days", |r| r.expires = Some("36h".parse().unwrap())),
+        ("redeem_points", "1 to 1000000", |r| (r.redeem_points, r.redeem_minor) = (0, 0)),
+        ("redeem_minor", "0 to 100000", |r| r.redeem_minor = 100_001),
+        ("breakage_percent", "0 to 100", |r| r.breakage_percent = 101),
+        ("bonuses.1", "is not a kind", |r| r.bonuses[1].kind = Some("buy".into())),
+        ("bonuses.0", "give `percent`", |r| r.bonuses[0].points = 5),
+        ("bonuses.1", "only purchases earn by percentages", |r| r.bonuses[1].percent = 5),
+        ("bonuses.0", "takes back what purchases earn", |r| r.bonuses[0].kind = Some("return".into())),
+        ("bonuses.0", "ends before it begins", |r| r.bonuses[0].to = r.bonuses[0].from),
+        ("bonuses.0", "is empty", |r| r.bonuses[0].category = Some(String::new())),
     ];
-    for (expected, mistake) in mistakes {
+    for (path, expected, mistake) in mistakes {
         let mut rules = rules();
         mistake(&mut rules);
-        let error = rules.check(2, &events()).unwrap_err();
-        assert_eq!(error.code(), "invalid_spec");
-        assert!(error.message().contains(expected), "{expected}: {error}");
+        let found = rules.mistakes(2, &events());
+        let [(at, message)] = &found[..] else { panic!("{path}: {found:?}") };
+        assert_eq!(at, path);
+        assert!(message.contains(expected), "{expected}: {message}");
+        assert_eq!(rules.check(2, &events()).unwrap_err().code(), "invalid_spec");
     }
     let unknown = r#"{"points":1,"per":100,"tiers":[100],"redeem_points":1,"redeem_minor":1,"expire":"3d"}"#;
     assert!(serde_json::from_str::<PointsRules>(unknown).is_err());
