@@ -77,6 +77,10 @@ pub use self::{
         Action, Choice, DecideOptions, Decision, Evidence, Learned, MAX_ACTIONS, Policies, Policy,
         PolicyInfo, Task, Why as DecisionReason,
     },
+    tasks::points::{
+        Bonus, Earned, Ledger, MAX_BONUSES, MAX_POINTS, PointsAt, PointsInfo, PointsRules, Statement, Totals,
+        breakage,
+    },
     tasks::profile::{Interest, Profile, ProfileInfo, ProfileSpec, Segment, SegmentInfo, similarity},
     tasks::recommend::{
         CandidateRoom, Candidates, Catalogue, Factors, Favourite, Fold, Item, ItemRows, MAX_FACTORS,

@@ -17,6 +17,7 @@ use crate::{
     features::{MemberState, Observed},
     order,
     tasks::decide::{DECIDES, DecideOptions, Decider, Decision, Policy, Task},
+    tasks::points::{Earned, POINTS, PointsAt, PointsRules, Statement},
     tasks::profile::{PROFILES, Profile, ProfileSpec, Profiler},
     tasks::recommend::{Catalogue, RECOMMENDS, RecommendOptions, RecommendRoom, Recommendation, Recommender},
     tasks::tier::{Standing, are_probabilities, expected_tier},
@@ -274,6 +275,47 @@ impl Scorer {
             .or_else(|error| bail!(ModelFailed, "a list that JSON cannot hold: {error}"))
     }
 
+    /// The rules for points.
+    fn points_rules(&self) -> Result<&PointsRules> {
+        match self.bundle.points() {
+            Some(rules) => Ok(rules),
+            None if POINTS => {
+                bail!(InvalidInput, "the bundle has no points; train one with a [points] table")
+            }
+            None => {
+                bail!(UnsupportedModel, "this build has no points; use one with the feature `all-kernels`")
+            }
+        }
+    }
+
+    /// What an event earns for a member in a tier, 1…K, with points earned on that UTC day before.
+    ///
+    /// # Errors
+    /// Those of [`EventInput::validate`]; `invalid_input` when the bundle has no points or no such tier.
+    pub fn earn(&self, event: &EventInput<'_>, tier: u8, earned_today: u64) -> Result<Earned> {
+        let (rules, tiers) = (self.points_rules()?, self.bundle.rules().len());
+        if !(1..=tiers).contains(&usize::from(tier)) {
+            bail!(InvalidInput, "there is no tier {tier}; give 1 to {tiers}");
+        }
+        let event = event.validate(&self.bundle.schema().spec().events)?;
+        Ok(rules.earn(&event, tier, earned_today))
+    }
+
+    /// A member's points at `now`, after redemptions in any order, and from an earlier statement on if one is given.
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// `invalid_input` when the bundle has no points; those of [`PointsRules::statement`].
+    pub fn points(
+        &self,
+        state: &MemberState,
+        now: Timestamp,
+        redemptions: &[PointsAt],
+        opening: Option<&Statement>,
+    ) -> Result<Statement> {
+        self.points_rules()?.statement(self.bundle.rules(), state, redemptions, opening, now)
+    }
+
     /// What decides; the compiler drops all of it from a build that does not.
     fn decider(&self, task: Task) -> Option<&Decider> {
         self.deciders.get(task as usize).and_then(Option::as_ref).filter(|_| DECIDES)
@@ -470,6 +512,9 @@ impl Scorer {
             if DECIDES {
                 self.prove_decisions(&state, vector)?;
             }
+            if self.bundle.points().is_some() {
+                self.prove_points(&state, vector)?;
+            }
             let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
             if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
                 bail!(
@@ -501,6 +546,13 @@ impl Scorer {
         let found = self.recommend(state, vector.now, &RecommendOptions::default())?;
         if found != vector.recommendations {
             bail!(ModelFailed, "vector {:?}: the recommendations are others", vector.name);
+        }
+        Ok(())
+    }
+    /// Points are whole numbers; a history that does not give them has none in its vector.
+    fn prove_points(&self, state: &MemberState, vector: &Vector) -> Result<()> {
+        if self.points(state, vector.now, &[], None).ok() != vector.points {
+            bail!(ModelFailed, "vector {:?}: the points are others", vector.name);
         }
         Ok(())
     }

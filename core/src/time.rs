@@ -204,6 +204,16 @@ impl Wire for Timestamp {
     }
 }
 
+impl Wire for Duration {
+    fn write(&self, writer: &mut Writer) {
+        self.0.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Self::from_ms(i64::read(reader)?).ok()
+    }
+}
+
 crate::wire::variants!(Period { Month, Quarter, Half, Year, Days { length, anchor } });
 
 impl Period {
@@ -244,6 +254,25 @@ mod date {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
         Timestamp::parse(&Cow::<'de, str>::deserialize(d)?).map_err(de::Error::custom)
+    }
+}
+
+/// The same of a moment that need not be given.
+pub(crate) mod moment {
+    use super::{Timestamp, de};
+    use alloc::{borrow::Cow, string::ToString};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(t: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+        match t {
+            Some(t) => s.serialize_some(&t.to_string()),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+        let text = Option::<Cow<'de, str>>::deserialize(d)?;
+        text.map(|text| Timestamp::parse(&text)).transpose().map_err(de::Error::custom)
     }
 }
 

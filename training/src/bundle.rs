@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
     Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions,
-    Manifest, MemberState, Of, Policies, ProfileSpec, RecommendOptions, Scalar, Scorer, TierRules, Timestamp,
-    Transform, Vector, lower,
+    Manifest, MemberState, Of, PointsRules, Policies, ProfileSpec, RecommendOptions, Scalar, Scorer,
+    TierRules, Timestamp, Transform, Vector, lower,
 };
 
 use crate::weights::Weights;
@@ -51,6 +51,8 @@ pub struct Contents<'a> {
     pub recommend: Option<(&'a Catalogue, &'a [u8])>,
     /// Which tier of service and which offer of points members get.
     pub policies: &'a Policies,
+    /// How points are earned and what they are worth; none for a bundle without points.
+    pub points: Option<&'a PointsRules>,
     /// What people should know.
     pub card: Value,
     /// The moment at which the made-up members are assessed.
@@ -96,6 +98,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
             None => None,
         },
         policies: contents.policies.clone(),
+        points: contents.points.cloned(),
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -153,6 +156,8 @@ pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec
                 },
                 decisions: scorer.decisions(&state, now, &name)?,
                 name,
+                // A member whose history is not whole has none.
+                points: scorer.points(&state, now, &[], None).ok(),
             })
         })
         .collect()
@@ -300,6 +305,7 @@ mod tests {
             profile: None,
             recommend: None,
             policies: &Policies::default(),
+            points: None,
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),
             seed: 7,
@@ -315,6 +321,62 @@ mod tests {
             assert_eq!(scorer.prove().unwrap(), VECTORS);
             assert!(scorer.bundle().vectors().unwrap().iter().any(|vector| vector.features[0] == "7fc00000"));
             assert_eq!(scorer.bundle().manifest().model, "logistic");
+        });
+    }
+
+    #[test]
+    fn points_travel_in_a_bundle() {
+        let rules = |tiers: &str| -> PointsRules {
+            let rules = r#"{"points":1,"per":100,"tiers":TIERS,"expires":"200d","redeem_points":100,"redeem_minor":100,
+                "bonuses":[{"name":"stamp","kind":"stamp","points":5}]}"#;
+            serde_json::from_str(&rules.replace("TIERS", tiers)).unwrap()
+        };
+        contents_and(|contents| {
+            let (points, without) = (rules("[100,150,200]"), write(contents).unwrap());
+            let scorer =
+                Scorer::load(&write(&Contents { points: Some(&points), ..contents.clone() }).unwrap())
+                    .unwrap();
+            assert_eq!(scorer.bundle().points(), Some(&points));
+            let vectors = scorer.bundle().vectors().unwrap();
+            let found = vectors.iter().filter_map(|vector| vector.points.as_ref());
+            assert!(found.clone().count() == VECTORS && found.clone().any(|points| points.expired > 0));
+            assert!(scorer.bundle().json("manifest").contains(r#""points":{"points":1,"perMinor":100,"#));
+            let mut event = EventInput::new("purchase", Scalar::Int(0));
+            event.amount_minor = Some(Scalar::Int(250));
+            assert_eq!(scorer.earn(&event, 3, 0).unwrap().points, 5);
+            assert_eq!(scorer.earn(&event, 4, 0).unwrap_err().code(), "invalid_input");
+            let scorer = Scorer::load(&without).unwrap();
+            assert!(scorer.bundle().points().is_none());
+            assert_eq!(scorer.earn(&event, 1, 0).unwrap_err().code(), "invalid_input");
+            let error = write(&Contents { points: Some(&rules("[100]")), ..contents.clone() }).unwrap_err();
+            assert!(format!("{error:#}").contains("points.tiers"), "{error:#}");
+        });
+    }
+
+    #[test]
+    fn points_that_differ_disprove_a_bundle() {
+        contents_and(|contents| {
+            let rules = r#"{"points":1,"per":100,"tiers":[100,100,100],"redeem_points":1,"redeem_minor":1}"#;
+            let points: PointsRules = serde_json::from_str(rules).unwrap();
+            let bytes = write(&Contents { points: Some(&points), ..contents.clone() }).unwrap();
+            let old = Scorer::load(&bytes).unwrap();
+            let mut vectors = old.bundle().vectors().unwrap();
+            vectors[1].points.as_mut().unwrap().balance += 1;
+            let parts = BundleParts {
+                manifest: old.bundle().manifest().clone(),
+                spec: contents.spec.clone(),
+                transform: contents.transform.clone(),
+                rules: contents.rules.clone(),
+                model: lower(contents.onnx, &LowerOptions::default()).unwrap().write(),
+                typical: contents.typical.to_vec(),
+                profile: None,
+                recommend: None,
+                points: Some(points.clone()),
+                card: contents.card.clone(),
+                vectors,
+            };
+            let error = Scorer::load(&Bundle::write(parts).unwrap()).unwrap().prove().unwrap_err();
+            assert!(error.message().contains("the points are others"), "{error}");
         });
     }
 

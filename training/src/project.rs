@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Deserializer, de};
 use tiercast_core::{
     Currency, Decode, Duration, Each, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Period,
-    Timestamp,
+    PointsRules, Timestamp,
 };
 
 use crate::{locate::Problem, models::Kind, table::Place};
@@ -50,6 +50,8 @@ pub struct Project {
     pub sequence: Option<SequencePlan>,
     /// What is recommended, if anything is.
     pub recommend: Option<RecommendPlan>,
+    /// How points are earned and what they are worth, if there are any.
+    pub points: Option<PointsRules>,
 }
 
 /// `[recommend]`: which items members will buy next.
@@ -334,6 +336,7 @@ struct File {
     features: Vec<FeatureDecl>,
     sequence: Option<SequencePlan>,
     recommend: Option<RecommendPlan>,
+    points: Option<PointsRules>,
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ use crate::{
     money::Currency,
     tasks::{
         decide::{Policies, PolicyInfo, Task},
+        points::{PointsInfo, PointsRules},
         profile::{ProfileInfo, ProfileSpec},
         recommend::{Catalogue, RecommendInfo},
         tier::TierRules,
@@ -38,6 +39,7 @@ pub(super) struct Info<'b> {
     assign: Option<PolicyInfo<'b>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reward: Option<PolicyInfo<'b>>,
+    points: Option<PointsInfo<'b>>,
 }
 
 #[derive(Serialize)]
@@ -70,23 +72,27 @@ impl<'b> Info<'b> {
             recommend: None,
             assign: None,
             reward: None,
+            points: None,
         }
     }
 
     /// The same with the tasks beside the tier.
-    pub(super) fn with(
-        self,
-        profile: Option<&'b ProfileSpec>,
-        catalogue: Option<&'b Catalogue>,
-        policies: &'b Policies,
-    ) -> Self {
-        let policy = |task| policies.of(task).map(|(policy, _)| policy.describe());
+    pub(super) fn with(self, profile: Option<&'b ProfileSpec>, catalogue: Option<&'b Catalogue>) -> Self {
         Self {
             profile: profile.map(ProfileSpec::describe),
             recommend: catalogue.map(Catalogue::describe),
-            assign: policy(Task::Assign),
-            reward: policy(Task::Reward),
             ..self
         }
+    }
+
+    /// The same with what decides.
+    pub(super) fn with_policies(self, policies: &'b Policies) -> Self {
+        let policy = |task| policies.of(task).map(|(policy, _)| policy.describe());
+        Self { assign: policy(Task::Assign), reward: policy(Task::Reward), ..self }
+    }
+
+    /// The same with the rules for points.
+    pub(super) fn with_points(self, rules: Option<&'b PointsRules>) -> Self {
+        Self { points: rules.map(PointsRules::describe), ..self }
     }
 }

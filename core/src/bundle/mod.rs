@@ -5,7 +5,8 @@
 //! 16 bytes. `scorer` holds what scoring needs, in binary: it is read without a JSON parser, and its numbers come back
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. Some bundles also have `profile.plan`, the model of profiles, and `recommend` with `recommend.plan`, the catalogue and
-//! the ranker of recommendations, or `assign` and `reward`, policies, with a plan each where they were learned. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! the ranker of recommendations, or `assign` and `reward`, policies, with a plan each where they were learned, or `points`, the
+//! rules for points. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -25,6 +26,7 @@ use crate::{
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
     tasks::decide::{DECIDES, Decision, Policies, Policy, Task},
+    tasks::points::{POINTS, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
@@ -38,6 +40,9 @@ pub(crate) const TASK: &str = "tier";
 const PROFILE: &str = "profile.plan";
 /// The sections of recommendations: the catalogue, and the plan of its ranker.
 const RECOMMEND: [&str; 2] = ["recommend", "recommend.plan"];
+
+/// The section of the rules for points.
+const POINTS_RULES: &str = "points";
 
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,6 +96,9 @@ pub struct Vector {
     /// What the bundle's policies decide for a member of the vector's name, as far as it has any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
+    /// The member's points without redemptions, if the bundle has rules for points and the history is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<Statement>,
 }
 
 /// Everything that goes into a bundle.
@@ -114,6 +122,8 @@ pub struct BundleParts {
     pub recommend: Option<(Catalogue, Vec<u8>)>,
     /// Which tier of service and which offer of points members get.
     pub policies: Policies,
+    /// How points are earned and what they are worth; none for a bundle without points.
+    pub points: Option<PointsRules>,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -152,6 +162,7 @@ pub struct Bundle {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
+    points: Option<PointsRules>,
     info: String,
     card: String,
     vectors: String,
@@ -194,11 +205,13 @@ impl Bundle {
                 policy.check(task, schema.len(), &parts.rules)?;
             }
         }
-        let info = info::Info::new(&parts.manifest, &schema, &parts.rules).with(
-            profile.as_ref(),
-            recommend.as_ref().map(|(shelf, _)| shelf.catalogue()),
-            &parts.policies,
-        );
+        let (tiers, events) = (parts.rules.len(), &schema.spec().events);
+        parts.points.iter().try_for_each(|points| points.check(tiers, events))?;
+        let catalogue = recommend.as_ref().map(|(shelf, _)| shelf.catalogue());
+        let info = info::Info::new(&parts.manifest, &schema, &parts.rules)
+            .with(profile.as_ref(), catalogue)
+            .with_policies(&parts.policies)
+            .with_points(parts.points.as_ref());
         let manifest = to_json(&info)?;
         let engine = parts.manifest.engine;
         let core = Core {
@@ -223,6 +236,7 @@ impl Bundle {
                 sections.extend([(task.name(), wire::to_bytes(policy)), (task.plan(), plan.clone())]);
             }
         }
+        sections.extend(parts.points.map(|points| (POINTS_RULES, wire::to_bytes(&points))));
         sections.extend([
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
@@ -268,6 +282,7 @@ impl Bundle {
             profile: profile.map(|(spec, plan)| (spec, plan.into())),
             recommend: recommend.map(|(catalogue, plan)| (catalogue, plan.into())),
             policies: Policies::default(),
+            points: bundle.points,
         };
         for (task, policy, plan) in policies {
             parts.policies.put(task, policy, plan.into());
@@ -338,12 +353,20 @@ impl Bundle {
                 policies.push((task, policy, table.find(task.plan())?));
             }
         }
+        let points: Option<PointsRules> = match table.find(POINTS_RULES) {
+            Ok(_) if POINTS => Some(table.value(POINTS_RULES)?),
+            _ => None,
+        };
+        if let Some(points) = &points {
+            points.check(core.rules.len(), &schema.spec().events)?;
+        }
         let bundle = Self {
             manifest,
             schema,
             transform: core.transform,
             rules: core.rules,
             typical: core.typical,
+            points,
             info: table.text("manifest")?,
             card: table.text("card")?,
             vectors: table.text("vectors")?,
@@ -375,6 +398,12 @@ impl Bundle {
     /// Each feature's median over the training rows, for a code the commonest; NaN where it is mostly missing.
     pub fn typical(&self) -> &[f32] {
         &self.typical
+    }
+
+    /// How points are earned and what they are worth; none for a bundle without points, and in a build without the
+    /// feature `all-kernels`, which reads such a bundle as if it had none.
+    pub fn points(&self) -> Option<&PointsRules> {
+        self.points.as_ref().filter(|_| POINTS)
     }
 
     /// The model card, as JSON.

@@ -110,6 +110,38 @@ fn what_cannot_be_recommended_is_told() {
     }
 }
 
+/// The points of a small project, with one line changed.
+fn points(from: &str, to: &str) -> Result<Project, Vec<Problem>> {
+    let table = "[points]\npoints = 1\nper = 100\ntiers = [100, 150]\nexpires = \"365d\"\nredeem_points = 100\n\
+                 redeem_minor = 100\n\n[[points.bonuses]]\nname = \"spring\"\nfrom = \"2024-03-01\"\npercent = 50\n";
+    assert!(table.contains(from));
+    let text = format!("{SMALL}\n{}", table.replace(from, to));
+    Project::parse(&text, Path::new("tiercast.toml"))
+}
+
+#[test]
+fn points_are_read_and_their_mistakes_told_where_they_are() {
+    let rules = points("", "").unwrap().points.unwrap();
+    assert_eq!((rules.per, rules.bonuses[0].percent, rules.cap_per_day), (100, 50, None));
+    let first = SMALL.lines().count() + 2;
+    for (from, to, line, message, help) in [
+        ("per = 100", "per = 0", 2, "0 is out of range", "give 1 to 1000000000"),
+        ("[100, 150]", "[100]", 3, "1 percentages for 2 tiers", "one for each"),
+        ("[100, 150]", "[100, 99999]", 3, "99999 is out of range", "give 0 to 20000"),
+        ("\"365d\"", "\"1h\"", 4, "no whole number of days", "365d"),
+        ("percent = 50", "points = 50", 8, "a percentage", "give `percent`"),
+        ("percent = 50", "percent = 50\nkind = \"buy\"", 8, "not a kind of event", "declare it"),
+        ("2024-03-01", "2024-03-32", 10, "not a date", ""),
+        ("per = ", "pre = ", 2, "unknown field `pre`", "did you mean `per`?"),
+    ] {
+        let found = points(from, to).unwrap_err();
+        let [problem] = &found[..] else { panic!("{from} -> {to}: {found:?}") };
+        assert_eq!(problem.line, first + line, "{problem}");
+        assert!(problem.message.contains(message), "{problem}");
+        assert!(problem.help.clone().unwrap_or_default().contains(help), "{problem}");
+    }
+}
+
 #[test]
 fn recommending_needs_items() {
     let text = format!("{SMALL}\n[recommend]\nperiod = \"28d\"\ntrain = [\"2024-01-10\"]\n");

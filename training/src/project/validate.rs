@@ -56,8 +56,10 @@ pub(super) fn check(text: &str, file: File, path: &Path) -> Result<Project, Vec<
         train: file.train,
         sequence: file.sequence,
         recommend: file.recommend,
+        points: file.points,
         features: [file.features, steps].concat(),
     };
+    checker.points(&project);
     checker.features(&project, declared);
     if checker.problems.is_empty() {
         return Ok(project);
@@ -375,6 +377,15 @@ impl Checker<'_> {
                 format!("{} members are too few to learn from", plan.members),
                 "give at least 100; 50000 is the default",
             );
+        }
+    }
+
+    fn points(&mut self, project: &Project) {
+        let Some(rules) = &project.points else { return };
+        for (path, mistake) in rules.mistakes(project.tiers.names.len(), &project.event_rules()) {
+            let (message, help) =
+                mistake.split_once("; ").unwrap_or((&mistake, "see [points] in the README"));
+            self.report(&format!("points.{path}"), message, help);
         }
     }
 

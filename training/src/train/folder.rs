@@ -192,6 +192,7 @@ fn bundle(
         profile: models.profile,
         recommend: models.recommend,
         policies: &Policies::default(),
+        points: project.points.as_ref(),
         card: card::write(record, &boards),
         now,
         seed: project.seed,
