@@ -3,7 +3,10 @@
 //! Real members' events are not ours to commit. Their vectors are made on each
 //! machine from the data that it fetched, and held against committed digests.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -27,13 +30,48 @@ test = "2024-06-01"
 catalogue = 300
 factors = 16
 "#;
+/// What is added for the one that decides.
+const POINTS: &str = r#"
+[points]
+points = 1
+per = 100
+tiers = [100, 110, 125, 150, 200]
+cap_per_day = 500
+expires = "90d"
+redeem_points = 100
+redeem_minor = 100
+min_redeem = 100
+breakage_percent = 15
+
+[[points.bonuses]]
+name = "a stamp"
+kind = "stamp"
+points = 10
+"#;
+/// Its policies: task, period, what can be done, what is added to the training. Points are dear, so that giving them to everybody is worse
+/// than what is learned, by more than chance.
+const POLICIES: [(&str, &str, &str, &[&str]); 2] = [
+    (
+        "reward",
+        "month",
+        "none=0,50 points=50,100 points=100,400 points=400",
+        &["--budget", "0.25", "--cap", "450"],
+    ),
+    (
+        "assign",
+        "quarter",
+        "Basic=0,Bronze=50,Silver=100,Gold=200,Platinum=400",
+        &["--margin", "0.1", "--lift", "2"],
+    ),
+];
 /// How each fixture is trained: engine, decoding, models, what is added, file.
-const FIXTURES: [(&str, &str, &str, &str, &str); 5] = [
+const FIXTURES: [(&str, &str, &str, &str, &str); 6] = [
     ("plan", DECODE, MODELS, "", "fixture.tcb"),
     ("onnx", DECODE, MODELS, "", "fixture-onnx.tcb"),
     ("plan", r#"decode = "ranks""#, r#"models = ["same-tier", "logistic"]"#, "", "ranks.tcb"),
     ("plan", DECODE, r#"models = ["same-tier", "logistic", "transformer"]"#, "", "profile.tcb"),
     ("plan", DECODE, r#"models = ["same-tier", "logistic"]"#, RECOMMEND, "recommend.tcb"),
+    ("plan", DECODE, r#"models = ["same-tier", "logistic"]"#, POINTS, "decide.tcb"),
 ];
 /// Which real members are taken: a busy year still passes through every runtime in seconds.
 const REAL_MEMBERS: [&str; 6] = ["--sample", "20", "--seed", "7", "--max-events", "2000"];
@@ -105,7 +143,7 @@ fn program() -> Run {
 }
 
 /// Trains the fixture from its project on the generator's members: as a plan, with its ONNX file for tract, decoding by
-/// ranks, with profiles, and with recommendations.
+/// ranks, with profiles, with recommendations, and with policies and points.
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;
@@ -124,7 +162,30 @@ fn retrain() -> Result<()> {
         fs::write(&file, changed)?;
         let train = demo::tiercast().args(["train", "--engine", engine, "-p"]).arg(&file);
         train.arg("-o").arg(&run).shown().run()?;
+        if bundle == "decide.tcb" {
+            decide(&run)?;
+        }
         copy(&run.join("bundle.tcb"), &fixtures.join(bundle))?;
+    }
+    Ok(())
+}
+
+/// Puts policies into a run's bundle, learned from simulated decisions about the members that it was trained on.
+fn decide(run: &Path) -> Result<()> {
+    let project = run.with_file_name("tiercast.toml");
+    let bundle = run.join("bundle.tcb");
+    for (task, period, arms, more) in POLICIES {
+        let (log, policy) = (run.join(format!("{task}.parquet")), run.join(task));
+        let simulate =
+            demo::tiercast().args(["policy", "simulate", "--periods", "24", "--point-value", "0.015"]);
+        let simulate = simulate.args(["--period", period, "--arms", arms, "-p"]).arg(&project);
+        simulate.arg("-o").arg(&log).shown().run()?;
+        let train = demo::tiercast().args(["policy", "train", "--task", task]).args(more);
+        train.arg(&bundle).arg(&log).arg("-p").arg(&project).arg("-o").arg(&policy).shown().run()?;
+        let equip = demo::tiercast().arg("bundle").arg(&bundle).arg(&policy);
+        let whole = run.join("whole.tcb");
+        equip.arg("-o").arg(&whole).shown().run()?;
+        copy(&whole, &bundle)?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use datafusion::arrow::{
 };
 use tiercast_core::{Period, Timestamp};
 
+use super::train::PeriodArg;
 use crate::{
     dataset::Dataset,
     features::{self, BuildOptions, known::known},
@@ -30,7 +31,7 @@ use crate::{
 
 /// Simulate a log of offers: the project's own members, made-up responses, known propensities.
 ///
-/// For trying policies and campaigns before there is a log of the shop's own. Once a month, up to the project's last as-of
+/// For trying policies and campaigns before there is a log of the shop's own. Once a month or another period, up to the project's last as-of
 /// date, every member known by then gets one of the offers by chance. Whether the member buys, and the margin, come from a
 /// declared model (training/CAMPAIGNS.md) with coefficients drawn from the seed: nothing in the log is a finding about the
 /// shop. Real are only the members and what is known of them before each date.
@@ -50,12 +51,16 @@ pub struct Args {
     /// Where to write the log.
     #[arg(short, long, default_value = "decisions.parquet")]
     pub output: PathBuf,
-    /// How many months, the last one starting with that of the project's last as-of date.
+    /// How many decisions a member, the last one at the project's last as-of date.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=120))]
     pub periods: u32,
-    /// The points of each offer, 0 for none.
-    #[arg(long, value_delimiter = ',', default_values_t = [0, 50, 100, 200], value_name = "POINTS")]
-    pub arms: Vec<u32>,
+    /// How long a decision holds.
+    #[arg(long, value_enum, default_value = "month")]
+    pub period: PeriodArg,
+    /// What can be done: the points of each offer, 0 for none, or names with what they cost in points, such as the tiers of a
+    /// service: Basic=0,Silver=50,Gold=150.
+    #[arg(long, value_delimiter = ',', value_parser = arm, default_values = ["0", "50", "100", "200"], value_name = "[NAME=]POINTS")]
+    pub arms: Vec<Arm>,
     /// What a point costs, in units of the currency.
     #[arg(long, default_value_t = 0.01, value_name = "MONEY")]
     pub point_value: f64,
@@ -105,36 +110,49 @@ const DECISION: u64 = 8;
 /// When the tables cannot be read, nobody is known at the dates, an argument is out of range or the log cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let project = Project::load(&args.project)?;
-    let arms = arms(&args.arms)?;
+    check(&args.arms)?;
+    let arms = &args.arms;
     let tables = project.events.iter().map(|events| project.folder.join(&events.table));
     whole::refuse_inputs(&args.output, tables.collect::<Vec<_>>().iter().chain([&args.project]))?;
     let reading = progress::spinner("rows read");
-    let dates = dates(&project, args.periods)?;
+    let dates = dates(&project, args.periods, args.period.into())?;
     let rows = known(&project, &dates, &BuildOptions::default(), &reading, |_| true)?;
     reading.finish_and_clear();
-    let decisions = simulate(&args, &arms, &rows)?;
-    features::write_parquet(&args.output, &table(&rows, &arms, &decisions)?)?;
-    tell(&args, &arms, &rows, &decisions);
+    let decisions = simulate(&args, arms, &rows)?;
+    features::write_parquet(&args.output, &table(&rows, arms, &decisions)?)?;
+    tell(&args, arms, &rows, &decisions);
     Ok(ExitCode::SUCCESS)
 }
 
-fn arms(points: &[u32]) -> anyhow::Result<Vec<Arm>> {
-    let mut sorted = points.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    ensure!(sorted.len() == points.len(), "--arms names an offer twice");
-    ensure!(points.len() > 1, "--arms should name at least two offers, such as 0,100");
-    let name = |points: u32| if points == 0 { "none".to_owned() } else { format!("points_{points}") };
-    Ok(points.iter().map(|points| Arm { name: name(*points), points: *points }).collect())
+/// Reads `POINTS` or `NAME=POINTS`.
+fn arm(text: &str) -> anyhow::Result<Arm> {
+    let (name, points) = match text.rsplit_once('=') {
+        Some((name, points)) => (Some(name.trim().to_owned()), points),
+        None => (None, text),
+    };
+    let Ok(points) = points.trim().parse() else {
+        bail!("{text:?}: write whole points, as 100, or a name with them, as Gold=100");
+    };
+    let named = || if points == 0 { "none".to_owned() } else { format!("points_{points}") };
+    Ok(Arm { name: name.filter(|name| !name.is_empty()).unwrap_or_else(named), points })
 }
 
-/// The last as-of date, and the months' first days before it.
-fn dates(project: &Project, periods: u32) -> anyhow::Result<Vec<Timestamp>> {
+fn check(arms: &[Arm]) -> anyhow::Result<()> {
+    let mut names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    ensure!(names.len() == arms.len(), "--arms names an offer twice");
+    ensure!(arms.len() > 1, "--arms should name at least two offers, such as 0,100");
+    Ok(())
+}
+
+/// The last as-of date, and the first days of the periods before it.
+fn dates(project: &Project, periods: u32, period: Period) -> anyhow::Result<Vec<Timestamp>> {
     let Some(mut date) = project.as_ofs().last().copied() else { bail!("[split] names no date") };
     let mut dates = vec![date];
     while dates.len() < periods as usize {
-        let (start, _) = Period::Month.around(date);
-        date = if start < date { start } else { Period::Month.before(date).0 };
+        let (start, _) = period.around(date);
+        date = if start < date { start } else { period.before(date).0 };
         dates.push(date);
     }
     dates.reverse();

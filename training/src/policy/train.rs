@@ -4,7 +4,7 @@
 //! rules, for contexts that core computed as of the start of each decision's period; no judged row has a say in anything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry},
     path::PathBuf,
     process::ExitCode,
 };
@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tiercast_core::{
-    Action, Bundle, Choice, LowerOptions, Period, Policy, Task, Timestamp, Transform, lower,
+    Action, Bundle, Choice, LowerOptions, MemberState, Period, Policy, Task, Timestamp, Transform, lower,
 };
 
 use super::{
@@ -461,7 +461,8 @@ fn points_of(log: &Log, column: &[u64], name: &str) -> anyhow::Result<Vec<u64>> 
     Ok(points.into_iter().map(Option::unwrap_or_default).collect())
 }
 
-/// What was known of the members at the starts of the periods, and where each row's is.
+/// What was known of the members at the starts of the periods, and where each row's is. A member of whom nothing was known then
+/// has the features of an empty history, as core would decide on.
 fn contexts(
     project: &Project,
     members: &[String],
@@ -476,22 +477,29 @@ fn contexts(
     let key = |(member, start): (&String, &Timestamp)| RowKey { member: member.clone(), as_of: *start };
     let wanted: BTreeSet<RowKey> = members.iter().zip(starts).map(key).collect();
     let reading = progress::spinner("rows read");
-    let known = known(project, &dates, &BuildOptions::default(), &reading, |key| wanted.contains(key))?;
+    let mut known = known(project, &dates, &BuildOptions::default(), &reading, |key| wanted.contains(key))?;
     reading.finish_and_clear();
     let at: BTreeMap<&RowKey, usize> = known.rows.iter().zip(0..).collect();
-    let places = members.iter().zip(starts).enumerate().map(|(row, of)| {
-        let key = key(of);
-        at.get(&key).copied().with_context(|| {
-            format!(
-                "row {}: the tables know nothing of member {:?} before {}; a policy learns from members of whom something is \
-                 known: leave such rows out of the log",
-                row + 1,
-                key.member,
-                key.as_of.date()
-            )
-        })
-    });
-    let places = places.collect::<anyhow::Result<_>>()?;
+    let found: Vec<Option<usize>> = members.iter().zip(starts).map(|of| at.get(&key(of)).copied()).collect();
+    let unknown = found.iter().filter(|at| at.is_none()).count();
+    ensure!(
+        2 * unknown <= found.len(),
+        "of {unknown} of the log's {} decisions the tables know nothing of the member before the period; check that the log \
+         names members as the tables do, and that these begin before it",
+        found.len()
+    );
+    let nobody = MemberState::new(&known.schema);
+    let mut empty = BTreeMap::new();
+    for (start, _) in starts.iter().zip(&found).filter(|(_, at)| at.is_none()) {
+        if let Entry::Vacant(place) = empty.entry(*start) {
+            place.insert(known.rows.len());
+            known.features.extend(known.schema.features_at(&nobody, Timestamp::from_ms(start.ms() - 1)?)?);
+            known.current_spend.push(0);
+            known.rows.push(RowKey { member: String::new(), as_of: *start });
+        }
+    }
+    let places = found.into_iter().zip(starts).map(|(at, start)| at.unwrap_or_else(|| empty[start]));
+    let places = places.collect();
     Ok((known, places))
 }
 

@@ -14,6 +14,8 @@ const ASIDE: f64 = 0.2;
 const MOST_WEIGHT: f64 = 20.0;
 /// Epochs without a new best after which training stops.
 const PATIENCE: u32 = 15;
+/// Prices of cost that are tried on the way up, and between the last two.
+const PRICES: u32 = 5;
 
 /// Logged decisions: `contexts.len() / width` rows.
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +152,9 @@ pub struct Budget {
 ///
 /// The slope is that of the doubly robust value (Dudík et al. 2014): `Σ_j π_j q_j + w · (r − λ·cost − q_a)` with
 /// `w = π_a / propensity`, at most 20, plus the entropy of π. `estimates` and `costs` are an outcome model's, rows × arms, of the
-/// reward (before its cost) and of the cost; they are the baseline. λ is 1 without a budget (a cost is money) and rises while
-/// the budget is overdrawn. Gives the net, whose softmax are the chances, already within the budget on these rows.
+/// reward (before its cost) and of the cost; they are the baseline. λ, the Lagrangian price of a unit of cost, is 1 without a
+/// budget (a cost is money), and with one as much as brings the mean cost near it. Gives the net, whose softmax are the chances,
+/// within the budget on these rows.
 pub fn reinforce(
     rows: &Decisions<'_>,
     estimates: &[f64],
@@ -163,31 +166,29 @@ pub fn reinforce(
     let (learned, aside) = rows.part(seed);
     let (_, scale) = moments(&learned, |row| rows.net(row));
     let model = Model { rows, estimates, costs, scale };
-    let mut trainer = trainer(rows, how, seed);
-    let (mut price, mut best) = (1.0_f64, (f64::NEG_INFINITY, trainer.net.clone(), 0));
-    for epoch in 0..how.epochs {
-        trainer.epoch(
-            &learned,
-            |row| rows.context(row),
-            |row, out, slope| {
-                model.slope(row, out, price, how.entropy, slope);
-            },
-        );
-        if let Some(budget) = budget {
-            let over = model.mean_cost(&learned, &trainer.net, budget.explore, None) / budget.mean - 1.0;
-            price = (price * (0.2 * over.clamp(-1.0, 1.0)).exp()).max(1.0);
-        }
-        let value = model.value(&aside, &trainer.net, price, how.entropy);
-        if value > best.0 + 1e-6 || (budget.is_some() && epoch < PATIENCE) {
-            best = (value, trainer.net.clone(), epoch);
-        } else if epoch > best.2 + PATIENCE {
+    let at = |price: f64| model.climbed(&learned, &aside, price, how, seed);
+    let free = at(1.0);
+    let Some(budget) = budget else { return free };
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let cost = |net: &Net| model.mean_cost(&all, net, budget.explore, None);
+    if cost(&free) <= budget.mean {
+        return free;
+    }
+    // The dearest price that overdraws the budget and the cheapest that keeps it draw near; the rest is the last tilt's.
+    let (mut low, mut high, mut over) = (1.0, 2.0, free);
+    for _ in 0..PRICES {
+        let net = at(high);
+        if cost(&net) <= budget.mean {
             break;
         }
+        (low, high, over) = (high, 2.0 * high, net);
     }
-    match budget {
-        Some(budget) => model.within(&best.1, budget),
-        None => best.1,
+    for _ in 0..PRICES {
+        let middle = (low * high).sqrt();
+        let net = at(middle);
+        if cost(&net) > budget.mean { (low, over) = (middle, net) } else { high = middle }
     }
+    model.within(&over, budget)
 }
 
 fn trainer(rows: &Decisions<'_>, how: &Learning, seed: u64) -> Trainer {
@@ -212,6 +213,26 @@ struct Model<'a> {
 }
 
 impl Model<'_> {
+    /// The net that climbs highest at a price of cost, on the rows aside.
+    fn climbed(&self, learned: &[usize], aside: &[usize], price: f64, how: &Learning, seed: u64) -> Net {
+        let mut trainer = trainer(self.rows, how, seed);
+        let mut best = (f64::NEG_INFINITY, trainer.net.clone(), 0);
+        for epoch in 0..how.epochs {
+            trainer.epoch(
+                learned,
+                |row| self.rows.context(row),
+                |row, out, slope| self.slope(row, out, price, how.entropy, slope),
+            );
+            let value = self.value(aside, &trainer.net, price, how.entropy);
+            if value > best.0 + 1e-6 {
+                best = (value, trainer.net.clone(), epoch);
+            } else if epoch > best.2 + PATIENCE {
+                break;
+            }
+        }
+        best.1
+    }
+
     /// What an outcome model says of an action in a row, at a price of cost, in deviations of the reward.
     fn estimate(&self, row: usize, arm: usize, price: f64) -> f64 {
         let at = row * self.rows.arms + arm;

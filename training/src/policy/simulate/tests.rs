@@ -16,7 +16,8 @@ fn args(folder: &Path, policy: Policy, truth: bool) -> Args {
         project: folder.join("tiercast.toml"),
         output: folder.join("decisions.parquet"),
         periods: 4,
-        arms: vec![0, 100, 200],
+        arms: ["0", "100", "200"].map(|text| arm(text).unwrap()).to_vec(),
+        period: PeriodArg::Month,
         point_value: 0.01,
         policy,
         seed: 7,
@@ -100,6 +101,13 @@ fn draws_agree_with_the_truth_beside_them() {
 
 #[test]
 fn offers_that_cannot_be_are_refused() {
-    assert!(arms(&[0]).unwrap_err().to_string().contains("at least two"));
-    assert!(arms(&[0, 50, 0]).unwrap_err().to_string().contains("twice"));
+    let checked = |texts: &[&str]| {
+        let arms = texts.iter().map(|text| arm(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        check(&arms)
+    };
+    let refused = |texts: &[&str]| checked(texts).unwrap_err().to_string();
+    checked(&["none=0", "Gold = 100"]).unwrap();
+    assert!(refused(&["0"]).contains("at least two"));
+    assert!(refused(&["0", "50", "0"]).contains("twice"));
+    assert!(refused(&["0", "Gold=many"]).contains("whole points"));
 }
