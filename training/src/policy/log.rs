@@ -327,11 +327,19 @@ fn by_number(a: &str, b: &str) -> Ordering {
 }
 
 fn unknown(name: &str, known: &[String]) -> String {
-    match nearest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("there is no column {name:?}; did you mean {near:?}?"),
-        None => format!("there is no column {name:?}; there are {}", known.join(", ")),
+    let near = nearest(name, known.iter().map(String::as_str));
+    let longer = || known.iter().find(|longer| longer.contains(name)).map(String::as_str);
+    if let Some(near) = near.or_else(longer) {
+        return format!("there is no column {name:?}; did you mean {near:?}?");
     }
+    let some = known.iter().take(MOST_NAMED).map(|known| format!("{known:?}")).collect::<Vec<_>>().join(", ");
+    let rest = known.len().saturating_sub(MOST_NAMED);
+    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("there is no column {name:?}; there are {some}{rest}")
 }
+
+/// Columns that an error names.
+const MOST_NAMED: usize = 20;
 
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,9 @@ fn what_cannot_be_is_named_by_column_and_row() {
     let found = format!("{:#}", read(TABLE, &mistaken).unwrap_err());
     assert!(found.contains("no column \"pp\"; did you mean \"p\"?"), "{found}");
     let mistaken = Columns { propensity: "likelihood".into(), ..columns() };
-    assert!(format!("{:#}", read(TABLE, &mistaken).unwrap_err()).contains("there are who, offer"));
+    assert!(format!("{:#}", read(TABLE, &mistaken).unwrap_err()).contains("there are \"who\", \"offer\""));
+    let short = Columns { action: "off".into(), ..columns() };
+    assert!(format!("{:#}", read(TABLE, &short).unwrap_err()).contains("did you mean \"offer\"?"));
     let empty = TABLE.lines().next().unwrap();
     assert!(format!("{:#}", read(empty, &columns()).unwrap_err()).contains("there is no row"));
 }

@@ -26,7 +26,7 @@ struct Sums {
 /// Estimates with both intervals.
 ///
 /// # Errors
-/// When there are fewer than two members.
+/// When there are fewer than two members, or an estimate is beyond all numbers.
 pub(super) fn estimates(
     rows: &[Row],
     members: &[u64],
@@ -51,7 +51,12 @@ pub(super) fn estimates(
             range: shares.range(),
         }
     });
-    Ok(Found { members: places.len(), estimates: estimates.collect() })
+    let estimates: Vec<Estimate> = estimates.collect();
+    ensure!(
+        estimates.iter().all(|estimate| estimate.bernstein.low.is_finite() && estimate.range.is_finite()),
+        "an estimate is beyond all numbers; rewards are too large, or propensities too small: scale or check them"
+    );
+    Ok(Found { members: places.len(), estimates })
 }
 
 impl Sums {

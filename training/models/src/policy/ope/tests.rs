@@ -370,6 +370,7 @@ fn bad_input_is_refused_with_its_row() {
         let wrong = with(&made.propensities, 6, wrong);
         assert!(says(Logged { propensities: &wrong, ..logged }).contains("row 7: propensity"));
     }
+    assert!(says(Logged { rewards: &[f64::MAX; 20], ..logged }).contains("beyond all numbers"));
     assert!(says(Logged { actions: &[3; 20], ..logged }).contains("row 1: action 3 of 3 arms"));
     assert!(says(Logged { members: &[3; 20], ..logged }).contains("two or more"));
     assert!(says(Logged { members: &[3; 19], ..logged }).contains("19 members"));
