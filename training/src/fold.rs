@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, LargeBinaryArray, RecordBatch},
+        array::{Array, ArrayRef, AsArray, LargeBinaryArray, RecordBatch, StringArray},
         compute::cast,
         datatypes::{DataType, Int64Type},
     },
@@ -65,11 +65,11 @@ pub trait OfMember: fmt::Debug + Send + Sync {
     /// The type of what a member becomes.
     fn data_type(&self) -> DataType;
 
-    /// What each of some members becomes, given their events in canonical order.
+    /// What each of some members becomes, given their names and their events in canonical order.
     ///
     /// # Errors
     /// Core's.
-    fn make(&self, members: Vec<Vec<Event>>) -> Result<ArrayRef>;
+    fn make(&self, names: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef>;
 
     /// What another process needs to make the same.
     fn encode(&self) -> Vec<u8>;
@@ -180,7 +180,7 @@ fn plan(
     how: &Gathering<'_>,
 ) -> Result<DataFrame> {
     let make = match of {
-        Some(of) => ScalarUDF::new_from_impl(Make::new(of)).call(vec![col("events")]),
+        Some(of) => ScalarUDF::new_from_impl(Make::new(of)).call(vec![col("member"), col("events")]),
         None => col("events"),
     };
     let make = make.alias("made");
@@ -214,7 +214,7 @@ async fn here(
     let make = Arc::new(ScalarUDF::new_from_impl(Make::new(of)));
     let column = |at: usize| -> Arc<dyn PhysicalExpr> { Arc::new(Column::new(schema.field(at).name(), at)) };
     let options = Arc::clone(task.session_config().options());
-    let made = Arc::new(ScalarFunctionExpr::try_new(make, vec![column(1)], &schema, options)?);
+    let made = Arc::new(ScalarFunctionExpr::try_new(make, vec![column(0), column(1)], &schema, options)?);
     let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> =
         vec![(column(0), "member".into()), (made, "made".into())];
     if how.skip_invalid {
@@ -283,9 +283,9 @@ pub struct Make {
 }
 
 impl Make {
-    /// Makes `of` of each row's events.
+    /// Makes `of` of each row's member and events.
     pub fn new(of: Arc<dyn OfMember>) -> Self {
-        Self { of, signature: Signature::exact(vec![DataType::LargeBinary], Volatility::Stable) }
+        Self { of, signature: Signature::any(2, Volatility::Stable) }
     }
 
     /// What is made.
@@ -322,9 +322,13 @@ impl ScalarUDFImpl for Make {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [events] = &args.args[..] else {
-            return Err(DataFusionError::Internal(format!("{} takes a member's events", self.of.name())));
+        let [names, events] = &args.args[..] else {
+            return Err(DataFusionError::Internal(format!(
+                "{} takes a member and its events",
+                self.of.name()
+            )));
         };
+        let names = cast(&names.to_array(args.number_rows)?, &DataType::Utf8)?;
         let events = events.to_array(args.number_rows)?;
         let gathered: &LargeBinaryArray = events.as_binary();
         let mut members = Vec::with_capacity(gathered.len());
@@ -334,7 +338,7 @@ impl ScalarUDFImpl for Make {
             canonical(&mut events);
             members.push(events);
         }
-        Ok(ColumnarValue::Array(self.of.make(members)?))
+        Ok(ColumnarValue::Array(self.of.make(names.as_string(), members)?))
     }
 }
 

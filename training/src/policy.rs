@@ -7,6 +7,7 @@ use clap::Subcommand;
 pub mod candidates;
 pub mod evaluate;
 pub mod log;
+pub mod play;
 pub mod record;
 pub mod simulate;
 pub mod train;
@@ -18,6 +19,7 @@ mod words;
 pub enum Command {
     Simulate(simulate::Args),
     Train(train::Args),
+    Play(play::Args),
     Evaluate(evaluate::Args),
 }
 
@@ -29,6 +31,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Simulate(args) => simulate::run(args),
         Command::Train(args) => train::run(args),
+        Command::Play(args) => play::run(args),
         Command::Evaluate(args) => evaluate::run(args),
     }
 }

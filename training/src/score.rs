@@ -42,7 +42,8 @@ use parts::{Cutter, Folder, Identity};
 /// The output has one row a member, by member: as_of, tier, tier_name, expected_tier, p1 … pK, standing_tier, spend
 /// (so far in the period of as_of), to_next_tier (what is missing to the tier after it), warnings, and bundle, the start of
 /// the bundle's SHA-256. --reasons adds reasons: the features that moved the score, and by how many tiers; --recommend adds
-/// recommendations, for a bundle of a project with [recommend]. A bundle with
+/// recommendations, for a bundle of a project with [recommend], and --decide what its policies decide for the period of
+/// as_of, with the chance of each decision, which a log must keep. A bundle with
 /// profiles adds churn (the probability of no purchase in the next period), next_purchase (expected days to it,
 /// otherwise), segment and interests (the categories that recent spend went to). The output's ending chooses the format:
 /// .parquet, .csv, .ndjson (one assessment a line, as the other runtimes give it) or .json (an array). A folder, named with
@@ -85,6 +86,10 @@ pub struct Args {
     /// Write so many recommendations too, as a list in JSON: item, name, category, probability and reasons of each.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub recommend: u32,
+    /// Write what the bundle's policies decide too: for each of assign (a tier of service) and reward (an offer of points) that
+    /// the bundle has, its action, points, propensity and policy, as in assign, assign_points, assign_propensity, assign_policy.
+    #[arg(long)]
+    pub decide: bool,
     /// Leave out rows that are not valid events, and count them, instead of stopping at the first.
     #[arg(long)]
     pub skip_invalid: bool,
@@ -152,6 +157,7 @@ impl Args {
             embedding: self.embedding,
             reasons: self.reasons,
             recommend: self.recommend,
+            decide: self.decide,
         }
     }
 

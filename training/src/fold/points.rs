@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, StructArray},
+        array::{
+            ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, StringArray, StructArray,
+        },
         buffer::OffsetBuffer,
         datatypes::{DataType, Field, FieldRef, Fields},
     },
@@ -144,7 +146,7 @@ impl OfMember for Points {
         DataType::Struct(self.fields())
     }
 
-    fn make(&self, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
+    fn make(&self, _: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
         let (mut features, mut points, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         let (mut first, mut last) = (Vec::new(), Vec::new());
         for events in members {

@@ -4,7 +4,7 @@ use tract_onnx::pb::{
     ValueInfoProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto::Tensor,
 };
 
-use tiercast_core::Policies;
+use tiercast_core::{BundleParts, Policies, Scorer};
 
 use super::*;
 use crate::{

@@ -125,7 +125,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads `POINTS` or `NAME=POINTS`.
-fn arm(text: &str) -> anyhow::Result<Arm> {
+pub(super) fn arm(text: &str) -> anyhow::Result<Arm> {
     let (name, points) = match text.rsplit_once('=') {
         Some((name, points)) => (Some(name.trim().to_owned()), points),
         None => (None, text),
@@ -137,7 +137,7 @@ fn arm(text: &str) -> anyhow::Result<Arm> {
     Ok(Arm { name: name.filter(|name| !name.is_empty()).unwrap_or_else(named), points })
 }
 
-fn check(arms: &[Arm]) -> anyhow::Result<()> {
+pub(super) fn check(arms: &[Arm]) -> anyhow::Result<()> {
     let mut names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -147,7 +147,7 @@ fn check(arms: &[Arm]) -> anyhow::Result<()> {
 }
 
 /// The last as-of date, and the first days of the periods before it.
-fn dates(project: &Project, periods: u32, period: Period) -> anyhow::Result<Vec<Timestamp>> {
+pub(super) fn dates(project: &Project, periods: u32, period: Period) -> anyhow::Result<Vec<Timestamp>> {
     let Some(mut date) = project.as_ofs().last().copied() else { bail!("[split] names no date") };
     let mut dates = vec![date];
     while dates.len() < periods as usize {
@@ -195,7 +195,7 @@ fn simulate(args: &Args, arms: &[Arm], rows: &Dataset) -> anyhow::Result<Vec<Dec
 }
 
 /// Members' numbers, by name, and the first row of each.
-fn members(rows: &Dataset) -> (HashMap<&str, usize>, Vec<usize>) {
+pub(super) fn members(rows: &Dataset) -> (HashMap<&str, usize>, Vec<usize>) {
     let mut first = BTreeMap::new();
     for (row, key) in rows.rows.iter().enumerate() {
         first.entry(key.member.as_str()).or_insert(row);

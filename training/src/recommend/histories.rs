@@ -35,7 +35,7 @@ impl OfMember for AsTheyAre {
         DataType::LargeBinary
     }
 
-    fn make(&self, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
+    fn make(&self, _: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
         let pack = |events: &Vec<Event>| {
             let mut bytes = Vec::new();
             events.iter().for_each(|event| packed::write(event, &mut bytes));

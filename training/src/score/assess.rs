@@ -16,8 +16,8 @@ use datafusion::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tiercast_core::{
-    Assessment, Event, FeatureSchema, MemberState, Profile, Reason, RecommendOptions, Recommendation, Scorer,
-    Scratch, Timestamp,
+    Assessment, DecideOptions, Decision, Event, FeatureSchema, MemberState, Profile, Reason,
+    RecommendOptions, Recommendation, Scorer, Scratch, Task, Timestamp,
 };
 
 use super::layout::Layout;
@@ -37,6 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) reasons: usize,
     /// So many recommendations.
     pub(crate) recommend: u32,
+    /// What the bundle's policies decide.
+    pub(crate) decide: bool,
 }
 
 /// How a row is given.
@@ -61,6 +63,8 @@ pub(crate) struct Scored {
     pub(crate) reasons: Vec<Reason>,
     /// What the member will buy next, the most wanted first.
     pub(crate) recommendations: Vec<Recommendation>,
+    /// What the policies decide, in the order of [`Task::ALL`], as far as the bundle has any.
+    pub(crate) decisions: Vec<Decision>,
 }
 
 /// Assesses members with a bundle, as known at a moment.
@@ -135,6 +139,7 @@ impl Scores {
     pub(crate) fn assess(
         &self,
         scratch: &mut Scratch,
+        names: &[&str],
         states: &[MemberState],
     ) -> tiercast_core::Result<Vec<Scored>> {
         let (bundle, as_of) = (self.scorer.bundle(), self.as_of()?);
@@ -145,8 +150,8 @@ impl Scores {
         }
         let mut probabilities = Vec::with_capacity(states.len() * tiers);
         self.scorer.score_in(scratch, &features, &mut probabilities)?;
-        let rows = states.iter().zip(features.chunks(width)).zip(probabilities.chunks(tiers));
-        rows.map(|((state, features), probabilities)| {
+        let rows = states.iter().zip(names).zip(features.chunks(width)).zip(probabilities.chunks(tiers));
+        rows.map(|(((state, name), features), probabilities)| {
             let reasons = match self.told.wanted.reasons {
                 0 => Vec::new(),
                 most => {
@@ -165,9 +170,25 @@ impl Scores {
                 }
             };
             let assessment = bundle.decide(state, as_of, features.to_vec(), probabilities.to_vec())?;
-            Ok(Scored { assessment, profile, reasons, recommendations })
+            let decisions = match self.told.wanted.decide {
+                true => self.decisions(scratch, state, name)?,
+                false => Vec::new(),
+            };
+            Ok(Scored { assessment, profile, reasons, recommendations, decisions })
         })
         .collect()
+    }
+
+    /// What the policies decide on a member.
+    fn decisions(
+        &self,
+        scratch: &mut Scratch,
+        state: &MemberState,
+        name: &str,
+    ) -> tiercast_core::Result<Vec<Decision>> {
+        let (as_of, options) = (self.as_of()?, DecideOptions::of(name));
+        let tasks = Task::ALL.into_iter().filter(|task| self.scorer.policy(*task).is_some());
+        tasks.map(|task| self.scorer.decide_in(scratch, task, state, as_of, &options)).collect()
     }
 
     /// Room for [`Scores::assess`].
@@ -191,10 +212,11 @@ impl Scores {
     ///
     /// # Errors
     /// Core's.
-    pub(super) fn of_states(&self, states: &[MemberState]) -> Result<ArrayRef> {
+    pub(super) fn of_states(&self, names: &[String], states: &[MemberState]) -> Result<ArrayRef> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (mut scratch, mut scored) = (self.scratch(), Vec::with_capacity(states.len()));
-        for states in states.chunks(BATCH) {
-            scored.extend(self.assess(&mut scratch, states).map_err(external)?);
+        for (states, names) in states.chunks(BATCH).zip(names.chunks(BATCH)) {
+            scored.extend(self.assess(&mut scratch, names, states).map_err(external)?);
         }
         self.rows(&scored)
     }
@@ -213,12 +235,12 @@ impl OfMember for Scores {
     }
 
     /// Null for a member without an event up to the moment.
-    fn make(&self, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
+    fn make(&self, names: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
         let as_of = self.as_of().map_err(external)?;
         let (mut scratch, mut scored) = (self.scratch(), Vec::new());
         let mut places = Vec::with_capacity(members.len());
-        let mut states = Vec::with_capacity(BATCH);
-        for events in members {
+        let (mut states, mut known_as) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        for (name, events) in names.iter().map(Option::unwrap_or_default).zip(members) {
             let known = events.partition_point(|event| event.time <= as_of);
             if known == 0 {
                 places.push(None);
@@ -230,13 +252,15 @@ impl OfMember for Scores {
             }
             places.push(Some((scored.len() + states.len()) as u32));
             states.push(state);
+            known_as.push(name);
             if states.len() == BATCH {
-                scored.extend(self.assess(&mut scratch, &states).map_err(external)?);
+                scored.extend(self.assess(&mut scratch, &known_as, &states).map_err(external)?);
                 states.clear();
+                known_as.clear();
             }
         }
         if !states.is_empty() {
-            scored.extend(self.assess(&mut scratch, &states).map_err(external)?);
+            scored.extend(self.assess(&mut scratch, &known_as, &states).map_err(external)?);
         }
         let rows = self.rows(&scored)?;
         if scored.len() == places.len() {

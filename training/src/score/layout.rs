@@ -9,14 +9,14 @@ use datafusion::{
     arrow::{
         array::{
             ArrayRef, Decimal128Array, Float32Array, StringArray, StructArray, TimestampMillisecondArray,
-            UInt8Array,
+            UInt8Array, UInt64Array,
         },
         datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
     },
     error::Result,
 };
 use serde::Serialize;
-use tiercast_core::{Interest, Profile, Recommendation, Scorer, Standing};
+use tiercast_core::{Decision, Interest, Profile, Recommendation, Scorer, Standing, Task};
 
 use super::assess::{Scored, Wanted};
 
@@ -24,6 +24,9 @@ use super::assess::{Scored, Wanted};
 const FEATURE: &str = "feature_";
 /// The columns of a profile, before its embedding.
 const PROFILE: [&str; 4] = ["churn", "next_purchase", "segment", "interests"];
+
+/// The columns of a decision, after the name of its task: action, points, propensity, policy.
+const DECISION: [&str; 4] = ["", "_points", "_propensity", "_policy"];
 
 /// The column of an embedding's `at`-th number, from 1.
 pub(crate) fn embedding_column(at: usize) -> String {
@@ -37,6 +40,8 @@ pub(super) struct Layout {
     /// The features' names.
     names: Vec<String>,
     wanted: Wanted,
+    /// What is decided on, in the order of a row's decisions; nothing where no decisions are wanted.
+    tasks: Vec<&'static str>,
     /// Whether the bundle has profiles, and how many numbers of an embedding are written.
     profile: Option<usize>,
     /// What the bundle is called.
@@ -60,6 +65,8 @@ struct Line<'a> {
     reasons: Option<Vec<Because<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recommendations: Option<&'a [Recommendation]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    decisions: &'a [Decision],
     #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,12 +96,18 @@ impl Layout {
                 "the bundle recommends nothing; train one with a [recommend] table, or leave --recommend out"
             );
         }
+        let decided = Task::ALL.into_iter().filter(|task| wanted.decide && scorer.policy(*task).is_some());
+        let tasks: Vec<&str> = decided.map(Task::name).collect();
+        if wanted.decide && tasks.is_empty() {
+            bail!("the bundle has no policy; put one in with `tiercast bundle`, or leave --decide out");
+        }
         let schema = scorer.bundle().schema();
         let mut layout = Self {
             tiers: scorer.bundle().rules().len(),
             exponent: schema.spec().events.currency.exponent,
             names: schema.names().map(str::to_owned).collect(),
             wanted,
+            tasks,
             profile: spec.map(|spec| if wanted.embedding { spec.embedding as usize } else { 0 }),
             bundle: bundle.to_owned(),
             fields: Fields::empty(),
@@ -126,7 +139,8 @@ impl Layout {
         let tail = ["standing_tier", "spend", "to_next_tier", "warnings"].map(str::to_owned);
         let reasons = (self.wanted.reasons > 0).then(|| "reasons".to_owned());
         let recommendations = (self.wanted.recommend > 0).then(|| "recommendations".to_owned());
-        let reasons = reasons.into_iter().chain(recommendations);
+        let decisions = self.tasks.iter().flat_map(|task| DECISION.map(|column| format!("{task}{column}")));
+        let reasons = reasons.into_iter().chain(recommendations).chain(decisions);
         let profile = if self.profile.is_some() { PROFILE.as_slice() } else { &[] };
         let profile = profile.iter().map(|name| (*name).to_owned());
         let embedding = (1..=self.profile.unwrap_or_default()).map(embedding_column);
@@ -146,6 +160,12 @@ impl Layout {
                 }
                 "as_of" => {
                     Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
+                }
+                name if name.ends_with(DECISION[1]) && self.is_of_decision(name) => {
+                    Field::new(name, DataType::UInt64, false)
+                }
+                name if !name.ends_with(DECISION[2]) && self.is_of_decision(name) => {
+                    Field::new(name, DataType::Utf8, false)
                 }
                 "tier" | "standing_tier" => Field::new(name, DataType::UInt8, false),
                 "spend" => Field::new(name, decimal.clone(), false),
@@ -189,6 +209,13 @@ impl Layout {
         if self.wanted.recommend > 0 {
             columns.push(texts(&|row| Some(list(row))));
         }
+        for at in 0..self.tasks.len() {
+            columns.push(texts(&|row| Some(row.decisions[at].action.clone())));
+            let points = rows.iter().map(|row| row.decisions[at].points);
+            columns.push(Arc::new(UInt64Array::from_iter_values(points)));
+            columns.push(floats(&|row| row.decisions[at].propensity));
+            columns.push(texts(&|row| Some(row.decisions[at].policy.clone())));
+        }
         columns.push(texts(&|_| Some(self.bundle.clone())));
         if let Some(numbers) = self.profile {
             let float =
@@ -227,6 +254,10 @@ impl Layout {
         if self.wanted.recommend > 0 {
             fields.push(quoted(&list(row)));
         }
+        for decision in &row.decisions {
+            fields.extend([quoted(&decision.action), decision.points.to_string()]);
+            fields.extend([decision.propensity.to_string(), quoted(&decision.policy)]);
+        }
         fields.push(self.bundle.clone());
         if let (Some(numbers), Some(profile)) = (self.profile, profile) {
             fields.extend([profile.churn.to_string(), profile.next_purchase.to_string()]);
@@ -242,7 +273,7 @@ impl Layout {
 
     /// A row as an object of JSON, without the member.
     pub(super) fn json(&self, row: &Scored) -> String {
-        let Scored { assessment, profile, reasons, recommendations } = row;
+        let Scored { assessment, profile, reasons, recommendations, decisions } = row;
         let of = |(numbers, profile): (usize, &Profile)| match numbers {
             0 => Profile { embedding: Vec::new(), ..profile.clone() },
             _ => profile.clone(),
@@ -263,11 +294,18 @@ impl Layout {
             warnings: &assessment.warnings,
             reasons: (self.wanted.reasons > 0).then(|| because.collect()),
             recommendations: (self.wanted.recommend > 0).then_some(recommendations.as_slice()),
+            decisions,
             features: self.wanted.features.then_some(assessment.features.as_slice()),
             profile: self.profile.zip(profile.as_ref()).map(of),
         };
         // Texts, numbers and lists of them cannot fail.
         serde_json::to_string(&line).unwrap_or_default()
+    }
+
+    /// Whether a column is one of a decision's.
+    fn is_of_decision(&self, name: &str) -> bool {
+        let of = |task: &&str| DECISION.iter().any(|column| name.strip_prefix(*task) == Some(*column));
+        self.tasks.iter().any(|task| of(&task))
     }
 
     /// `spend_91d +0.42, recency -0.20`: by how many tiers.

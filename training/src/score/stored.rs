@@ -78,7 +78,7 @@ fn rows(
     if members.is_empty() {
         return Ok(None);
     }
-    let made = scores.of_states(&states)?;
+    let made = scores.of_states(&members, &states)?;
     let schema = Schema::new(vec![
         Field::new("member", DataType::Utf8, false),
         Field::new("made", made.data_type().clone(), false),

@@ -85,6 +85,7 @@ fn args(folder: &std::path::Path, project: &Project, output: &str) -> Args {
         embedding: false,
         reasons: 0,
         recommend: 0,
+        decide: false,
         states: None,
         news: false,
         part_rows: 250_000,

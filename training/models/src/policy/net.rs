@@ -206,7 +206,7 @@ impl Trainer {
 }
 
 /// exp(x) / Σ exp(x).
-pub(crate) fn softmax(x: &[f64]) -> Vec<f64> {
+pub fn softmax(x: &[f64]) -> Vec<f64> {
     let most = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let exps: Vec<f64> = x.iter().map(|x| (x - most).exp()).collect();
     let sum: f64 = exps.iter().sum();
