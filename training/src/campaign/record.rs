@@ -228,17 +228,20 @@ impl Record {
             () if net.high < 0.0 => format!("{} costs more than it brings", self.offer),
             () => format!("The log does not tell whether {} pays", self.offer),
         };
+        let more = if behind.value < 0.0 { "less" } else { "more" };
+        let (low, high) =
+            if behind.value < 0.0 { (-behind.high, -behind.low) } else { (behind.low, behind.high) };
         let finding = format!(
             "A round for the {} members whom the {} puts first gains {} {code} after cost ({} to {}); \
-             against as much spent by lot that is {} {code} ({} to {}).",
+             that is {} {code} {more} than as much spent by lot ({} to {}).",
             words::thousands(ours.chosen.members.round() as usize),
             self.learner,
             money(net.value),
             money(net.low),
             money(net.high),
-            words_signed(behind.value),
-            money(behind.low),
-            money(behind.high),
+            money(behind.value.abs()),
+            money(low),
+            money(high),
         );
         (headline, finding)
     }
@@ -304,11 +307,13 @@ impl Record {
         let line = |way: &WayRecord| {
             let Chosen { members, cost, net, per_unit, .. } = &way.chosen;
             let interval = format!("{} ({} to {})", money(net.value), money(net.low), money(net.high));
-            let qini =
-                way.qini.map_or("–".into(), |q| format!("{:.3} ({:.3} to {:.3})", q.value, q.low, q.high));
+            let qini = way.qini.map_or("–".into(), |q| {
+                format!("{:.3} ({:.3} to {:.3})", q.value, q.low, q.high).replace('-', "−")
+            });
             let truth = way.truth.and_then(|truth| truth.net_share);
-            let truth =
-                truth.map_or(String::new(), |share| format!("  {:.0} % of the oracle's gain", share * 100.0));
+            let truth = truth.map_or(String::new(), |share| {
+                format!("  {:.0} % of the oracle's gain", share * 100.0).replace('-', "−")
+            });
             let unit = per_unit.map_or("–".into(), |unit| format!("{unit:.2}"));
             format!(
                 "  {:<14} {members:>8.0} {:>10} {interval:>28} {unit:>8}  {qini}{truth}",
@@ -320,16 +325,12 @@ impl Record {
     }
 }
 
-/// Money to read: whole units where it is much, cents where it is little.
+/// Money to read: whole units from 10 on, cents below.
 pub(super) fn money(x: f64) -> String {
     let sign = if x < 0.0 { "−" } else { "" };
     match x.abs() {
-        much if much >= 99.5 => format!("{sign}{}", words::thousands(much.round() as usize)),
+        much if much >= 9.995 => format!("{sign}{}", words::thousands(much.round() as usize)),
         little if little < 0.005 => "0".into(),
         little => format!("{sign}{little:.2}"),
     }
-}
-
-fn words_signed(x: f64) -> String {
-    if x < 0.0 { format!("{} less,", money(-x)) } else { format!("{} more,", money(x)) }
 }

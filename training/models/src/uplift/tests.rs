@@ -86,6 +86,43 @@ fn curves_are_those_of_their_definition() {
     }
 }
 
+/// Curves as other programs draw them; tests/conformance/uplift.py writes the file.
+#[derive(serde::Deserialize)]
+struct Drawn {
+    source: String,
+    scores: Vec<f64>,
+    treated: Vec<bool>,
+    outcome: Vec<f64>,
+    chance: Vec<f64>,
+    share: Vec<f64>,
+    qini: Vec<f64>,
+    uplift: Vec<f64>,
+    coefficient: f64,
+    auuc: f64,
+}
+
+#[test]
+fn curves_are_those_of_scikit_uplift() {
+    let cases: Vec<Drawn> =
+        serde_json::from_str(include_str!("../../../../tests/conformance/uplift.json")).unwrap();
+    assert!(cases.iter().filter(|case| case.source == "scikit-uplift").count() >= 3 && cases.len() >= 5);
+    for case in cases {
+        let of = Outcomes { treated: &case.treated, outcome: &case.outcome, chance: &case.chance };
+        let curve = Curve::new(&Order::new(&case.scores), &of, |_| 1.0);
+        let same = |found: &[f64], theirs: &[f64]| {
+            found.len() == theirs.len() && found.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-9)
+        };
+        assert!(same(&curve.share, &case.share), "{}: {:?}", case.source, curve.share);
+        assert!(same(&curve.qini, &case.qini), "{}: {:?}", case.source, curve.qini);
+        assert!(same(&curve.uplift, &case.uplift), "{}: {:?}", case.source, curve.uplift);
+        assert!(
+            same(&[curve.coefficient(), curve.auuc()], &[case.coefficient, case.auuc]),
+            "{}",
+            case.source
+        );
+    }
+}
+
 #[test]
 fn a_row_that_counts_twice_is_two_rows() {
     let (trial, _) = shop(60, 1, 1.2, 3);
