@@ -310,7 +310,7 @@ impl Record {
             let qini = way.qini.map_or("–".into(), |q| {
                 format!("{:.3} ({:.3} to {:.3})", q.value, q.low, q.high).replace('-', "−")
             });
-            let truth = way.truth.and_then(|truth| truth.net_share);
+            let truth = way.truth.filter(|_| way.chosen.within_budget).and_then(|truth| truth.net_share);
             let truth = truth.map_or(String::new(), |share| {
                 format!("  {:.0} % of the oracle's gain", share * 100.0).replace('-', "−")
             });

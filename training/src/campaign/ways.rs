@@ -48,9 +48,9 @@ pub(super) fn all(project: &Project, args: &Args, joined: &Joined, said: &[Predi
         ways.push(rule("lapsing", about, days.iter().map(lapsing).collect()));
     }
     let way =
-        |name, about: &str, spending| Way { name, title: name, about: about.into(), ranks: None, spending };
-    ways.push(way("random", "as many as the budget is for, drawn by lot", Spending::Lot));
-    ways.push(way("everybody", "all, whatever it costs", Spending::All));
+        |name, title, about: &str, spending| Way { name, title, about: about.into(), ranks: None, spending };
+    ways.push(way("random", "by lot", "as many as the budget is for, drawn by lot", Spending::Lot));
+    ways.push(way("everybody", "everybody", "all, whatever it costs", Spending::All));
     ways
 }
 
