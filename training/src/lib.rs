@@ -11,6 +11,7 @@ macro_rules! say {
 }
 
 pub mod bundle;
+pub mod campaign;
 pub mod check;
 #[cfg(feature = "cluster")]
 pub mod cluster;

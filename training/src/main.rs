@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "cluster")]
 use tiercast::cluster;
 use tiercast::{
-    check, data, equip, evaluate, features, import, init, inspect, members, policy, score, similar, states,
-    train,
+    campaign, check, data, equip, evaluate, features, import, init, inspect, members, policy, score, similar,
+    states, train,
 };
 
 /// Rows of tables are allocated by one thread and freed by another, millions of times.
@@ -52,6 +52,7 @@ enum Command {
     #[cfg(feature = "cluster")]
     #[command(subcommand)]
     Cluster(cluster::Command),
+    Campaign(campaign::Args),
     /// Which offer or tier a member gets: learned from a log of decisions, and judged by it.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -84,6 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::States(args) => states::run(args),
         #[cfg(feature = "cluster")]
         Command::Cluster(command) => cluster::run(command),
+        Command::Campaign(args) => campaign::run(args),
         Command::Policy(command) => policy::run(command),
         Command::Similar(args) => similar::run(args),
         Command::Members(args) => members::run(args),

@@ -27,7 +27,7 @@ mod curves;
 mod points;
 pub mod reference;
 mod sections;
-mod svg;
+pub(crate) mod svg;
 
 use reference::Comparison;
 

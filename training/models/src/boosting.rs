@@ -19,8 +19,10 @@ use super::{CurvePoint, Fitted, Forest, Model, Rows, Tree, mix, params::Draw, th
 mod bins;
 mod grow;
 pub(crate) mod rank;
+mod regress;
 
 use grow::Grower;
+pub use regress::regress;
 
 /// How trees grow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

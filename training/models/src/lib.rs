@@ -39,6 +39,7 @@ mod ridge;
 mod same_tier;
 pub mod sequence;
 pub mod threads;
+pub mod uplift;
 
 pub use blend::{Blend, rule};
 pub use forest::{Forest, Node, Tree};
@@ -280,14 +281,20 @@ impl Rows {
 
     /// Parts the rows by member: those of about `share` of the members, and the others.
     fn part(&self, share: f64, seed: u64) -> (Self, Self) {
+        let (taken, rest) = self.places(share, seed);
+        (self.select(&taken), self.select(&rest))
+    }
+
+    /// The places of both parts.
+    fn places(&self, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
         let aside =
             |member: u32| (mix(seed ^ u64::from(member)) >> 11) as f64 / (1_u64 << 53) as f64 <= share;
         let (taken, rest): (Vec<_>, Vec<_>) = (0..self.len()).partition(|at| aside(self.member[*at]));
         if taken.is_empty() || rest.is_empty() {
             // Too few members to part: better to judge on the training rows than on none.
-            return (self.clone(), self.clone());
+            return ((0..self.len()).collect(), (0..self.len()).collect());
         }
-        (self.select(&taken), self.select(&rest))
+        (taken, rest)
     }
 }
 

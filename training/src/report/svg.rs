@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// A drawing of a fixed size that scales with the page.
 #[derive(Debug)]
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     width: f64,
     height: f64,
     body: String,
@@ -12,14 +12,14 @@ pub(super) struct Canvas {
 
 /// Where a text is held.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
 }
 
 impl Canvas {
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    pub(crate) fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new() }
     }
 
@@ -28,13 +28,13 @@ impl Canvas {
         let _ = self.body.write_fmt(element);
     }
 
-    pub(super) fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), class: &str) {
+    pub(crate) fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), class: &str) {
         self.push(format_args!(
             r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" class="{class}"/>"#
         ));
     }
 
-    pub(super) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, class: &str, text: &str) {
+    pub(crate) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, class: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -47,7 +47,7 @@ impl Canvas {
     }
 
     /// A text that runs upwards, centred at a point.
-    pub(super) fn upright(&mut self, (x, y): (f64, f64), class: &str, text: &str) {
+    pub(crate) fn upright(&mut self, (x, y): (f64, f64), class: &str, text: &str) {
         let text = escaped(text);
         self.push(format_args!(
             r#"<text transform="translate({x:.1} {y:.1}) rotate(-90)" text-anchor="middle" class="{class}">{text}</text>"#
@@ -55,14 +55,14 @@ impl Canvas {
     }
 
     /// A rectangle; `opacity` is that of its fill.
-    pub(super) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), class: &str, opacity: f64) {
+    pub(crate) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), class: &str, opacity: f64) {
         self.push(format_args!(
             r#"<rect x="{x:.1}" y="{y:.1}" width="{w:.1}" height="{h:.1}" rx="2" class="{class}" fill-opacity="{opacity:.3}"/>"#
         ));
     }
 
     /// A circle, with a text that appears under the pointer.
-    pub(super) fn circle(&mut self, (x, y): (f64, f64), r: f64, class: &str, title: &str) {
+    pub(crate) fn circle(&mut self, (x, y): (f64, f64), r: f64, class: &str, title: &str) {
         let title = escaped(title);
         self.push(format_args!(
             r#"<circle cx="{x:.1}" cy="{y:.1}" r="{r:.1}" class="{class}"><title>{title}</title></circle>"#
@@ -70,19 +70,19 @@ impl Canvas {
     }
 
     /// A line through points.
-    pub(super) fn polyline(&mut self, points: &[(f64, f64)], class: &str) {
+    pub(crate) fn polyline(&mut self, points: &[(f64, f64)], class: &str) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         self.push(format_args!(r#"<polyline points="{}" class="{class}"/>"#, points.join(" ")));
     }
 
     /// Many dots as one element; the class gives their size as a round stroke.
-    pub(super) fn dots(&mut self, points: &[(f64, f64)], class: &str) {
+    pub(crate) fn dots(&mut self, points: &[(f64, f64)], class: &str) {
         let path: String = points.iter().map(|(x, y)| format!("M{x:.1} {y:.1}h0")).collect();
         self.push(format_args!(r#"<path d="{path}" class="{class}"/>"#));
     }
 
     /// The element; `label` says to those who do not see it what it shows.
-    pub(super) fn finish(self, label: &str) -> String {
+    pub(crate) fn finish(self, label: &str) -> String {
         let Self { width, height, body } = self;
         let label = escaped(label);
         format!(r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{body}</svg>"#)
@@ -91,13 +91,13 @@ impl Canvas {
 
 /// Linear from a domain to pixels.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scale {
-    pub(super) domain: (f64, f64),
-    pub(super) range: (f64, f64),
+pub(crate) struct Scale {
+    pub(crate) domain: (f64, f64),
+    pub(crate) range: (f64, f64),
 }
 
 impl Scale {
-    pub(super) fn at(self, x: f64) -> f64 {
+    pub(crate) fn at(self, x: f64) -> f64 {
         let width = self.domain.1 - self.domain.0;
         let share = if width == 0.0 { 0.5 } else { (x - self.domain.0) / width };
         self.range.0 + share * (self.range.1 - self.range.0)
@@ -105,7 +105,7 @@ impl Scale {
 }
 
 /// At most `wanted` + 3 round numbers within a domain.
-pub(super) fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
+pub(crate) fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
     let width = high - low;
     if !(width.is_finite() && width > 0.0) {
         return vec![low];
@@ -120,7 +120,7 @@ pub(super) fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
 }
 
 /// As many decimals as tell neighbouring ticks apart.
-pub(super) fn tick_label(x: f64, ticks: &[f64]) -> String {
+pub(crate) fn tick_label(x: f64, ticks: &[f64]) -> String {
     let step = ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
     let digits = if step.is_finite() { (-step.log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize } else { 2 };
     format!("{x:.digits$}")
