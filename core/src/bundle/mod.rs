@@ -23,7 +23,7 @@ use crate::{
     error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
-    tasks::points::{POINTS, PointsRules, Statement},
+    tasks::points::{Kept, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
@@ -154,7 +154,7 @@ pub struct Bundle {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
-    points: Option<PointsRules>,
+    points: Kept,
     info: String,
     card: String,
     vectors: String,
@@ -309,13 +309,14 @@ impl Bundle {
             Ok(_) if RECOMMENDS => Some((table.value(RECOMMEND[0])?, table.find(RECOMMEND[1])?)),
             _ => None,
         };
-        let points: Option<PointsRules> = match table.find(POINTS_RULES) {
-            Ok(_) if POINTS => Some(table.value(POINTS_RULES)?),
-            _ => None,
-        };
-        if let Some(points) = &points {
-            points.check(core.rules.len(), &schema.spec().events)?;
-        }
+        let points = Kept::read(|| {
+            if table.find(POINTS_RULES).is_err() {
+                return Ok(None);
+            }
+            let rules: PointsRules = table.value(POINTS_RULES)?;
+            rules.check(core.rules.len(), &schema.spec().events)?;
+            Ok(Some(rules))
+        })?;
         let bundle = Self {
             manifest,
             schema,
@@ -359,7 +360,7 @@ impl Bundle {
     /// How points are earned and what they are worth; none for a bundle without points, and in a build without the
     /// feature `all-kernels`, which reads such a bundle as if it had none.
     pub fn points(&self) -> Option<&PointsRules> {
-        self.points.as_ref().filter(|_| POINTS)
+        self.points.rules()
     }
 
     /// The model card, as JSON.
