@@ -196,6 +196,7 @@ proptest! {
     ) {
         let mut ledger = Ledger::new(days.map(Duration::days));
         let (mut plain, mut now) = (Plain::default(), NOW);
+        ledger.expire(time(now)).unwrap();
         for (act, step) in acts {
             let at = now + step;
             let before = ledger.clone();

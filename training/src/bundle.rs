@@ -362,19 +362,7 @@ mod tests {
             let old = Scorer::load(&bytes).unwrap();
             let mut vectors = old.bundle().vectors().unwrap();
             vectors[1].points.as_mut().unwrap().balance += 1;
-            let parts = BundleParts {
-                manifest: old.bundle().manifest().clone(),
-                spec: contents.spec.clone(),
-                transform: contents.transform.clone(),
-                rules: contents.rules.clone(),
-                model: lower(contents.onnx, &LowerOptions::default()).unwrap().write(),
-                typical: contents.typical.to_vec(),
-                profile: None,
-                recommend: None,
-                points: Some(points.clone()),
-                card: contents.card.clone(),
-                vectors,
-            };
+            let parts = BundleParts { vectors, ..Bundle::parts(&bytes).unwrap() };
             let error = Scorer::load(&Bundle::write(parts).unwrap()).unwrap().prove().unwrap_err();
             assert!(error.message().contains("the points are others"), "{error}");
         });

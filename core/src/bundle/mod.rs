@@ -26,7 +26,7 @@ use crate::{
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
     tasks::decide::{DECIDES, Decision, Policies, Policy, Task},
-    tasks::points::{POINTS, PointsRules, Statement},
+    tasks::points::{Kept, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
@@ -162,7 +162,7 @@ pub struct Bundle {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
-    points: Option<PointsRules>,
+    points: Kept,
     info: String,
     card: String,
     vectors: String,
@@ -271,6 +271,7 @@ impl Bundle {
     pub fn parts(bytes: &[u8]) -> Result<BundleParts> {
         let Opened { bundle, model, profile, recommend, policies } = Self::open(bytes)?;
         let mut parts = BundleParts {
+            points: bundle.points().cloned(),
             vectors: bundle.vectors()?,
             card: serde_json::from_str(&bundle.card).map_err(|e| unreadable("card", &e))?,
             spec: bundle.schema.spec().clone(),
@@ -282,7 +283,6 @@ impl Bundle {
             profile: profile.map(|(spec, plan)| (spec, plan.into())),
             recommend: recommend.map(|(catalogue, plan)| (catalogue, plan.into())),
             policies: Policies::default(),
-            points: bundle.points,
         };
         for (task, policy, plan) in policies {
             parts.policies.put(task, policy, plan.into());
@@ -353,13 +353,14 @@ impl Bundle {
                 policies.push((task, policy, table.find(task.plan())?));
             }
         }
-        let points: Option<PointsRules> = match table.find(POINTS_RULES) {
-            Ok(_) if POINTS => Some(table.value(POINTS_RULES)?),
-            _ => None,
-        };
-        if let Some(points) = &points {
-            points.check(core.rules.len(), &schema.spec().events)?;
-        }
+        let points = Kept::read(|| {
+            if table.find(POINTS_RULES).is_err() {
+                return Ok(None);
+            }
+            let rules: PointsRules = table.value(POINTS_RULES)?;
+            rules.check(core.rules.len(), &schema.spec().events)?;
+            Ok(Some(rules))
+        })?;
         let bundle = Self {
             manifest,
             schema,
@@ -403,7 +404,7 @@ impl Bundle {
     /// How points are earned and what they are worth; none for a bundle without points, and in a build without the
     /// feature `all-kernels`, which reads such a bundle as if it had none.
     pub fn points(&self) -> Option<&PointsRules> {
-        self.points.as_ref().filter(|_| POINTS)
+        self.points.rules()
     }
 
     /// The model card, as JSON.
