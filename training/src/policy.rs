@@ -7,6 +7,7 @@ use clap::Subcommand;
 pub mod candidates;
 pub mod evaluate;
 pub mod log;
+mod page;
 pub mod play;
 pub mod record;
 pub mod simulate;

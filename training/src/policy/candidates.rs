@@ -7,7 +7,11 @@ use anyhow::{bail, ensure};
 use super::log::Log;
 use crate::models::{
     mix,
-    policy::outcome::{self, Fitted, Rows},
+    policy::{
+        learn::{Decisions, Learning, reinforce},
+        net::softmax,
+        outcome::{self, Fitted, Rows},
+    },
 };
 
 /// A policy by name.
@@ -47,8 +51,13 @@ pub fn split(log: &Log) -> anyhow::Result<(Log, Log)> {
 ///
 /// # Errors
 /// When a position is in one part of the log alone, or a temperature is not above 0.
-pub fn all(learned: &Log, judged: &Log, temperature: f64) -> anyhow::Result<Vec<Candidate>> {
-    Ok(vec![uniform(judged), best_arm(learned, judged), greedy(learned, judged, temperature)?])
+pub fn all(learned: &Log, judged: &Log, temperature: f64, seed: u64) -> anyhow::Result<Vec<Candidate>> {
+    Ok(vec![
+        uniform(judged),
+        best_arm(learned, judged),
+        greedy(learned, judged, temperature)?,
+        reinforced(learned, judged, seed)?,
+    ])
 }
 
 /// Every arm alike.
@@ -81,26 +90,95 @@ fn best_arm(learned: &Log, judged: &Log) -> Candidate {
 /// The arms that an outcome model of the first part expects most of, by a softmax.
 fn greedy(learned: &Log, judged: &Log, temperature: f64) -> anyhow::Result<Candidate> {
     ensure!(temperature > 0.0 && temperature.is_finite(), "temperature {temperature}; it is above 0");
+    by_position("greedy", learned, judged, |part, asked, found| {
+        let arms = part.arms.len();
+        let model = Fitted::fit(&rows(part, &part.earned()))?;
+        let unit = temperature * spread(&model.apply(&part.contexts, part.len())?, arms);
+        for expected in model.apply(&asked.contexts, asked.len())?.chunks(arms) {
+            found.push(chances(expected, unit));
+        }
+        Ok(())
+    })
+}
+
+/// Folds of the members by which REINFORCE's baseline is made.
+const FOLDS: usize = 5;
+
+/// What `tiercast policy train` would learn of the first part: a linear policy by REINFORCE.
+fn reinforced(learned: &Log, judged: &Log, seed: u64) -> anyhow::Result<Candidate> {
+    by_position("reinforce", learned, judged, |part, asked, found| {
+        let (width, earned) = (part.context_names.len(), part.earned());
+        let units = Units::of(&part.contexts, width);
+        let contexts = units.scaled(&part.contexts);
+        let decisions = Decisions {
+            width,
+            contexts: &contexts,
+            arms: part.arms.len(),
+            actions: &part.actions,
+            rewards: &earned,
+            costs: &vec![0.0; part.len()],
+            propensities: &part.propensities,
+            members: &part.members,
+        };
+        let estimates = outcome::estimates(&rows(part, &earned), FOLDS)?;
+        let nothing = vec![0.0; estimates.len()];
+        let net = reinforce(&decisions, &estimates, &nothing, None, &Learning::default(), seed);
+        let asked_of = units.scaled(&asked.contexts);
+        found.extend((0..asked.len()).map(|at| softmax(&net.run(&asked_of[at * width..(at + 1) * width]))));
+        Ok(())
+    })
+}
+
+/// Where contexts lie and how far they spread, by the rows that are learned from.
+struct Units(Vec<[f32; 2]>);
+
+impl Units {
+    fn of(contexts: &[f32], width: usize) -> Self {
+        let unit = |at: usize| {
+            let values = || contexts.iter().skip(at).step_by(width).map(|x| f64::from(*x));
+            let n = values().count().max(1) as f64;
+            let mean = values().sum::<f64>() / n;
+            let deviation = (values().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+            [mean as f32, if deviation > 0.0 { deviation as f32 } else { 1.0 }]
+        };
+        Self((0..width).map(unit).collect())
+    }
+
+    fn scaled(&self, contexts: &[f32]) -> Vec<f32> {
+        contexts
+            .iter()
+            .zip(self.0.iter().cycle())
+            .map(|(x, [mean, deviation])| (x - mean) / deviation)
+            .collect()
+    }
+}
+
+/// A policy with a part of its own for each position: `of` gives the chances of the judged rows of one, in their order.
+fn by_position(
+    name: &str,
+    learned: &Log,
+    judged: &Log,
+    of: impl Fn(&Log, &Log, &mut Vec<Vec<f64>>) -> anyhow::Result<()>,
+) -> anyhow::Result<Candidate> {
     let arms = judged.arms.len();
     let mut probabilities = vec![0.0; judged.len() * arms];
-    for (name, [first, second]) in positions(learned, judged) {
+    for (position, [first, second]) in positions(learned, judged) {
         let (part, asked) = (learned.select(&first), judged.select(&second));
         if part.is_empty() && !asked.is_empty() {
             bail!(
-                "position {name} is in the judged part of the log alone; log more, or leave --position out"
+                "position {position} is in the judged part of the log alone; log more, or leave --position out"
             );
         }
         if asked.is_empty() {
             continue;
         }
-        let model = Fitted::fit(&rows(&part, &part.earned()))?;
-        let unit = temperature * spread(&model.apply(&part.contexts, part.len())?, arms);
-        let expected = model.apply(&asked.contexts, asked.len())?;
-        for (at, expected) in second.iter().zip(expected.chunks(arms)) {
-            softmax(expected, unit, &mut probabilities[at * arms..(at + 1) * arms]);
+        let mut found = Vec::with_capacity(asked.len());
+        of(&part, &asked, &mut found)?;
+        for (at, chances) in second.iter().zip(found) {
+            probabilities[at * arms..(at + 1) * arms].copy_from_slice(&chances);
         }
     }
-    Ok(Candidate { name: "greedy".into(), probabilities })
+    Ok(Candidate { name: name.into(), probabilities })
 }
 
 /// Rows of each position in both parts; all of them where there is none.
@@ -155,13 +233,10 @@ fn spread(expected: &[f64], arms: usize) -> f64 {
     (expected.chunks(arms).map(row).sum::<f64>() / expected.len() as f64).sqrt()
 }
 
-/// Arms that are all alike, by a unit of 0, are as likely.
-fn softmax(expected: &[f64], unit: f64, chances: &mut [f64]) {
-    let most = expected.iter().copied().fold(f64::MIN, f64::max);
-    let weight = |x: f64| if unit > 0.0 { ((x - most) / unit).exp() } else { 1.0 };
-    chances.iter_mut().zip(expected).for_each(|(chance, x)| *chance = weight(*x));
-    let sum: f64 = chances.iter().sum();
-    chances.iter_mut().for_each(|chance| *chance /= sum);
+/// A softmax in units; arms that are all alike, by a unit of 0, are as likely.
+fn chances(expected: &[f64], unit: f64) -> Vec<f64> {
+    let scaled = |x: &f64| if unit > 0.0 { x / unit } else { 0.0 };
+    softmax(&expected.iter().map(scaled).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -170,11 +245,7 @@ mod tests {
 
     #[test]
     fn a_softmax_prefers_what_is_expected_most_and_cools_to_it() {
-        let chances = |unit: f64| {
-            let mut chances = [0.0; 3];
-            softmax(&[1.0, 2.0, 1.0], unit, &mut chances);
-            chances
-        };
+        let chances = |unit: f64| chances(&[1.0, 2.0, 1.0], unit);
         assert_eq!(chances(0.0), [1.0 / 3.0; 3]);
         assert!((chances(1.0)[1] - 1.0 / (1.0 + 2.0 * (-1.0_f64).exp())).abs() < 1e-12);
         assert!(chances(0.01)[1] > 0.999_999);

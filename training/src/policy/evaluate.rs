@@ -25,8 +25,9 @@ use crate::models::{
 /// LOG is a table (.parquet, .csv, a folder of them) with a row for each decision: the action, what came of it, and the
 /// probability with which that action was drawn then. Without true probabilities nothing can be said.
 ///
-/// The first half of the log (by --time, else about half of the members) is learned from, the rest judges three policies:
-/// `uniform`; `best arm`, the action that earned most; `greedy`, which prefers what a model expects most of in a context.
+/// The first half of the log (by --time, else about half of the members) is learned from, the rest judges four policies:
+/// `uniform`; `best arm`, the action that earned most; `greedy`, which prefers what a model expects most of in a context; and
+/// `reinforce`, which `tiercast policy train` would learn.
 /// For each: estimates by inverse propensities (IPS, SNIPS), by a model (DM), by both (DR and its relatives), with intervals
 /// over members; how far the log reaches; and whether it proves the policy better than the one in force, or what is missing.
 ///
@@ -181,7 +182,7 @@ fn propose(log: &Log, args: &Args) -> anyhow::Result<(usize, Vec<Judged>)> {
         let evaluation = with_logged(&judged, |logged| ope::evaluate(logged, &target, &args.options()))?;
         Ok(args.verdict(name, evaluation))
     };
-    let policies = candidates::all(&learned, &judged, args.temperature)?;
+    let policies = candidates::all(&learned, &judged, args.temperature, args.seed)?;
     Ok((learned.len(), policies.into_iter().map(evaluate).collect::<anyhow::Result<_>>()?))
 }
 

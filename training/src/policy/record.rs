@@ -1,4 +1,4 @@
-//! A policy's folder: policy.json, by which it can be judged again, and policy.onnx.
+//! A policy's folder: policy.json, by which it goes into a bundle, policy.onnx, and report.html for people.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tiercast_core::{Action, Evidence, Learned, Period, Policy, Transform};
 
-use super::train::{Learner, TaskArg, choice};
+use super::{
+    page,
+    train::{Learner, TaskArg, choice},
+};
 use crate::{
     models::policy::ope::{Estimate, Evaluation, Gate, Kind},
     whole,
@@ -147,6 +150,7 @@ pub fn digest(bytes: &[u8]) -> String {
 pub(super) fn write(folder: &Path, record: &PolicyRecord, onnx: &[u8]) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     whole::write(&folder.join(ONNX), onnx)?;
+    whole::write(&folder.join("report.html"), page::html(record)?.as_bytes())?;
     whole::write(&folder.join(JSON), (serde_json::to_string_pretty(record)? + "\n").as_bytes())
 }
 

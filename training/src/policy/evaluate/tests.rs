@@ -49,12 +49,13 @@ fn a_log_proves_the_better_offer_and_not_the_one_in_force() {
     let found = report(&args).unwrap();
     assert_eq!((found.rows, found.learned, found.arms, found.positions), (4000, 2000, 2, 1));
     let names: Vec<_> = found.policies.iter().map(|policy| (policy.name.as_str(), policy.proven)).collect();
-    assert_eq!(names, [("uniform", false), ("best arm (mail)", true), ("greedy", true)]);
-    let [uniform, best, greedy] = &found.policies[..] else { panic!("three policies") };
+    assert_eq!(names, [("uniform", false), ("best arm (mail)", true), ("greedy", true), ("reinforce", true)]);
+    let [uniform, best, greedy, reinforce] = &found.policies[..] else { panic!("four policies") };
     assert!((uniform.evaluation.ips.value - uniform.evaluation.incumbent.value).abs() < 1e-9);
     let judged = |policy: &Judged| policy.evaluation.judged().value;
     assert!((judged(best) - 0.6).abs() < 0.05, "{}", judged(best));
     assert!(judged(uniform) < judged(greedy) && judged(greedy) < judged(best));
+    assert!(judged(uniform) < judged(reinforce));
     run(args).unwrap();
     let text = fs::read_to_string(folder.path().join("report.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     fixtures::synthetic,
     models::Layer,
-    policy::{log::Others, simulate},
+    policy::{log::Others, page, simulate},
     score,
 };
 
@@ -130,6 +130,8 @@ fn what_is_learned_earns_more_and_says_so_each_time() {
     let record = &made.record;
     assert_eq!(record, &learned(folder.path(), &[]).record);
     assert!(record.refusals(&Default::default()).is_empty(), "{}", record.words());
+    let page = page::html(record).unwrap();
+    assert!(page.contains("policy earns more than what was logged") && page.contains("the truth is known"));
     let truth = record.truth.unwrap();
     assert!(truth.value > truth.incumbent && truth.value <= truth.best, "{truth:?}");
     let interval = record.evaluation.judged().bootstrap;
