@@ -317,6 +317,12 @@ impl Bundle {
                 "the bundle decides, which this build leaves out; use a build with the feature `all-kernels`"
             );
         }
+        if !POINTS && table.find(POINTS_RULES).is_ok() {
+            bail!(
+                UnsupportedModel,
+                "the bundle has points, which this build leaves out; use a build with the feature `all-kernels`"
+            );
+        }
         let core: Core = table.value("scorer")?;
         let manifest = core.manifest;
         if manifest.task != TASK {
@@ -400,8 +406,7 @@ impl Bundle {
         &self.typical
     }
 
-    /// How points are earned and what they are worth; none for a bundle without points, and in a build without the
-    /// feature `all-kernels`, which reads such a bundle as if it had none.
+    /// How points are earned and what they are worth; none for a bundle without points.
     pub fn points(&self) -> Option<&PointsRules> {
         self.points.as_ref().filter(|_| POINTS)
     }

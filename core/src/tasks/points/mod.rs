@@ -11,6 +11,7 @@
 
 mod bonus;
 mod ledger;
+mod options;
 mod rules;
 mod statement;
 #[cfg(test)]
@@ -19,9 +20,10 @@ mod tests;
 pub use self::{
     bonus::{Bonus, MAX_BONUSES},
     ledger::{Ledger, MAX_POINTS, PointsAt, Totals},
+    options::{EarnOptions, PointsOptions},
     rules::{Earned, PointsInfo, PointsRules},
     statement::{Statement, breakage},
 };
 
-/// Whether this build keeps points; the small one leaves them out and scores as if there were none.
+/// Whether this build keeps points; the small one leaves them out.
 pub(crate) const POINTS: bool = cfg!(feature = "all-kernels");
