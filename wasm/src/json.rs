@@ -1,6 +1,7 @@
 //! What is asked and answered in JSON: lists, decisions and points, which the smallest build leaves out.
 //!
-//! Options are JSON objects; what is left is JSON, as the core writes it.
+//! Options are JSON objects; what is left is JSON, as the core writes it. Every build has the same exports, and in the smallest
+//! one these do nothing but refuse.
 
 use tiercast_core as core;
 use wasm_bindgen::prelude::*;
@@ -11,11 +12,23 @@ use crate::{
     moment,
 };
 
+/// Whether this build answers.
+const ANSWERS: bool = cfg!(feature = "all-kernels");
+
 #[wasm_bindgen]
 impl Scorer {
     /// Leaves what the first of events, as `events.ts` writes them, earns for a member of the options' tier.
     pub fn earn(&self, events: &[u8], options: &[u8]) -> bool {
-        answered(self.earned(events, options))
+        answered(|| self.earned(events, options))
+    }
+}
+
+#[wasm_bindgen]
+impl Member {
+    /// Leaves what is known of the member at `now`: what to recommend (0), which tier of service (1) and which offer of points
+    /// (2) the member gets, or the member's points (3).
+    pub fn ask(&self, what: usize, now: f64, options: &[u8]) -> bool {
+        answered(|| self.asked(what, now, options))
     }
 }
 
@@ -27,43 +40,24 @@ impl Scorer {
     }
 }
 
-#[wasm_bindgen]
 impl Member {
-    /// Leaves what to recommend as known at `now`; `options` may be empty.
-    pub fn recommend(&self, now: f64, options: &[u8]) -> bool {
-        answered(self.recommended(now, options))
-    }
-
-    /// Leaves what the member gets in the period around `now`: a tier of service (`task` 0) or an offer of points (1).
-    pub fn decide(&self, task: usize, now: f64, options: &[u8]) -> bool {
-        answered(self.decided(task, now, options))
-    }
-
-    /// Leaves the member's points at `now`.
-    pub fn points(&self, now: f64, options: &[u8]) -> bool {
-        answered(self.counted(now, options))
-    }
-}
-
-impl Member {
-    fn recommended(&self, now: f64, options: &[u8]) -> Result<String, Refused> {
+    fn asked(&self, what: usize, now: f64, options: &[u8]) -> Result<String, Refused> {
+        let (scorer, state, now) = (&self.loaded.scorer, &self.state, moment(now)?);
         let room = &mut self.loaded.room.borrow_mut().single;
-        Ok(self.loaded.scorer.recommend_json(room, &self.state, moment(now)?, options)?)
-    }
-
-    fn decided(&self, task: usize, now: f64, options: &[u8]) -> Result<String, Refused> {
-        let no_task = || Refused::new("internal", "the task was not given by this version's `member.ts`");
-        let task = core::Task::ALL.into_iter().nth(task).ok_or_else(no_task)?;
-        let room = &mut self.loaded.room.borrow_mut().single;
-        Ok(self.loaded.scorer.decide_json(room, task, &self.state, moment(now)?, options)?)
-    }
-
-    fn counted(&self, now: f64, options: &[u8]) -> Result<String, Refused> {
-        Ok(self.loaded.scorer.points_json(&self.state, moment(now)?, options)?)
+        Ok(match what {
+            0 => scorer.recommend_json(room, state, now, options),
+            1 => scorer.decide_json(room, core::Task::Assign, state, now, options),
+            2 => scorer.decide_json(room, core::Task::Reward, state, now, options),
+            _ => scorer.points_json(state, now, options),
+        }?)
     }
 }
 
 /// Whether it was answered; leaves the answer, or the refusal.
-fn answered(answer: Result<String, Refused>) -> bool {
+fn answered(answer: impl FnOnce() -> Result<String, Refused>) -> bool {
+    let answer = match ANSWERS {
+        true => answer(),
+        false => Err(Refused::new("unsupported_model", "the bundle gives no lists, decisions and points")),
+    };
     done(answer).map(|json| left::bytes(json.into())).is_some()
 }

@@ -37,8 +37,8 @@ export interface Answers {
   observed(): Observed;
 }
 
-/** What the engine calls the tasks that are decided on. */
-const TASK = { assign: 0, reward: 1 } as const;
+/** What the engine calls what it answers in JSON. */
+const ASK = { recommend: 0, assign: 1, reward: 2, points: 3 } as const;
 
 /** One event or many. */
 export type MemberEvents = MemberEvent | Iterable<MemberEvent>;
@@ -139,8 +139,7 @@ export class Member {
    */
   recommend(options: RecommendOptions = {}, now: Date | number = new Date()): Recommendation[] {
     const moment = Number(now);
-    const bytes = encoded(options);
-    return this.#ask((engine) => engine.recommend(moment, bytes));
+    return this.#ask("recommend", moment, encoded(options));
   }
 
   /**
@@ -154,7 +153,8 @@ export class Member {
    * does.
    */
   reward(options: RewardOptions): Decision {
-    return this.#decide("reward", options);
+    const { moment, bytes } = asked(options);
+    return this.#ask("reward", moment, bytes);
   }
 
   /**
@@ -164,7 +164,8 @@ export class Member {
    * @throws {@link TiercastError} as {@link Member.reward} does; `info.assign` is absent from a bundle without such a policy.
    */
   assign(options: AssignOptions): Decision {
-    return this.#decide("assign", options);
+    const { moment, bytes } = asked(options);
+    return this.#ask("assign", moment, bytes);
   }
 
   /**
@@ -177,7 +178,7 @@ export class Member {
    */
   points(options: PointsOptions = {}): Statement {
     const { moment, bytes } = asked(options);
-    return this.#ask((engine) => engine.points(moment, bytes));
+    return this.#ask("points", moment, bytes);
   }
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */
@@ -199,14 +200,8 @@ export class Member {
     this.#engine = undefined;
   }
 
-  #decide(task: keyof typeof TASK, options: RewardOptions): Decision {
-    const { moment, bytes } = asked(options);
-    return this.#ask((engine) => engine.decide(TASK[task], moment, bytes));
-  }
-
-  /** What a call leaves as JSON. */
-  #ask<T>(call: (engine: Engine) => boolean): T {
-    this.#do(call);
+  #ask<T>(what: keyof typeof ASK, moment: number, options: Uint8Array): T {
+    this.#do((engine) => engine.ask(ASK[what], moment, options));
     return JSON.parse(this.#answers.running.text()) as T;
   }
 
