@@ -45,11 +45,13 @@ mod error;
 mod event;
 mod explain;
 mod features;
+mod json;
 #[cfg(feature = "onnx")]
 mod lower;
 mod math;
 mod model;
 mod money;
+mod object;
 mod order;
 mod scorer;
 mod tasks;
@@ -78,8 +80,8 @@ pub use self::{
         PolicyInfo, Task, Why as DecisionReason,
     },
     tasks::points::{
-        Bonus, Earned, Ledger, MAX_BONUSES, MAX_POINTS, PointsAt, PointsInfo, PointsRules, Statement, Totals,
-        breakage,
+        Bonus, EarnOptions, Earned, Ledger, MAX_BONUSES, MAX_POINTS, PointsAt, PointsInfo, PointsOptions,
+        PointsRules, Statement, Totals, breakage,
     },
     tasks::profile::{Interest, Profile, ProfileInfo, ProfileSpec, Segment, SegmentInfo, similarity},
     tasks::recommend::{

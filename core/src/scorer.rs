@@ -256,25 +256,6 @@ impl Scorer {
         list
     }
 
-    /// As [`Scorer::recommend_in`], from options in JSON to a list in JSON, for runtimes that speak it.
-    ///
-    /// # Errors
-    /// Those of [`RecommendOptions::from_json`] and [`Scorer::recommend`].
-    pub fn recommend_json(
-        &self,
-        scratch: &mut Scratch,
-        state: &MemberState,
-        now: Timestamp,
-        options: &[u8],
-    ) -> Result<String> {
-        if !RECOMMENDS {
-            bail!(UnsupportedModel, "this build recommends nothing; use one with the feature `all-kernels`");
-        }
-        let list = self.recommend_in(scratch, state, now, &RecommendOptions::from_json(options)?)?;
-        serde_json::to_string(&list)
-            .or_else(|error| bail!(ModelFailed, "a list that JSON cannot hold: {error}"))
-    }
-
     /// The rules for points.
     fn points_rules(&self) -> Result<&PointsRules> {
         match self.bundle.points() {
@@ -362,26 +343,6 @@ impl Scorer {
         let mut own = None;
         let workspace = room.unwrap_or(&mut own).get_or_insert_with(|| decider.workspace());
         decider.decide(workspace, &self.bundle, (task, state, now), options)
-    }
-
-    /// As [`Scorer::decide_in`], from options in JSON to a decision in JSON, for runtimes that speak it.
-    ///
-    /// # Errors
-    /// Those of [`DecideOptions::from_json`] and [`Scorer::decide`].
-    pub fn decide_json(
-        &self,
-        scratch: &mut Scratch,
-        task: Task,
-        state: &MemberState,
-        now: Timestamp,
-        options: &[u8],
-    ) -> Result<String> {
-        if !DECIDES {
-            bail!(UnsupportedModel, "this build decides nothing; use one with the feature `all-kernels`");
-        }
-        let decision = self.decide_in(scratch, task, state, now, &DecideOptions::from_json(options)?)?;
-        serde_json::to_string(&decision)
-            .or_else(|error| bail!(ModelFailed, "a decision that JSON cannot hold: {error}"))
     }
 
     /// The bundle.
@@ -549,6 +510,7 @@ impl Scorer {
         }
         Ok(())
     }
+
     /// Points are whole numbers; a history that does not give them has none in its vector.
     fn prove_points(&self, state: &MemberState, vector: &Vector) -> Result<()> {
         if self.points(state, vector.now, &[], None).ok() != vector.points {

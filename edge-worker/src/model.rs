@@ -5,8 +5,9 @@ use std::cell::{OnceCell, RefCell};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tiercast_core::{
-    Assessment, Bundle, Catalogue, Currency, Decode, FORMAT, FeatureInfo, Manifest, MemberState, Period,
-    Profile, ProfileInfo, ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Scorer, Scratch,
+    Assessment, Bundle, Catalogue, Currency, DecideOptions, Decision, Decode, FORMAT, FeatureInfo, Manifest,
+    MemberState, Period, PointsInfo, PointsOptions, PointsRules, Policy, PolicyInfo, Profile, ProfileInfo,
+    ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Scorer, Scratch, Statement, Task,
     Timestamp,
 };
 
@@ -45,6 +46,12 @@ struct Description<'a> {
     profile: Option<ProfileInfo<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recommend: Option<RecommendInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assign: Option<PolicyInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reward: Option<PolicyInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<PointsInfo<'a>>,
     limits: Limits,
     manifest: &'a Manifest,
     card: serde_json::Value,
@@ -129,6 +136,43 @@ impl Model {
         self.scorer.recommend_in(&mut self.scratch.borrow_mut(), state, now, options)
     }
 
+    /// Whether it can decide on this.
+    pub(crate) fn decides(&self, task: Task) -> bool {
+        self.scorer.policy(task).is_some()
+    }
+
+    /// Which tier of service or which offer of points a member gets in the period around `now`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::decide`].
+    pub(crate) fn decide(
+        &self,
+        task: Task,
+        state: &MemberState,
+        now: Timestamp,
+        options: &DecideOptions,
+    ) -> tiercast_core::Result<Decision> {
+        self.scorer.decide_in(&mut self.scratch.borrow_mut(), task, state, now, options)
+    }
+
+    /// Whether it counts points.
+    pub(crate) fn has_points(&self) -> bool {
+        self.bundle().points().is_some()
+    }
+
+    /// A member's points at `now`.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::points`].
+    pub(crate) fn points(
+        &self,
+        state: &MemberState,
+        now: Timestamp,
+        options: &PointsOptions,
+    ) -> tiercast_core::Result<Statement> {
+        self.scorer.points(state, now, &options.redemptions, options.opening.as_ref())
+    }
+
     /// The body of `GET /healthz`. The first call computes the bundle's own vectors and compares.
     ///
     /// # Errors
@@ -162,6 +206,9 @@ impl Model {
             features: bundle.schema().describe().collect(),
             profile: self.scorer.profile_spec().map(ProfileSpec::describe),
             recommend: self.scorer.catalogue().map(Catalogue::describe),
+            assign: self.scorer.policy(Task::Assign).map(Policy::describe),
+            reward: self.scorer.policy(Task::Reward).map(Policy::describe),
+            points: bundle.points().map(PointsRules::describe),
             limits,
             manifest: bundle.manifest(),
             card: serde_json::from_str(bundle.card()).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The JSON of `POST /v1/score` and `POST /v1/recommend`: its shape is checked here, its content by core.
+//! The JSON of `POST /v1/score` and the routes beside it: its shape is checked here, its content by core.
 //!
 //! A body that is not of this shape is refused as a whole; inside `members` each member stands for itself. A body is
 //! read in one pass, straight into events; only when that fails is it read again, to say what is wrong and where.
@@ -16,7 +16,7 @@ use crate::{
     config::Limits,
     events::Event,
     problem::Problem,
-    route::Options,
+    route::{Answer, Options},
     strict::{self, Strict},
 };
 
@@ -34,8 +34,12 @@ pub(crate) struct ScoreRequest<'a> {
     pub(crate) return_state: bool,
     /// Answer with the profile.
     pub(crate) profile: bool,
-    /// Answer with recommendations of this kind, and not with the assessment.
-    pub(crate) recommend: Option<RecommendOptions>,
+    /// What to answer with.
+    pub(crate) answer: Answer,
+    /// What recommendations shall be like.
+    pub(crate) recommend: RecommendOptions,
+    /// What decisions and points shall take into account, for every member that states nothing.
+    pub(crate) options: Option<Value>,
     pub(crate) subject: Subject<'a>,
 }
 
@@ -55,6 +59,7 @@ pub(crate) struct MemberRequest<'a> {
     pub(crate) now: Option<Scalar<'static>>,
     pub(crate) events: Vec<EventInput<'a>>,
     pub(crate) state: Option<Cow<'a, str>>,
+    pub(crate) options: Option<Value>,
 }
 
 /// A body as it is sent, with events read as `E`.
@@ -66,6 +71,7 @@ struct Wire<'a, E> {
     return_state: Option<bool>,
     profile: Option<bool>,
     recommend: Option<RecommendOptions>,
+    options: Option<Strict>,
     #[serde(default, deserialize_with = "strict::list")]
     members: Option<Vec<Value>>,
     #[serde(borrow)]
@@ -85,6 +91,7 @@ struct WireMember<'a, E> {
     events: Option<Vec<E>>,
     #[serde(borrow)]
     state: Option<Text<'a>>,
+    options: Option<Strict>,
 }
 
 /// A text that is copied only if it holds escapes.
@@ -93,7 +100,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A `T` from an object and from nothing else: serde would also take a list of the fields' values.
 #[derive(Debug)]
-struct Fields<T>(T);
+pub(crate) struct Fields<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -138,7 +145,8 @@ impl<'a> ScoreRequest<'a> {
         limits: Limits,
         events: EventsOf<'a, E>,
     ) -> Result<Self, Problem> {
-        let alone = WireMember { member: wire.member, now: None, events: wire.events, state: wire.state };
+        let (member, events_sent, state) = (wire.member, wire.events, wire.state);
+        let alone = WireMember { member, now: None, events: events_sent, state, options: None };
         let subject = match wire.members {
             None => Subject::One(MemberRequest::of(alone, limits, events)?),
             Some(_) if alone.member.is_some() || alone.events.is_some() || alone.state.is_some() => {
@@ -156,16 +164,17 @@ impl<'a> ScoreRequest<'a> {
             }
             Some(members) => Subject::Many(members),
         };
-        let beside = query.recommend
-            && (query.features.or(wire.features).is_some() || query.profile.or(wire.profile).is_some());
-        if beside {
+        let assessed = query.features.or(wire.features).is_some() || query.profile.or(wire.profile).is_some();
+        if assessed && query.answer != Answer::Score {
             return Err(Problem::malformed("features and profile belong to /v1/score"));
         }
-        if !query.recommend && wire.recommend.is_some() {
+        if wire.recommend.is_some() && query.answer != Answer::Recommend {
             return Err(Problem::malformed("recommend belongs to /v1/recommend"));
         }
         Ok(Self {
-            recommend: query.recommend.then(|| wire.recommend.unwrap_or_default()),
+            answer: query.answer,
+            recommend: wire.recommend.unwrap_or_default(),
+            options: wire.options.map(|Strict(options)| options),
             now: wire.now,
             features: query.features.or(wire.features).unwrap_or(false),
             return_state: query.return_state.or(wire.return_state).unwrap_or(false),
@@ -213,6 +222,7 @@ impl<'a> MemberRequest<'a> {
             now: wire.now,
             events: events(wire.events.unwrap_or_default())?,
             state: wire.state.map(|Text(state)| state),
+            options: wire.options.map(|Strict(options)| options),
         })
     }
 }
@@ -292,7 +302,7 @@ mod tests {
             features: Some(false),
             return_state: Some(true),
             profile: Some(false),
-            recommend: false,
+            answer: Answer::Score,
         };
         let body = br#"{"events":[],"features":true,"profile":true}"#;
         let request = ScoreRequest::parse(body, query, LIMITS).unwrap();

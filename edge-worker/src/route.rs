@@ -1,5 +1,7 @@
 //! Which request is meant: method, path and query, before any body is read.
 
+use tiercast_core::Task;
+
 use crate::{config::Config, problem::Problem};
 
 /// What a request asks for.
@@ -9,13 +11,36 @@ pub(crate) enum Route {
     Health,
     /// What is deployed.
     Model,
-    /// Score one member or many, or recommend to them.
+    /// Score one member or many, or answer something else about them.
     Score(Options),
     /// A browser asks whether it may call.
     Preflight,
 }
 
-/// What an answer holds besides the assessment.
+/// What is answered about a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// An assessment.
+    #[default]
+    Score,
+    /// What the member will buy next.
+    Recommend,
+    /// Which tier of service or which offer of points the member gets.
+    Decide(Task),
+    /// The member's points.
+    Points,
+}
+
+/// Where each is asked for.
+const ANSWERS: [(&str, Answer); 5] = [
+    ("/v1/score", Answer::Score),
+    ("/v1/recommend", Answer::Recommend),
+    ("/v1/assign", Answer::Decide(Task::Assign)),
+    ("/v1/reward", Answer::Decide(Task::Reward)),
+    ("/v1/points", Answer::Points),
+];
+
+/// What is asked for, and what an answer holds besides it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     /// The feature vector.
@@ -24,8 +49,8 @@ pub(crate) struct Options {
     pub(crate) return_state: Option<bool>,
     /// The member's profile.
     pub(crate) profile: Option<bool>,
-    /// Recommendations, and nothing of the assessment.
-    pub(crate) recommend: bool,
+    /// What the answer is; only an assessment has features and a profile.
+    pub(crate) answer: Answer,
 }
 
 impl Options {
@@ -35,7 +60,7 @@ impl Options {
         1 | bits(self.features) << 1
             | bits(self.return_state) << 3
             | bits(self.profile) << 5
-            | u32::from(self.recommend) << 7
+            | (ANSWERS.iter().position(|(_, answer)| *answer == self.answer).unwrap_or(0) as u32) << 7
     }
 
     /// Those that have this code.
@@ -45,7 +70,7 @@ impl Options {
             features: option(code >> 1),
             return_state: option(code >> 3),
             profile: option(code >> 5),
-            recommend: code >> 7 & 1 != 0,
+            answer: ANSWERS.get((code >> 7) as usize).map_or(Answer::Score, |(_, answer)| *answer),
         }
     }
 }
@@ -84,15 +109,18 @@ pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
         return reading(head.method, Route::Health);
     }
     crate::auth::check(head.authorization, &config.tokens)?;
-    match head.path {
-        "/v1/model" => reading(head.method, Route::Model),
-        "/v1/score" if head.method == "POST" => Ok(Route::Score(options(head.query)?)),
-        "/v1/recommend" if head.method == "POST" => {
-            Ok(Route::Score(Options { recommend: true, ..options(head.query)? }))
+    if head.path == "/v1/model" {
+        return reading(head.method, Route::Model);
+    }
+    match ANSWERS.iter().find(|(path, _)| *path == head.path) {
+        Some((_, answer)) if head.method == "POST" => {
+            Ok(Route::Score(Options { answer: *answer, ..options(head.query)? }))
         }
-        "/v1/score" | "/v1/recommend" => Err(not_allowed("POST")),
-        _ => Err(Problem::new(404, "not_found", "there is no such route")
-            .hint("the routes are POST /v1/score, POST /v1/recommend, GET /v1/model and GET /healthz")),
+        Some(_) => Err(not_allowed("POST")),
+        None => Err(Problem::new(404, "not_found", "there is no such route").hint(
+            "the routes are POST /v1/score, /v1/recommend, /v1/assign, /v1/reward and /v1/points, GET /v1/model and \
+             GET /healthz",
+        )),
     }
 }
 
@@ -156,21 +184,25 @@ mod tests {
             features: Some(true),
             return_state: Some(false),
             profile: Some(true),
-            recommend: false,
+            answer: Answer::Score,
         };
         assert_eq!(ask("POST", "/v1/score", "features&returnState=0&profile"), Ok(Route::Score(all)));
+        for (path, answer) in ANSWERS {
+            assert_eq!(ask("POST", path, ""), Ok(Route::Score(Options { answer, ..Options::default() })));
+            assert_eq!(ask("GET", path, ""), Err((405, "method_not_allowed")));
+        }
     }
 
     #[test]
     fn options_survive_as_a_number() {
         let choices = [None, Some(false), Some(true)];
-        for at in 0..54 {
+        for at in 0..27 * ANSWERS.len() {
             let choice = |at: usize| choices[at % 3];
             let options = Options {
                 features: choice(at),
                 return_state: choice(at / 3),
                 profile: choice(at / 9),
-                recommend: at >= 27,
+                answer: ANSWERS[at / 27].1,
             };
             assert_ne!(options.code(), 0);
             assert_eq!(Options::of(options.code()), options);

@@ -6,11 +6,10 @@ use std::{rc::Rc, vec};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 use serde_json::Value;
-use tiercast_core::{
-    Bundle, MemberState, Observed, Profile, RecommendOptions, Recommendation, Scalar, Standing, Timestamp,
-};
+use tiercast_core::{Bundle, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
 
 use crate::{
+    ask::{Ask, Found},
     config::Limits,
     model::Model,
     problem::{Problem, ProblemBody},
@@ -20,9 +19,6 @@ use crate::{
 
 /// Work done between two looks at the clock, in the unit of [`MemberRequest::cost`].
 const SLICE: usize = 4_096;
-
-/// What a list counts as, in assessments: in Node one of 200 events takes 1.7 ms.
-const LIST: usize = 16;
 
 /// Bytes that an answer without features or state needs at most, as a rule.
 const ANSWER: usize = 1_024;
@@ -34,17 +30,18 @@ struct Form {
     features: bool,
     return_state: bool,
     profile: bool,
-    recommend: Option<RecommendOptions>,
+    ask: Ask,
 }
 
-/// One member's recommendations as they are sent.
+/// What is answered instead of an assessment, as it is sent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Recommended<'a> {
+struct Answered<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<&'a str>,
     now: Timestamp,
-    recommendations: &'a [Recommendation],
+    #[serde(flatten)]
+    found: Found,
     observed: Outcomes,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
@@ -194,7 +191,7 @@ impl Batch {
             self.json.truncate(start);
             self.refuse(member.member.as_deref(), &problem);
         }
-        member.cost() * if self.form.recommend.is_some() { LIST } else { 1 }
+        member.cost() * self.form.ask.weight()
     }
 
     fn refuse(&mut self, member: Option<&str>, problem: &Problem) {
@@ -220,16 +217,13 @@ impl Form {
             return Err(Problem::new(422, "no_profiles", "the deployed bundle has no profiles")
                 .hint("leave `profile` out, or deploy a bundle trained with a network over a [sequence]"));
         }
-        if request.recommend.is_some() && !model.recommends() {
-            return Err(Problem::new(422, "no_recommendations", "the deployed bundle recommends nothing")
-                .hint("deploy a bundle trained with a [recommend] table"));
-        }
+        let ask = Ask::of(request, model)?;
         let now = match &request.now {
             Some(now) => time(now)?,
             None => Timestamp::from_ms(clock)?,
         };
         let ScoreRequest { features, return_state, profile, .. } = *request;
-        Ok(Self { now, features, return_state, profile, recommend: request.recommend.clone() })
+        Ok(Self { now, features, return_state, profile, ask })
     }
 }
 
@@ -242,16 +236,15 @@ fn write_member(
     let now = member.now.as_ref().map_or(Ok(form.now), time)?;
     let (state, observed) = state_of(model.bundle(), member)?;
     let kept = form.return_state.then(|| BASE64.encode(state.snapshot()));
-    if let Some(options) = &form.recommend {
-        let recommendations = &model.recommend(&state, now, options)?;
-        let member = member.member.as_deref();
-        write(json, &Recommended { member, now, recommendations, observed, state: kept });
+    let (name, ask) = (member.member.as_deref(), form.ask.with(member.options.as_ref())?);
+    if let Some(found) = ask.answer(model, name, &state, now)? {
+        write(json, &Answered { member: name, now, found, observed, state: kept });
         return Ok(());
     }
     let assessment = model.assess(&state, now)?;
     let profile = form.profile.then(|| model.profile(&state, now)).transpose()?;
     let scored = Scored {
-        member: member.member.as_deref(),
+        member: name,
         now: assessment.now,
         schema_hash: &assessment.schema_hash,
         tier: assessment.tier,

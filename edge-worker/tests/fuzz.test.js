@@ -1,19 +1,25 @@
 // Mutated bodies, from a seed: each gets an answer that openapi.json describes, none makes the worker fail, and a
 // good request afterwards is answered as before.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { contentOf } from "../../web/test/support/sections.js";
 import { forged } from "./support/state.js";
-import { sample, start } from "./support/worker.js";
+import { root, sample, start } from "./support/worker.js";
 
 const SEED = Number(process.env.TIERCAST_FUZZ_SEED ?? 20171001);
 const RUNS = Number(process.env.TIERCAST_FUZZ_RUNS ?? 500);
 const { bundle, events, now } = sample();
 
+const deciding = readFileSync(join(root, "tests", "fixtures", "decide.tcb"));
+
 let worker;
+let decider;
 before(async () => {
-  worker = await start({ bundle });
+  [worker, decider] = await Promise.all([start({ bundle }), start({ bundle: deciding })]);
 });
-after(() => worker.stop());
+after(() => Promise.all([worker.stop(), decider.stop()]));
 
 /** Marsaglia's xorshift32: the same bodies for the same seed, everywhere. */
 function generator(seed) {
@@ -90,6 +96,40 @@ test(`${RUNS} mutated bodies from seed ${SEED}`, async () => {
     statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
   }
   assert.deepEqual((await worker.score(plain)).json, expected, "a good request is answered as before");
+  console.log(`fuzz: ${[...statuses].sort().map(([status, n]) => `${n} × ${status}`).join(", ")}`);
+  for (const status of [200, 400, 422]) {
+    assert.ok(statuses.get(status) > RUNS / 50, `hardly any ${status}: the mutations are one-sided`);
+  }
+});
+
+test(`${RUNS} mutated bodies for decisions and points from seed ${SEED}`, async () => {
+  const random = generator(SEED);
+  const [vector] = contentOf(deciding, "vectors").filter(({ points }) => points.balance > 100);
+  const ask = (route, body) => {
+    return decider.fetch(`/v1/${route}`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  };
+  const opening = vector.points;
+  const known = { member: "m", now: vector.now, events: vector.events.slice(-6) };
+  const decide = { ...known, options: { given: 10, exclude: [], reasons: 2 } };
+  const count = { ...known, now: vector.now + 1, options: { redemptions: [{ at: vector.now + 1, points: 5 }], opening } };
+  const bodies = {
+    reward: [decide, { now: vector.now, members: [decide, known].map(({ now, ...member }) => member), options: { given: 400 } }],
+    assign: [{ ...decide, options: { current: 2, exclude: ["Gold"] } }, known],
+    points: [count, { now: count.now, members: [count].map(({ now, ...member }) => member), options: { opening } }],
+  };
+  const routes = Object.keys(bodies);
+  const good = async () => Promise.all(routes.map(async (route) => (await ask(route, JSON.stringify(bodies[route][0]))).json));
+  const expected = await good();
+  assert.ok(expected[0].decision && expected[1].decision && expected[2].points, JSON.stringify(expected));
+  const statuses = new Map();
+  for (let run = 0; run < RUNS; run += 1) {
+    const route = random.of(routes);
+    const body = mutated(random, bodies[route]);
+    const answer = await ask(route, body);
+    assert.ok([200, 400, 413, 422].includes(answer.status), `run ${run}: ${answer.status} for ${body.toString().slice(0, 400)}`);
+    statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+  }
+  assert.deepEqual(await good(), expected, "good requests are answered as before");
   console.log(`fuzz: ${[...statuses].sort().map(([status, n]) => `${n} × ${status}`).join(", ")}`);
   for (const status of [200, 400, 422]) {
     assert.ok(statuses.get(status) > RUNS / 50, `hardly any ${status}: the mutations are one-sided`);

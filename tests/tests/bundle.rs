@@ -5,11 +5,16 @@
 use std::panic::catch_unwind;
 
 use prost::Message;
-use tiercast_core::{Bundle, LowerOptions, MemberState, Model, Scorer, lower};
+use tiercast_core::{
+    Action, Bundle, DecideOptions, LowerOptions, MemberState, Model, Policy, Scorer, Task, Timestamp, lower,
+};
 use tiercast_tests::{checksum, read, section, sign_snapshot};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 const FIXTURE: &str = "tests/fixtures/fixture.tcb";
+
+/// Another, with policies and points.
+const DECIDING: &str = "tests/fixtures/decide.tcb";
 
 /// The same model, kept as ONNX.
 const ONNX_FIXTURE: &str = "tests/fixtures/fixture-onnx.tcb";
@@ -161,6 +166,48 @@ fn a_model_alone_is_no_scorer_and_a_scorer_no_model() {
     assert_eq!(Model::load(&model).unwrap().manifest().input, "features");
     assert_eq!(Scorer::load(&model).unwrap_err().code(), "bundle_section");
     assert_eq!(Model::load(&read(FIXTURE).unwrap()).unwrap_err().code(), "bundle_section");
+}
+
+#[test]
+fn a_proven_policy_an_experiment_and_points_travel() {
+    let parts = Bundle::parts(&read(DECIDING).unwrap()).unwrap();
+    let (proven, _) = parts.policies.of(Task::Reward).unwrap().clone();
+    let again = Bundle::parts(&Bundle::write(parts.clone()).unwrap()).unwrap();
+    assert_eq!((&again.policies, &again.points), (&parts.policies, &parts.points));
+    assert_eq!(Scorer::load(&read(DECIDING).unwrap()).unwrap().policy(Task::Reward), Some(&proven));
+
+    let action = |name: &str, points, share| Action { name: name.into(), points, share };
+    let actions = vec![action("none", 0, 0.75), action("100 points", 100, 0.25)];
+    let experiment = Policy { actions, learned: None, cap: 0, ..proven };
+    let mut tried = parts;
+    tried.vectors.clear();
+    tried.policies.put(Task::Reward, experiment.clone(), Vec::new());
+    let scorer = Scorer::load(&Bundle::write(tried).unwrap()).unwrap();
+    assert_eq!(scorer.policy(Task::Reward), Some(&experiment));
+    let state = scorer.bundle().new_member();
+    let now = Timestamp::parse("2024-07-01").unwrap();
+    let decision = scorer.decide(Task::Reward, &state, now, &DecideOptions::of("m")).unwrap();
+    assert_eq!((decision.chances, decision.reasons), (vec![0.75, 0.25], vec![]));
+}
+
+#[test]
+fn a_policy_that_is_not_proven_is_neither_written_nor_read() {
+    let mut parts = Bundle::parts(&read(DECIDING).unwrap()).unwrap();
+    let (policy, plan) = parts.policies.of(Task::Reward).unwrap().clone();
+    let evidence = policy.learned.clone().unwrap().evidence;
+    let mut worse = policy;
+    if let Some(learned) = &mut worse.learned {
+        learned.evidence.lower = evidence.incumbent;
+    }
+    parts.policies.put(Task::Reward, worse, plan);
+    assert_eq!(Bundle::write(parts).unwrap_err().code(), "invalid_spec");
+    let (lower, incumbent) = (evidence.lower.to_le_bytes(), evidence.incumbent.to_le_bytes());
+    let forged = with_section_of(DECIDING, "reward", |policy| {
+        let at = policy.windows(8).position(|bytes| bytes == lower).unwrap();
+        policy[at..at + 8].copy_from_slice(&incumbent);
+    });
+    let refused = Scorer::load(&forged).unwrap_err();
+    assert!(refused.code() == "invalid_spec" && refused.message().contains("not proven"), "{refused}");
 }
 
 #[test]

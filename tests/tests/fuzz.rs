@@ -12,11 +12,14 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tiercast_core::{
-    Bundle, EventInput, LowerOptions, MemberState, Model, Plan, Port, RecommendOptions, Scorer, lower,
+    Bundle, DecideOptions, EventInput, LowerOptions, MemberState, Model, Plan, Port, RecommendOptions,
+    Scorer, Task, lower,
 };
 use tiercast_tests::{at_root, checksum, members, read, section, sign_snapshot};
 
 const FIXTURE: &str = "tests/fixtures/fixture.tcb";
+/// Policies and points.
+const DECIDING: &str = "tests/fixtures/decide.tcb";
 /// Models alone: of the smallest build's kernels, and of others.
 const MODELS: [&str; 2] = ["tests/fixtures/model-dense.tcb", "tests/fixtures/model-conv.tcb"];
 
@@ -126,28 +129,99 @@ fn bundles_with_damaged_sections_and_right_hashes_are_read_or_refused() {
     });
 }
 
+/// A fixture with a section's content replaced by an input, as long as it was, so that the table still holds.
+struct Patched {
+    whole: Vec<u8>,
+    at: usize,
+    length: usize,
+}
+
+impl Patched {
+    fn of(fixture: &str, name: &str) -> Self {
+        let (whole, content) = (read(fixture).unwrap(), section(fixture, name));
+        let at = whole.windows(content.len()).position(|bytes| bytes == content).unwrap();
+        Self { whole, at, length: content.len() }
+    }
+
+    fn seed(&self) -> Vec<u8> {
+        self.whole[self.at..self.at + self.length].to_vec()
+    }
+
+    fn with(&self, input: &[u8]) -> Vec<u8> {
+        let mut bytes = self.whole.clone();
+        let input = &input[..input.len().min(self.length)];
+        bytes[self.at..self.at + input.len()].copy_from_slice(input);
+        rehashed(&bytes).unwrap()
+    }
+}
+
+/// The members of a bundle's own vectors.
+fn own_members(bundle: &Bundle) -> Vec<MemberState> {
+    let member = |vector: &tiercast_core::Vector| {
+        let mut state = bundle.new_member();
+        bundle.observe(&mut state, &vector.events).unwrap();
+        state
+    };
+    bundle.vectors().unwrap().iter().map(member).collect()
+}
+
 #[test]
 fn catalogues_with_right_check_sums_are_read_or_refused() {
-    let whole = read("tests/fixtures/recommend.tcb").unwrap();
+    let patched = Patched::of("tests/fixtures/recommend.tcb", "recommend");
     let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
-    let proved = Scorer::load(&whole).unwrap();
-    let vectors = proved.bundle().vectors().unwrap();
+    let members = own_members(Scorer::load(&patched.whole).unwrap().bundle());
     let options = RecommendOptions { diversity: Some(0.3), ..RecommendOptions::default() };
-    let mut kept = section("tests/fixtures/recommend.tcb", "recommend");
-    kept.truncate(4096);
-    let at = whole.windows(kept.len()).position(|bytes| bytes == kept).unwrap();
-    let length = section("tests/fixtures/recommend.tcb", "recommend").len();
-    fuzz("catalogues", &[whole[at..at + length].to_vec()], |input| {
-        // As long as it was, so that the table still holds.
-        let mut bytes = whole.clone();
-        let input = &input[..input.len().min(length)];
-        bytes[at..at + input.len()].copy_from_slice(input);
-        let Ok(scorer) = Scorer::load(&rehashed(&bytes).unwrap()) else { return };
-        for vector in &vectors {
-            let mut state = scorer.bundle().new_member();
-            scorer.bundle().observe(&mut state, &vector.events).unwrap();
-            let list = scorer.recommend(&state, now, &options).unwrap();
+    fuzz("catalogues", &[patched.seed()], |input| {
+        let Ok(scorer) = Scorer::load(&patched.with(input)) else { return };
+        for state in &members {
+            let list = scorer.recommend(state, now, &options).unwrap();
             assert!(list.iter().all(|item| (0.0..=1.0).contains(&item.probability)));
+        }
+    });
+}
+
+#[test]
+fn policies_with_right_check_sums_are_read_or_refused() {
+    let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
+    for task in Task::ALL {
+        for name in [task.name().to_string(), format!("{}.plan", task.name())] {
+            let patched = Patched::of(DECIDING, &name);
+            let members = own_members(Scorer::load(&patched.whole).unwrap().bundle());
+            fuzz(&name, &[patched.seed()], |input| {
+                let Ok(scorer) = Scorer::load(&patched.with(input)) else { return };
+                for state in &members {
+                    match scorer.decide(task, state, now, &DecideOptions::of("m")) {
+                        Ok(decision) => {
+                            assert!(decision.propensity > 0.0 && decision.propensity <= 1.0, "{decision:?}");
+                            let sum: f32 = decision.chances.iter().sum();
+                            assert!((sum - 1.0).abs() < 1e-3, "{decision:?}");
+                        }
+                        // A cap that leaves nothing, or a plan that gives nothing.
+                        Err(error) => {
+                            assert!(["invalid_input", "model_failed"].contains(&error.code()), "{error}")
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn rules_for_points_with_right_check_sums_are_read_or_refused() {
+    let patched = Patched::of(DECIDING, "points");
+    let now = tiercast_core::Timestamp::from_ms(members::NOW).unwrap();
+    let members = own_members(Scorer::load(&patched.whole).unwrap().bundle());
+    fuzz("points", &[patched.seed()], |input| {
+        let Ok(scorer) = Scorer::load(&patched.with(input)) else { return };
+        for state in &members {
+            match scorer.points(state, now, &[], None) {
+                Ok(found) => {
+                    let ended = found.redeemed + found.expired + found.reversed;
+                    assert_eq!(found.earned, ended + found.balance, "{found:?}");
+                }
+                Err(error) => assert_eq!(error.code(), "invalid_input"),
+            }
         }
     });
 }

@@ -147,7 +147,9 @@ fn damaged_bundles_are_refused_with_the_stored_code() {
 
 #[test]
 fn the_fixtures_prove_themselves() {
-    for fixture in ["fixture.tcb", "fixture-onnx.tcb", "ranks.tcb", "profile.tcb", "recommend.tcb"] {
+    for fixture in
+        ["fixture.tcb", "fixture-onnx.tcb", "ranks.tcb", "profile.tcb", "recommend.tcb", "decide.tcb"]
+    {
         let scorer = Scorer::load(&read(&format!("tests/fixtures/{fixture}")).unwrap()).unwrap();
         assert!(scorer.prove().unwrap() > 0, "{fixture}");
     }

@@ -5,10 +5,12 @@
 //! it to copy ([`left`]). What can be refused says whether it was done, and leaves the refusal. The idiomatic interface is
 //! TypeScript, in `web/`.
 //!
-//! There are no objects on the boundary, and no JSON or serde behind it: these would be most of the download.
+//! There are no objects on the boundary, and but for what the smallest build leaves out ([`json`]) no JSON or serde behind
+//! it: these would be most of the download.
 
 mod answer;
 mod events;
+mod json;
 mod left;
 mod model;
 #[cfg(all(target_arch = "wasm32", feature = "onnx"))]
@@ -235,11 +237,6 @@ impl Member {
         done(self.profile_at(now)).map(left::numbers).is_some()
     }
 
-    /// Leaves what to recommend as known at `now`, as JSON; `options` are JSON too, or empty.
-    pub fn recommend(&self, now: f64, options: &[u8]) -> bool {
-        done(self.recommend_at(now, options)).map(|list| left::bytes(list.into())).is_some()
-    }
-
     /// Leaves the features alone, as known at `now`: a row for [`Scorer::score_batch`].
     pub fn features(&self, now: f64) -> bool {
         done(self.features_at(now)).map(left::numbers).is_some()
@@ -294,11 +291,6 @@ impl Member {
         numbers.extend(found.interests.iter().flat_map(|interest| [interest.index as f32, interest.share]));
         numbers.extend(found.embedding);
         Ok(numbers)
-    }
-
-    fn recommend_at(&self, now: f64, options: &[u8]) -> Result<String, Refused> {
-        let Room { single, .. } = &mut *self.loaded.room.borrow_mut();
-        Ok(self.loaded.scorer.recommend_json(single, &self.state, moment(now)?, options)?)
     }
 
     fn features_at(&self, now: f64) -> Result<Vec<f32>, Refused> {

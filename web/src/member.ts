@@ -7,12 +7,17 @@ import type { Running } from "./running.js";
 import type { Scorer } from "./scorer.js";
 import type {
   Assessment,
+  AssignOptions,
+  Decision,
   MemberEvent,
   Observed,
+  PointsOptions,
   Profile,
   Reason,
   Recommendation,
   RecommendOptions,
+  RewardOptions,
+  Statement,
 } from "./types.js";
 
 /**
@@ -31,6 +36,9 @@ export interface Answers {
   /** What became of the events that it has just taken in. */
   observed(): Observed;
 }
+
+/** What the engine calls what it answers in JSON. */
+const ASK = { recommend: 0, assign: 1, reward: 2, points: 3 } as const;
 
 /** One event or many. */
 export type MemberEvents = MemberEvent | Iterable<MemberEvent>;
@@ -131,9 +139,46 @@ export class Member {
    */
   recommend(options: RecommendOptions = {}, now: Date | number = new Date()): Recommendation[] {
     const moment = Number(now);
-    const bytes = encoded(options);
-    this.#do((engine) => engine.recommend(moment, this.#answers.running.outside(bytes)));
-    return JSON.parse(this.#answers.running.text()) as Recommendation[];
+    return this.#ask("recommend", moment, encoded(options));
+  }
+
+  /**
+   * Which offer of points the member gets in the period around `now`, with the chance with which it was taken.
+   *
+   * The policy sees the member as known when the period began: whoever asks again within it, on whatever machine, gets the
+   * same answer, until the cap or what is excluded moves.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the bundle has no such policy (`info.reward` is then absent), an option
+   * is out of range or no action is left; `model_failed` when the policy gives no chances; otherwise as {@link Member.assess}
+   * does.
+   */
+  reward(options: RewardOptions): Decision {
+    const { moment, bytes } = asked(options);
+    return this.#ask("reward", moment, bytes);
+  }
+
+  /**
+   * Which tier of service the member gets in the period around `now`: never below what the shop's rules promise. Otherwise
+   * as {@link Member.reward}.
+   *
+   * @throws {@link TiercastError} as {@link Member.reward} does; `info.assign` is absent from a bundle without such a policy.
+   */
+  assign(options: AssignOptions): Decision {
+    const { moment, bytes } = asked(options);
+    return this.#ask("assign", moment, bytes);
+  }
+
+  /**
+   * The member's points at `now`: all events up to then, in the one order that they have, and all redemptions. Nothing is kept:
+   * who needs a balance that outlives the member's bounded history keeps a statement and gives it as the next one's opening.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the bundle has no points (`info.points` is then absent), when a
+   * redemption is of more points than there were, or when the opening contradicts itself or is of a later moment; `too_late`
+   * when events that earned points were forgotten; `invalid_time`.
+   */
+  points(options: PointsOptions = {}): Statement {
+    const { moment, bytes } = asked(options);
+    return this.#ask("points", moment, bytes);
   }
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */
@@ -155,6 +200,11 @@ export class Member {
     this.#engine = undefined;
   }
 
+  #ask<T>(what: keyof typeof ASK, moment: number, options: Uint8Array): T {
+    this.#do((engine) => engine.ask(ASK[what], moment, options));
+    return JSON.parse(this.#answers.running.text()) as T;
+  }
+
   #do(call: (engine: Engine) => boolean): void {
     const engine = this.#open();
     this.#answers.running.done(() => call(engine));
@@ -174,17 +224,33 @@ function isMany(events: MemberEvents): events is Iterable<MemberEvent> {
   return typeof events === "object" && events !== null && Symbol.iterator in events;
 }
 
-/** Options as the engine reads them. */
-function encoded(options: RecommendOptions): Uint8Array {
+/** The moment that is asked about, and the other options as the engine reads them. */
+function asked(options: { now?: Date | number }): { moment: number; bytes: Uint8Array } {
+  // What is no object is for the engine to refuse.
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    return { moment: 0, bytes: encoded(options) };
+  }
+  const { now = new Date(), ...others } = options;
+  return { moment: Number(now), bytes: encoded(others) };
+}
+
+/** Options as the engine reads them, outside of its memory. */
+export function encoded(options: unknown): Uint8Array {
   try {
-    return new TextEncoder().encode(JSON.stringify(options));
+    return new TextEncoder().encode(JSON.stringify(options, inMs));
   } catch (cause) {
-    throw new TiercastError("invalid_input", "these are no options of recommendations: JSON cannot hold them", { cause });
+    throw new TiercastError("invalid_input", "these are no options: JSON cannot hold them", { cause });
   }
 }
 
+/** Dates as numbers; JSON has already made texts of them. */
+function inMs(this: Record<string, unknown>, key: string, value: unknown): unknown {
+  const given = this[key];
+  return given instanceof Date ? given.getTime() : value;
+}
+
 /** Copies an event before it is written, so that no getter or proxy runs meanwhile. */
-function plain(event: MemberEvent): MemberEvent {
+export function plain(event: MemberEvent): MemberEvent {
   if (typeof event !== "object" || event === null || Array.isArray(event)) return event;
   const copy = { ...event };
   if (copy.time instanceof Date) copy.time = copy.time.getTime();

@@ -1,7 +1,8 @@
-import { TiercastError } from "./errors.js";
+import { type ErrorCode, TiercastError } from "./errors.js";
+import type { Member } from "./member.js";
 import type { Scorer } from "./scorer.js";
 import { unreadable } from "./section.js";
-import type { Assessment, BundleInfo, MemberEvent, Profile, Recommendation } from "./types.js";
+import type { Assessment, BundleInfo, Decision, MemberEvent, Profile, Recommendation, Statement } from "./types.js";
 
 /** What a bundle scores by, of the section that scores. */
 export interface ScoredBy {
@@ -22,6 +23,7 @@ export interface ScoredBy {
 /** In the order of the core's enums. */
 const ENGINES = ["plan", "onnx"];
 const DECODES = ["argmax", "median", "expected", "ranks"];
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["invalid_input", "too_late", "unsupported_model"]);
 
 /** A member, and what every runtime must compute for it. */
 interface Vector {
@@ -36,6 +38,10 @@ interface Vector {
   profile?: number[];
   /** The member's list with the bundle's own options, in a bundle that recommends. */
   recommendations?: Recommendation[];
+  /** What the policies decide for a member of the vector's name, without the bundle's fingerprint, as far as it has any. */
+  decisions?: Decision[];
+  /** The member's points without redemptions, in a bundle with points whose history is whole. */
+  points?: Statement;
 }
 
 /** Computes a bundle's own vectors through the calls that everybody uses, and compares. */
@@ -51,8 +57,9 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       ? (found: number, expected: number) => Object.is(found, Math.fround(expected))
       : // tract orders its sums by the machine's vector width.
         (found: number, expected: number) => Math.abs(found - expected) <= 1e-5;
-  for (const { name, events, now, features, probabilities, tier, profile = [], recommendations } of vectors) {
-    const found = assessed(scorer, events, now, by.profile.length > 0, recommendations !== undefined);
+  for (const vector of vectors) {
+    const { name, features, probabilities, tier, profile = [], recommendations, decisions = [], points } = vector;
+    const found = computed(scorer, vector, by.profile.length > 0);
     const bits = new Uint32Array(found.features.buffer);
     const agree =
       features.length === bits.length &&
@@ -63,11 +70,12 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       profile.length === found.profile.length &&
       profile.every((expected, i) => Object.is(found.profile[i], Math.fround(expected))) &&
       // Written by the same code, field by field.
-      JSON.stringify(found.recommendations) === JSON.stringify(recommendations);
+      JSON.stringify([found.recommendations, found.decisions, found.points]) ===
+        JSON.stringify([recommendations, decisions, points]);
     if (!agree) {
       throw new TiercastError(
         "model_failed",
-        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features, another profile or other recommendations; use the files of one version of this package`,
+        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features, another profile, other recommendations, decisions or points; use the files of one version of this package`,
       );
     }
   }
@@ -101,36 +109,54 @@ function done({ schemaHash, engine, decode, cuts, currency, exponent, tiers, fea
 }
 
 function isVector(value: unknown): value is Vector {
-  const { name, events, now, features, probabilities, tier, profile, recommendations } = (value ??
-    {}) as Partial<Vector>;
+  const { name, events, now, features, probabilities, tier, ...others } = (value ?? {}) as Partial<Vector>;
   const numbers = [now, tier, ...(Array.isArray(probabilities) ? probabilities : [undefined])];
   return (
     typeof name === "string" &&
     Array.isArray(events) &&
     numbers.every((number) => typeof number === "number") &&
     Array.isArray(features) &&
-    (profile === undefined || Array.isArray(profile)) &&
-    (recommendations === undefined || Array.isArray(recommendations))
+    [others.profile, others.recommendations, others.decisions].every((list) => list === undefined || Array.isArray(list))
   );
 }
 
-/** What a vector is compared with: an assessment and, where it has them, a profile's numbers in order and a list. */
-function assessed(
-  scorer: Scorer,
-  events: MemberEvent[],
-  now: number,
-  profiled: boolean,
-  recommended: boolean,
-): Assessment & { profile: number[]; recommendations: Recommendation[] | undefined } {
+/** What a vector is compared with: an assessment and, where the bundle has them, a profile's numbers in order and the rest. */
+interface Computed extends Assessment {
+  profile: number[];
+  recommendations: Recommendation[] | undefined;
+  decisions: Decision[];
+  points: Statement | undefined;
+}
+
+function computed(scorer: Scorer, { name, events, now, recommendations }: Vector, profiled: boolean): Computed {
   const member = scorer.member(events);
   try {
     return {
       ...member.assess(now),
       profile: profiled ? numbersOf(member.profile(now)) : [],
-      recommendations: recommended ? member.recommend({}, now) : undefined,
+      recommendations: recommendations && member.recommend({}, now),
+      decisions: decided(member, name, now),
+      points: unlessRefused(() => member.points({ now })),
     };
   } finally {
     member.dispose();
+  }
+}
+
+/** The decisions of all policies that there are. */
+function decided(member: Member, name: string, now: number): Decision[] {
+  const all = [() => member.assign({ member: name, now }), () => member.reward({ member: name, now })];
+  // The fingerprint is of the vectors, too.
+  return all.flatMap((decide) => unlessRefused(decide) ?? []).map((decision) => ({ ...decision, bundle: "" }));
+}
+
+/** What a call gives; nothing where the bundle has no policy or no points, or the history does not give them. */
+function unlessRefused<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof TiercastError && REFUSALS.has(error.code)) return undefined;
+    throw error;
   }
 }
 

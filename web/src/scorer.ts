@@ -5,13 +5,14 @@ import { asBytes, asFloats, describe, readBytes } from "./bytes.js";
 import { disposable } from "./disposable.js";
 import { type LoadOptions, load } from "./engine.js";
 import { asTiercastError, TiercastError } from "./errors.js";
-import { type Answers, Member, type MemberEvents } from "./member.js";
+import { written } from "./events.js";
+import { type Answers, encoded, Member, type MemberEvents, plain } from "./member.js";
 import type { BytesSource } from "./platform.js";
 import { prove, type ScoredBy } from "./prove.js";
 import { Room } from "./room.js";
 import type { Running } from "./running.js";
 import { parse } from "./section.js";
-import type { BundleInfo, Interest, Profile } from "./types.js";
+import type { BundleInfo, Earned, EarnOptions, Interest, MemberEvent, Profile } from "./types.js";
 
 /** What the engine calls a bundle's texts; the names of tiers follow the last, then of features, then of profiles. */
 const TEXT = { manifest: 0, card: 1, vectors: 2, schemaHash: 3, currency: 4, tiers: 5 } as const;
@@ -154,6 +155,21 @@ export class Scorer {
     const engine = this.#open();
     this.#running.done(() => engine.scoreBatch(this.#running.outside(floats)));
     return new Float32Array(this.#running.bytes());
+  }
+
+  /**
+   * What one event earns by the shop's rules for points: what a page says beside a price, before it is bought.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the bundle has no points (`info.points` is then absent) or no such
+   * tier; otherwise as {@link Member.observe} does.
+   */
+  earn(event: MemberEvent, options: EarnOptions): Earned {
+    const asked = encoded(options);
+    const copy = plain(event);
+    const engine = this.#open();
+    const bytes = written([copy]);
+    this.#running.done(() => engine.earn(bytes, asked));
+    return JSON.parse(this.#running.text()) as Earned;
   }
 
   /**

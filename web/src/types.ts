@@ -161,6 +161,135 @@ export type Why =
   /** That share of the tier's members buys it in a period. */
   | { kind: "popularInTier"; tier: number; share: number };
 
+/** For whom a decision is, and what it shall take into account. */
+export interface RewardOptions {
+  /**
+   * Whom the decision is for: any text, 1 to 256 bytes, that is the member's own and stays the same, such as a pseudonym.
+   * The draw is made of it, and it goes nowhere else.
+   */
+  member: string;
+  /** Points that the member was already given in this period, which count against the policy's cap; 0 by default. */
+  given?: number;
+  /** Names of actions that are out of the question. */
+  exclude?: string[];
+  /** Reasons at most, 0 to 10; 3 by default. */
+  reasons?: number;
+  /** The moment, a Date or milliseconds since 1970; this moment by default. */
+  now?: Date | number;
+}
+
+/** The same for a tier of service. */
+export interface AssignOptions extends RewardOptions {
+  /** The tier of service that the member has now, from 1; the tier by the shop's rules by default. */
+  current?: number;
+}
+
+/** What a member gets in the period around a moment: log it whole, it is what the next policy is judged and learned by. */
+export interface Decision {
+  /** What was decided on: a tier of service, or an offer of points. */
+  task: "assign" | "reward";
+  /** The policy's name and version. */
+  policy: string;
+  /** The bundle's fingerprint, 16 hexadecimal digits. */
+  bundle: string;
+  /** The action's name. */
+  action: string;
+  /** Its index among the policy's actions, from 0; for tiers, one less than the tier. */
+  index: number;
+  /** Points that it offers. */
+  points: number;
+  /** The chance with which it was taken, above 0 and at most 1. */
+  propensity: number;
+  /** The chance of each action, in the order of `info.assign.actions` or `info.reward.actions`; 0 for one that was out. */
+  chances: number[];
+  /** First day of the period that the decision holds for, UTC. */
+  periodStart: string;
+  /** Last day of it. */
+  periodEnd: string;
+  /** What moved the policy towards this action, the strongest first; none for an experiment. */
+  reasons: DecisionReason[];
+}
+
+/** A feature's part in a decision. */
+export interface DecisionReason {
+  /** Its name. */
+  feature: string;
+  /** By how much the member's value, against the typical one, raises the chance or the value of the action taken; above 0. */
+  effect: number;
+}
+
+/** Points, and the moment that they are about: when they expire, or were redeemed. */
+export interface PointsAt {
+  /** The moment; in answers milliseconds since 1970. */
+  at: Date | number;
+  /** How many. */
+  points: number;
+}
+
+/** What is known of a member's points besides the events. */
+export interface PointsOptions {
+  /** The moment, a Date or milliseconds since 1970; this moment by default. */
+  now?: Date | number;
+  /** What the member redeemed, in any order. */
+  redemptions?: PointsAt[];
+  /** An earlier statement, which stands for all events and redemptions up to and including its moment. */
+  opening?: Statement;
+}
+
+/** A member's points at a moment: whole numbers, `balance = earned − redeemed − expired − reversed`. */
+export interface Statement {
+  /** The moment, milliseconds since 1970. */
+  at: number;
+  /** Points that can be redeemed. */
+  balance: number;
+  /** All that were ever earned. */
+  earned: number;
+  /** Those that were redeemed. */
+  redeemed: number;
+  /** Those that expired. */
+  expired: number;
+  /** Those that returns took back. */
+  reversed: number;
+  /** Those that returns should have taken back, had they not been redeemed or expired before. */
+  short: number;
+  /** What expires when, ascending, if nothing is redeemed; what is missing to the balance never expires. */
+  expiring: { at: number; points: number }[];
+  /** What the balance is worth when it is redeemed, minor units, rounded down. */
+  valueMinor: number;
+  /** The balance if it suffices for a redemption, otherwise 0. */
+  redeemable: number;
+  /** What the balance is expected to cost the shop: its value without the declared breakage, minor units, rounded down. */
+  liabilityMinor: number;
+  /** Of the points that were redeemed or expired, those that expired, per mille. */
+  breakage: number;
+  /** The tier by which purchases earn at this moment, from 1: what the net spend of the period before has earned. */
+  tier: number;
+  /** Net spend so far in the period of the tiers, minor units; below 0 when more was returned than bought. */
+  spendMinor: number;
+  /** Points earned so far on this UTC day, returns not subtracted. */
+  earnedToday: number;
+}
+
+/** For whom an event would earn points. */
+export interface EarnOptions {
+  /** The member's tier, from 1. */
+  tier: number;
+  /** Points that the member has earned on that UTC day before; 0 by default. */
+  earnedToday?: number;
+}
+
+/** What an event earns: whole points, `points = base + bonus − capped`. */
+export interface Earned {
+  /** Points earned; below 0 what a return takes back. */
+  points: number;
+  /** What the rate alone gives. */
+  base: number;
+  /** What the tier and bonuses change of it. */
+  bonus: number;
+  /** What the caps keep back, never below 0. */
+  capped: number;
+}
+
 /** Where a member stands by spend so far in the current period. Amounts are exact decimals; days are UTC, `2017-03-31`. */
 export interface Standing {
   /** The tier that the spend so far earns, from 1. */
@@ -251,8 +380,68 @@ export interface BundleInfo {
     /** How much of a list's order is given to its diversity where nobody says. */
     diversity: number;
   };
+  /** The policy of {@link Member.assign}, whose actions are the tiers; absent from a bundle without. */
+  assign?: PolicyInfo;
+  /** The policy of {@link Member.reward}; absent from a bundle without. */
+  reward?: PolicyInfo;
+  /** The rules of {@link Member.points} and {@link Scorer.earn}; absent from a bundle without. */
+  points?: {
+    /** Points that `perMinor` earn. */
+    points: number;
+    /** Minor units that earn `points`. */
+    perMinor: number;
+    /** What each tier earns in percent of the rate, tier 1 first. */
+    tiers: number[];
+    /** Names of the bonuses. */
+    bonuses: string[];
+    /** Days after which points expire; null if never. */
+    expiresDays: number | null;
+    /** Points that are worth `redeemMinor`. */
+    redeemPoints: number;
+    /** Minor units that `redeemPoints` are worth. */
+    redeemMinor: number;
+    /** The fewest points of a redemption. */
+    minRedeem: number;
+  };
   /** The model card: data, protocol, measures, caveats. */
   card: unknown;
+}
+
+/** What there is to know of a policy. */
+export interface PolicyInfo {
+  /** Its name and version. */
+  name: string;
+  /** How it was learned, or `experiment`. */
+  learner: string;
+  /** What there is to choose from: its name, the points that it offers, and its chance in an experiment. */
+  actions: { name: string; points: number; share: number }[];
+  /** The stretch of time that a decision holds for. */
+  period: BundleInfo["period"];
+  /** Points that a member is given in a period at most; 0 is no cap. */
+  cap: number;
+  /** Share of the decisions that is spread evenly over all actions. */
+  explore: number;
+  /** Why it may be used: how it did on logged decisions that it was not learned from, per decision; absent for an experiment. */
+  evidence?: {
+    /** The estimator and the interval. */
+    method: string;
+    /** The estimate, in the log's unit of reward, after the cost of what was given. */
+    value: number;
+    /** The lower end of its interval. */
+    lower: number;
+    /** The upper end. */
+    upper: number;
+    /** What the log's own policy earned on the same rows. */
+    incumbent: number;
+    /** Logged decisions. */
+    rows: number;
+    /** What they are worth to this policy: (Σ w)² / Σ w². */
+    effectiveRows: number;
+    /** Expected cost of a decision. */
+    cost: number;
+    /** What it may cost on average; 0 is no budget. */
+    budget: number;
+  };
 }
 
 /** A currency. */

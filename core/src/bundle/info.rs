@@ -39,6 +39,7 @@ pub(super) struct Info<'b> {
     assign: Option<PolicyInfo<'b>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reward: Option<PolicyInfo<'b>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     points: Option<PointsInfo<'b>>,
 }
 

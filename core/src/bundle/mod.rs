@@ -44,6 +44,15 @@ const RECOMMEND: [&str; 2] = ["recommend", "recommend.plan"];
 /// The section of the rules for points.
 const POINTS_RULES: &str = "points";
 
+/// The sections of what is not done in every build, and whether this one does it.
+const MORE: [(bool, &str); 5] = [
+    (PROFILES, PROFILE),
+    (RECOMMENDS, RECOMMEND[0]),
+    (DECIDES, Task::Assign.name()),
+    (DECIDES, Task::Reward.name()),
+    (POINTS, POINTS_RULES),
+];
+
 /// What a bundle says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -299,22 +308,11 @@ impl Bundle {
                 "the bundle holds a model alone, without members and tiers; load it as a model"
             );
         }
-        if !PROFILES && table.find(PROFILE).is_ok() {
+        let absent = |(known, name): &&(bool, &str)| !known && table.find(name).is_ok();
+        if let Some((_, name)) = MORE.iter().find(absent) {
             bail!(
                 UnsupportedModel,
-                "the bundle has profiles, which this build leaves out; use a build with the feature `all-kernels`"
-            );
-        }
-        if !RECOMMENDS && table.find(RECOMMEND[0]).is_ok() {
-            bail!(
-                UnsupportedModel,
-                "the bundle recommends, which this build leaves out; use a build with the feature `all-kernels`"
-            );
-        }
-        if !DECIDES && Task::ALL.iter().any(|task| table.find(task.name()).is_ok()) {
-            bail!(
-                UnsupportedModel,
-                "the bundle decides, which this build leaves out; use a build with the feature `all-kernels`"
+                "the bundle has {name}, which this build leaves out; use a build with the feature `all-kernels`"
             );
         }
         let core: Core = table.value("scorer")?;
@@ -401,8 +399,7 @@ impl Bundle {
         &self.typical
     }
 
-    /// How points are earned and what they are worth; none for a bundle without points, and in a build without the
-    /// feature `all-kernels`, which reads such a bundle as if it had none.
+    /// How points are earned and what they are worth; none for a bundle without points.
     pub fn points(&self) -> Option<&PointsRules> {
         self.points.rules()
     }

@@ -1,5 +1,6 @@
 import { Scorer } from "tiercast";
 import { namePeriod, showAbout } from "./about.js";
+import { DecideView } from "./decide.js";
 import { byId, el, setText } from "./dom.js";
 import { EventForm } from "./event-form.js";
 import { FeaturesView } from "./features.js";
@@ -46,6 +47,7 @@ class App {
   readonly #forecast: ForecastView;
   readonly #profile: ProfileView | undefined;
   readonly #recommend: RecommendView | undefined;
+  readonly #decide: DecideView | undefined;
   readonly #features: FeaturesView;
   readonly #sequence: SequenceView;
   readonly #feed: FeedView;
@@ -81,6 +83,7 @@ class App {
     this.#forecast = new ForecastView(info);
     this.#profile = info.profile && new ProfileView(info.profile);
     this.#recommend = info.recommend && new RecommendView(info.recommend, info.tiers, () => this.#show());
+    this.#decide = DecideView.has(info) ? new DecideView(info, formats) : undefined;
     this.#features = new FeaturesView(this.#replay, info, formats);
     this.#sequence = new SequenceView(info, formats);
     this.#feed = new FeedView(info, formats);
@@ -170,6 +173,7 @@ class App {
     this.#forecast.show(assessment);
     this.#profile?.show(this.#session.profile(now));
     this.#recommend?.show(this.#session.recommend(now, this.#recommend.options));
+    this.#decide?.show(this.#session.decide(now), assessment.standing);
     this.#features.show(assessment);
     this.#sequence.show(assessment);
     this.#feed.show(now);

@@ -1,12 +1,15 @@
 import {
   type Assessment,
+  type Decision,
   type Member,
   type Profile,
   type Recommendation,
   type RecommendOptions,
   type Scorer,
+  type Statement,
   TiercastError,
 } from "tiercast";
+import type { Decided } from "./decide.js";
 import { type Happening, happenings, type MemberHistory, type TimedEvent } from "./history.js";
 import type { Latency } from "./latency.js";
 import { DAY } from "./replay.js";
@@ -21,6 +24,8 @@ const CHECKPOINT = 15;
 interface Checkpoint {
   now: number;
   state: Uint8Array;
+  /** The points at that moment, from which later ones go on when the events before are forgotten. */
+  statement?: Statement | undefined;
 }
 
 /**
@@ -33,6 +38,8 @@ export class Session {
   #events: TimedEvent[];
   #checkpoints: Checkpoint[];
   readonly #mine = new Set<TimedEvent>();
+  /** The member as known at earlier moments, which decisions are about. */
+  readonly #earlier = new Map<number, Member>();
 
   /** A member with a history's events, or with a saved state of which nothing else is known. */
   constructor(
@@ -73,6 +80,17 @@ export class Session {
     return this.#member.recommend(options, now);
   }
 
+  /** What is decided about the member as known at `now`, and the points; absent what the history does not give. */
+  decide(now: number): Decided {
+    this.#moveTo(now);
+    const { info } = this.scorer;
+    return {
+      reward: info.reward && this.#decided("reward", now),
+      assign: info.assign && this.#decided("assign", now),
+      points: this.#points(now),
+    };
+  }
+
   /** Takes in an event of the visitor's own, or throws and changes nothing. */
   add(event: TimedEvent): void {
     this.#moveTo(event.time);
@@ -80,6 +98,7 @@ export class Session {
     if (tooLate) throw new TiercastError("too_late", "older than this member's history");
     this.#mine.add(event);
     this.#merge();
+    this.#forgetEarlier();
     this.#checkpoints = this.#checkpoints.filter(({ now }) => now < event.time);
   }
 
@@ -87,6 +106,7 @@ export class Session {
   undo(): void {
     this.#mine.clear();
     this.#merge();
+    this.#forgetEarlier();
     this.#checkpoints.length = 1;
     this.#goBack(Number.NEGATIVE_INFINITY);
   }
@@ -115,6 +135,41 @@ export class Session {
 
   dispose(): void {
     this.#member.dispose();
+    this.#forgetEarlier();
+  }
+
+  /**
+   * A policy sees the member as known when the period began. Where the history of then is not kept any more, the member is
+   * put together again as it was.
+   */
+  #decided(task: "assign" | "reward", now: number): Decision | undefined {
+    const options = { member: this.history.name, now };
+    return known(() => this.#member[task](options)) ?? known(() => this.#decidedThen(task, options));
+  }
+
+  #decidedThen(task: "assign" | "reward", options: { member: string; now: number }): Decision | undefined {
+    const nobody = this.scorer.member();
+    const before = Date.parse(nobody[task](options).periodStart) - 1;
+    nobody.dispose();
+    const then = this.#asOf(before);
+    const risen = () => this.#member.assess(options.now).standing.tier > then.assess(before).standing.tier;
+    // What the rules promise since then is not known to the member of then.
+    return task === "assign" && risen() ? undefined : then[task](options);
+  }
+
+  #asOf(now: number): Member {
+    const kept = this.#earlier.get(now);
+    if (kept) return kept;
+    const from = this.#checkpoints.findLast((checkpoint) => checkpoint.now <= now) ?? this.#checkpoints[0];
+    const member = from ? this.scorer.restoreState(from.state) : this.scorer.member();
+    member.observe(this.#events.filter(({ time }) => time > (from?.now ?? now) && time <= now));
+    this.#earlier.set(now, member);
+    return member;
+  }
+
+  #forgetEarlier(): void {
+    for (const member of this.#earlier.values()) member.dispose();
+    this.#earlier.clear();
   }
 
   #moveTo(now: number): void {
@@ -132,11 +187,28 @@ export class Session {
   }
 
   #remember(now: number): void {
-    if ((this.#checkpoints.at(-1)?.now ?? 0) < now) this.#checkpoints.push({ now, state: this.#member.saveState() });
+    if ((this.#checkpoints.at(-1)?.now ?? 0) >= now) return;
+    this.#checkpoints.push({ now, state: this.#member.saveState(), statement: this.#points(now) });
+  }
+
+  #points(now: number): Statement | undefined {
+    if (!this.scorer.info.points) return undefined;
+    const opening = this.#checkpoints.findLast((checkpoint) => checkpoint.now <= now)?.statement;
+    return known(() => this.#member.points(opening ? { now, opening } : { now }));
   }
 
   #merge(): void {
     this.#events = [...this.history.events, ...this.#mine].sort((a, b) => a.time - b.time);
+  }
+}
+
+/** What a call gives; nothing when it needs a history that was forgotten. */
+function known<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof TiercastError && error.code === "too_late") return undefined;
+    throw error;
   }
 }
 

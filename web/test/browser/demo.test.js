@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { buildDemo } from "../../scripts/build-demo.js";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, household, PROFILE_BUNDLE, RECOMMEND_BUNDLE } from "../support/fixtures.js";
+import { BUNDLE, DECIDE_BUNDLE, household, PROFILE_BUNDLE, RECOMMEND_BUNDLE } from "../support/fixtures.js";
 import { contentOf } from "../support/sections.js";
 import { serve } from "../support/serve.js";
 
@@ -18,6 +18,7 @@ let browser;
 let server;
 let profiled;
 let recommending;
+let deciding;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "tiercast-demo-"));
@@ -37,6 +38,8 @@ before(async () => {
   const recommends = { out: join(folder, "recommending"), bundle: RECOMMEND_BUNDLE, members: await knownByItem(named) };
   await buildDemo(recommends);
   recommending = await serve(recommends.out);
+  await buildDemo({ out: join(folder, "deciding"), bundle: DECIDE_BUNDLE, members });
+  deciding = await serve(join(folder, "deciding"));
   browser = await launch();
 });
 
@@ -45,6 +48,7 @@ after(async () => {
   await server?.close();
   await profiled?.close();
   await recommending?.close();
+  await deciding?.close();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -78,11 +82,11 @@ async function openDemo({ site = server, ...options } = {}) {
 const text = (page, id) => page.textContent(`#${id}`);
 
 const looks = Object.entries(SIZES).flatMap(([name, viewport]) =>
-  ["light", "dark"].flatMap((colorScheme) => ["profiles", "recommendations"].map((has) => ({ name, viewport, colorScheme, has }))),
+  ["light", "dark"].flatMap((colorScheme) => ["profiles", "recommendations", "decisions"].map((has) => ({ name, viewport, colorScheme, has }))),
 );
 for (const { name, viewport, colorScheme, has } of looks) {
   test(`at ${name} px, ${colorScheme}, with ${has}: fits, and axe finds nothing`, async () => {
-    const site = has === "profiles" ? profiled : recommending;
+    const site = { profiles: profiled, recommendations: recommending, decisions: deciding }[has];
     const { page, context, errors } = await openDemo({ site, viewport, colorScheme, deviceScaleFactor: 2 });
     await page.click("#sequence-title");
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
@@ -194,10 +198,58 @@ test("what the household will buy next follows what is asked for", async () => {
   await context.close();
 });
 
-test("a bundle without profiles and recommendations shows no such panels", async () => {
+test("the household's offer, tier of service and points follow the replay", async () => {
+  const { page, context, errors } = await openDemo({ site: deciding });
+  const { reward, tiers, points } = contentOf(await readFile(DECIDE_BUNDLE), "manifest");
+  await page.selectOption("#member", { label: "Household 88 · 200 events" });
+  const shown = () => Promise.all(["reward-action", "reward-chance", "reward-title", "assign-action"].map((id) => text(page, id)));
+  const first = await shown();
+  const [offer, chance, title, tier] = first;
+  assert.ok(["No offer", ...reward.actions.map(({ name }) => name)].includes(offer), offer);
+  assert.match(chance, /^(drawn with a chance of >?\d+\u202f%|the only one possible)$/);
+  assert.match(title, /^Offer until (31|30|28) \w+$/);
+  assert.ok(tiers.some(({ name }) => name === tier), tier);
+  assert.equal(await text(page, "assign-rules"), `spend so far: ${await text(page, "standing-tier")}`);
+  assert.equal(await page.locator("#reward-reasons li").count(), 3);
+  const balance = async () => Number((await text(page, "points-balance")).replace(/\D/g, ""));
+  const facts = () => page.$$eval("#points-facts dd", (all) => all.map((value) => value.textContent));
+  const before = await balance();
+  assert.match((await facts())[0], /^\d+ on \d+ \w+$/);
+  assert.equal((await facts())[1], before < points.minRedeem ? `From ${points.minRedeem} points on` : "Now");
+  await page.fill("#amount", "100.00");
+  await page.click("#add button[type=submit]");
+  // Silver by the quarter before: a point a dollar, and a quarter more.
+  assert.equal(await balance(), before + 125);
+  assert.deepEqual(await shown(), first, "what is bought meanwhile does not change the offer");
+  await page.click("#undo");
+  assert.equal(await balance(), before);
+  await page.focus("#scrub");
+  await page.keyboard.press("Home");
+  await page.keyboard.press("End");
+  assert.notEqual((await shown())[2], title);
+  await page.selectOption("#member", { label: "A new member" });
+  assert.deepEqual([await balance(), (await facts())[0]], [0, "None"]);
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("a household of more events than are kept still has its offer and all its points", async () => {
+  const { page, context, errors } = await openDemo({ site: deciding });
+  await page.selectOption("#member", { label: "Household 1203 · 600 events" });
+  assert.match(await text(page, "reward-title"), /^Offer until /);
+  assert.match(await text(page, "reward-chance"), /^(drawn|the only)/);
+  assert.match(await text(page, "points-balance"), /^[1-9][\d,]* points$/);
+  const [earned] = (await page.$$eval("#points-facts dd", (all) => all.map((value) => value.textContent))).slice(2);
+  assert.ok(Number(earned.replace(/\D/g, "")) > 1000, earned);
+  assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("a bundle without profiles, recommendations and policies shows no such panels", async () => {
   const { page, context, errors } = await openDemo();
   assert.equal(await page.isVisible("#profile"), false);
   assert.equal(await page.isVisible("#recommend"), false);
+  assert.equal(await page.isVisible("#decide"), false);
   assert.deepEqual(errors, []);
   await context.close();
 });

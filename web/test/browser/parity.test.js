@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, CONV_MODEL, DAMAGE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, PROFILE_BUNDLE, RANKS_BUNDLE, RECOMMEND_BUNDLE, vectors } from "../support/fixtures.js";
+import { BUNDLE, CONV_MODEL, DAMAGE, DECIDE_BUNDLE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, PROFILE_BUNDLE, RANKS_BUNDLE, RECOMMEND_BUNDLE, vectors } from "../support/fixtures.js";
 import { serve } from "../support/serve.js";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
@@ -174,6 +174,28 @@ test("a bundle that recommends proves itself in a page", async () => {
   });
   assert.ok(proved > 0 && first.length === 1 && first[0].reasons[0].kind === "popularInTier");
   assert.deepEqual(errors, []);
+  await context.close();
+});
+
+test("a bundle that decides and counts points proves itself in a page, by the build with all kernels", async () => {
+  const { page, context, errors } = await blankPage(server.url);
+  const fetched = [];
+  page.on("request", (request) => request.url().endsWith(".wasm") && fetched.push(new URL(request.url()).pathname));
+  await page.route("**/decide.tcb", (route) => route.fulfill({ path: DECIDE_BUNDLE }));
+  const [proved, offer, points, earned] = await page.evaluate(async () => {
+    const { Scorer } = await import("/dist/entry/browser.js");
+    const scorer = await Scorer.load("/decide.tcb");
+    const [time, now] = [Date.UTC(2024, 0, 5), new Date("2024-02-03")];
+    const event = { kind: "purchase", time, amount: 50 };
+    const member = scorer.member(event);
+    return [scorer.prove(), member.reward({ member: "m", now }), member.points({ now }), scorer.earn(event, { tier: 2 })];
+  });
+  assert.ok(proved > 0 && offer.task === "reward" && offer.propensity > 0);
+  assert.deepEqual([points.balance, earned.points], [50, 55]);
+  assert.deepEqual(
+    [fetched, errors],
+    [["/pkg/tiercast_wasm_bg.wasm", "/pkg/all/tiercast_wasm_bg.wasm"], []],
+  );
   await context.close();
 });
 

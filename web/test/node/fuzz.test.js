@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { before, test } from "node:test";
 import { Scorer, TiercastError } from "tiercast";
-import { BUNDLE, household } from "../support/fixtures.js";
+import { BUNDLE, DECIDE_BUNDLE, household } from "../support/fixtures.js";
 
 const NAMES = ["kind", "time", "id", "amount", "amountMinor", "discount", "quantity", "item", "category", "order", "x"];
 const VALUES = [
@@ -120,4 +120,35 @@ test("bundles and states with bytes changed, cut and repeated", async () => {
       }
     }
   }
+});
+
+test("garbage options of decisions and points", async () => {
+  const pick = generator(3);
+  const deciding = await Scorer.load(await readFile(DECIDE_BUNDLE));
+  const member = deciding.member([{ kind: "purchase", time: 1.5e12, amount: 500 }]);
+  const at = 1.5e12 + 1;
+  const opening = member.points({ now: at });
+  const calls = {
+    reward: { member: "m", now: at, given: 10, exclude: ["none"], reasons: 2 },
+    assign: { member: "m", now: at, current: 2 },
+    points: { now: at + 1, redemptions: [{ at: at + 1, points: 5 }], opening },
+    earn: { tier: 1, earnedToday: 5 },
+  };
+  const event = { kind: "purchase", time: at, amount: 5 };
+  const ask = (name, options) => (name === "earn" ? deciding.earn(event, options) : member[name](options));
+  const good = Object.entries(calls).map(([name, options]) => ask(name, options));
+  let answered = 0;
+  for (let round = 0; round < 4000; round++) {
+    const [name, options] = Object.entries(calls)[pick(4)];
+    const changed = structuredClone(options);
+    const holder = [changed, changed.opening, changed.redemptions?.[0]].filter(Boolean)[pick(changed.opening ? 3 : 1)];
+    const keys = [...Object.keys(holder), "x"];
+    // A moment that is no number is JavaScript's to refuse.
+    const key = keys.filter((key) => key !== "now")[pick(keys.length - Number("now" in holder))];
+    holder[key] = VALUES[pick(VALUES.length)];
+    const refused = refusal(() => ask(name, changed), `round ${round}: ${name}`);
+    answered += Number(refused === undefined);
+  }
+  assert.ok(answered > 100 && answered < 3900, `${answered} were answered`);
+  assert.deepEqual(Object.entries(calls).map(([name, options]) => ask(name, options)), good);
 });

@@ -32,6 +32,9 @@ export const PROFILE_BUNDLE = fileURLToPath(new URL("tests/fixtures/profile.tcb"
 /** The same members, with recommendations, which need all kernels. */
 export const RECOMMEND_BUNDLE = fileURLToPath(new URL("tests/fixtures/recommend.tcb", repository));
 
+/** The same members, with policies and rules for points, which need all kernels. */
+export const DECIDE_BUNDLE = fileURLToPath(new URL("tests/fixtures/decide.tcb", repository));
+
 /** The same members and another model, decoding by ranks. */
 export const RANKS_BUNDLE = fileURLToPath(new URL("tests/fixtures/ranks.tcb", repository));
 

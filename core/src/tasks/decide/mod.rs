@@ -56,7 +56,7 @@ impl Task {
     pub const ALL: [Self; 2] = [Self::Assign, Self::Reward];
 
     /// Its name, which is that of its section in a bundle.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Assign => "assign",
             Self::Reward => "reward",

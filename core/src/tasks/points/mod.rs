@@ -13,6 +13,7 @@ use crate::error::Result;
 
 mod bonus;
 mod ledger;
+mod options;
 mod rules;
 mod statement;
 #[cfg(test)]
@@ -21,11 +22,12 @@ mod tests;
 pub use self::{
     bonus::{Bonus, MAX_BONUSES},
     ledger::{Ledger, MAX_POINTS, PointsAt, Totals},
+    options::{EarnOptions, PointsOptions},
     rules::{Earned, PointsInfo, PointsRules},
     statement::{Statement, breakage},
 };
 
-/// Whether this build keeps points; the small one leaves them out and scores as if there were none.
+/// Whether this build keeps points; the small one leaves them out.
 pub(crate) const POINTS: bool = cfg!(feature = "all-kernels");
 
 /// The rules that a bundle keeps. In the small build there is no room for any, so that not even the code to drop them is

@@ -12,7 +12,7 @@ use crate::{
     error::{Result, bail},
     event::{Event, EventKind},
     features::MemberState,
-    order,
+    object, order,
     tasks::tier::{TierRules, net_spend},
     time::Timestamp,
 };
@@ -38,6 +38,7 @@ pub struct Statement {
     /// Those that returns should have taken back, had they not been redeemed or expired before.
     pub short: u64,
     /// What expires when, ascending, if nothing is redeemed; what is missing to the balance never expires.
+    #[serde(deserialize_with = "object::many")]
     pub expiring: Vec<PointsAt>,
     /// What the balance is worth when it is redeemed, minor units, rounded down.
     pub value_minor: u64,

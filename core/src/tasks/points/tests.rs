@@ -338,3 +338,46 @@ fn breakage_is_a_share_of_what_ended() {
         assert_eq!(breakage(expired, redeemed), share, "{expired} {redeemed}");
     }
 }
+
+#[test]
+fn options_are_objects_of_known_fields() {
+    let lot = r#"{"at":5,"points":7}"#;
+    let good =
+        PointsOptions::from_json(format!(r#"{{"redemptions":[{lot}],"opening":null}}"#).as_bytes()).unwrap();
+    assert_eq!(
+        good,
+        PointsOptions { redemptions: vec![PointsAt { at: moment(5), points: 7 }], opening: None }
+    );
+    assert_eq!(PointsOptions::from_json(b"{}").unwrap(), PointsOptions::default());
+    let opening = Statement { expiring: good.redemptions.clone(), ..Statement::opening(moment(9), 7, 2) };
+    let json = serde_json::to_string(&opening).unwrap();
+    let read = |opening: &str| PointsOptions::from_json(format!(r#"{{"opening":{opening}}}"#).as_bytes());
+    assert_eq!(read(&json).unwrap().opening, Some(opening));
+    for wrong in [
+        "",
+        "[]",
+        "null",
+        r#"{"redemption":[]}"#,
+        r#"{"redemptions":[[5,7]]}"#,
+        r#"{"opening":[9]}"#,
+        r#"{"redemptions":[{"at":5,"points":7,"of":1}]}"#,
+        r#"{"redemptions":[{"at":5,"points":-7}]}"#,
+    ] {
+        assert_eq!(
+            PointsOptions::from_json(wrong.as_bytes()).unwrap_err().code(),
+            "invalid_input",
+            "{wrong}"
+        );
+    }
+    assert_eq!(read(&json.replace(lot, "[5,7]")).unwrap_err().code(), "invalid_input");
+    let earn = |json: &str| EarnOptions::from_json(json.as_bytes()).map_err(|error| error.code());
+    assert_eq!(earn(r#"{"tier":2}"#), Ok(EarnOptions { tier: 2, earned_today: 0 }));
+    assert_eq!(earn(r#"{"tier":2,"earnedToday":9}"#), Ok(EarnOptions { tier: 2, earned_today: 9 }));
+    for wrong in ["{}", "[2,9]", r#"{"tier":300}"#, r#"{"tier":1,"today":9}"#] {
+        assert_eq!(earn(wrong), Err("invalid_input"), "{wrong}");
+    }
+}
+
+fn moment(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms).unwrap()
+}
