@@ -26,7 +26,7 @@ use crate::{
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
     tasks::decide::{DECIDES, Decision, Policies, Policy, Task},
-    tasks::points::{Kept, PointsRules, Statement},
+    tasks::points::{Kept, POINTS, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
