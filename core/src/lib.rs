@@ -45,6 +45,7 @@ mod error;
 mod event;
 mod explain;
 mod features;
+mod held;
 mod json;
 #[cfg(feature = "onnx")]
 mod lower;

@@ -15,11 +15,12 @@ use crate::{
     error::{Error, Result, bail},
     event::EventInput,
     features::{MemberState, Observed},
+    held::Held,
     order,
     tasks::decide::{DECIDES, DecideOptions, Decider, Decision, Policy, Task},
     tasks::points::{Earned, POINTS, PointsAt, PointsRules, Statement},
-    tasks::profile::{PROFILES, Profile, ProfileSpec, Profiler},
-    tasks::recommend::{Catalogue, RECOMMENDS, RecommendOptions, RecommendRoom, Recommendation, Recommender},
+    tasks::profile::{Profile, ProfileSpec, Profiler},
+    tasks::recommend::{Catalogue, RecommendOptions, RecommendRoom, Recommendation, Recommender},
     tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
@@ -141,9 +142,9 @@ const BATCH_ROWS: usize = 1024;
 pub struct Scorer {
     bundle: Bundle,
     engine: Engine,
-    profiler: Option<Profiler>,
-    recommender: Option<Recommender>,
-    deciders: [Option<Decider>; 2],
+    profiler: Held<Profiler>,
+    recommender: Held<Recommender>,
+    deciders: Held<[Option<Decider>; 2]>,
 }
 
 /// Room to score in, made once and used again: after the first score nothing is allocated for the model.
@@ -166,17 +167,23 @@ impl Scorer {
         let Opened { bundle, model, profile, recommend, policies } = Bundle::open(bytes)?;
         let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
         let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
-        let profile = profile.filter(|_| PROFILES);
-        let profiler = profile.map(|(spec, model)| Profiler::load(spec, model)).transpose()?;
-        let recommend = recommend.filter(|_| RECOMMENDS);
-        let recommender =
-            recommend.map(|(catalogue, ranker)| Recommender::load(catalogue, ranker)).transpose()?;
-        let mut deciders = [None, None];
-        for (task, policy, plan) in policies.into_iter().filter(|_| DECIDES) {
-            if let Some(place) = deciders.get_mut(task as usize) {
-                *place = Some(Decider::load(policy, plan)?);
+        let profiler =
+            Held::new(|| profile.into_option().map(|(spec, model)| Profiler::load(spec, model)).transpose())?;
+        let recommender = Held::new(|| {
+            recommend
+                .into_option()
+                .map(|(catalogue, ranker)| Recommender::load(catalogue, ranker))
+                .transpose()
+        })?;
+        let deciders = Held::new(|| {
+            let mut deciders = [None, None];
+            for (task, policy, plan) in policies.into_option().unwrap_or_default() {
+                if let Some(place) = deciders.get_mut(task as usize) {
+                    *place = Some(Decider::load(policy, plan)?);
+                }
             }
-        }
+            Ok(Some(deciders))
+        })?;
         Ok(Self { bundle, engine, profiler, recommender, deciders })
     }
 
@@ -187,7 +194,7 @@ impl Scorer {
 
     /// What makes profiles; the compiler drops all of it from a build that makes none.
     fn profiler(&self) -> Option<&Profiler> {
-        self.profiler.as_ref().filter(|_| PROFILES)
+        self.profiler.get()
     }
 
     /// Describes how a member behaves, as known at `now`. Changes nothing.
@@ -218,7 +225,7 @@ impl Scorer {
 
     /// What recommends; the compiler drops all of it from a build that does not.
     fn recommender(&self) -> Option<&Recommender> {
-        self.recommender.as_ref().filter(|_| RECOMMENDS)
+        self.recommender.get()
     }
 
     /// Which items a member will buy next, as known at `now`, the most wanted first. Changes nothing.
@@ -299,7 +306,7 @@ impl Scorer {
 
     /// What decides; the compiler drops all of it from a build that does not.
     fn decider(&self, task: Task) -> Option<&Decider> {
-        self.deciders.get(task as usize).and_then(Option::as_ref).filter(|_| DECIDES)
+        self.deciders.get()?.get(task as usize)?.as_ref()
     }
 
     /// The policy of a task; none where the bundle does not decide on it.

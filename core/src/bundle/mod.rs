@@ -25,8 +25,9 @@ use crate::{
     error::{Quoted, Result, bail},
     event::EventInput,
     features::{FeatureSchema, FeatureSpec, PackedSchema},
+    held::Held,
     tasks::decide::{DECIDES, Decision, Policies, Policy, Task},
-    tasks::points::{Kept, POINTS, PointsRules, Statement},
+    tasks::points::{POINTS, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
     tasks::tier::{Decode, TierRules},
@@ -171,7 +172,7 @@ pub struct Bundle {
     transform: Transform,
     rules: TierRules,
     typical: Vec<f32>,
-    points: Kept,
+    points: Held<PointsRules>,
     info: String,
     card: String,
     vectors: String,
@@ -182,9 +183,9 @@ pub struct Bundle {
 pub(crate) struct Opened<'b> {
     pub(crate) bundle: Bundle,
     pub(crate) model: &'b [u8],
-    pub(crate) profile: Option<(ProfileSpec, &'b [u8])>,
-    pub(crate) recommend: Option<(Catalogue, &'b [u8])>,
-    pub(crate) policies: Vec<(Task, Policy, &'b [u8])>,
+    pub(crate) profile: Held<(ProfileSpec, &'b [u8])>,
+    pub(crate) recommend: Held<(Catalogue, &'b [u8])>,
+    pub(crate) policies: Held<Vec<(Task, Policy, &'b [u8])>>,
 }
 
 impl Bundle {
@@ -229,7 +230,7 @@ impl Bundle {
             transform: parts.transform,
             rules: parts.rules,
             typical: parts.typical,
-            profile: Stored(profile),
+            profile: Stored(Held::new(|| Ok(profile))?),
         };
         let mut sections = alloc::vec![
             ("manifest", manifest),
@@ -280,7 +281,6 @@ impl Bundle {
     pub fn parts(bytes: &[u8]) -> Result<BundleParts> {
         let Opened { bundle, model, profile, recommend, policies } = Self::open(bytes)?;
         let mut parts = BundleParts {
-            points: bundle.points().cloned(),
             vectors: bundle.vectors()?,
             card: serde_json::from_str(&bundle.card).map_err(|e| unreadable("card", &e))?,
             spec: bundle.schema.spec().clone(),
@@ -289,11 +289,12 @@ impl Bundle {
             rules: bundle.rules,
             typical: bundle.typical,
             model: model.into(),
-            profile: profile.map(|(spec, plan)| (spec, plan.into())),
-            recommend: recommend.map(|(catalogue, plan)| (catalogue, plan.into())),
+            profile: profile.into_option().map(|(spec, plan)| (spec, plan.into())),
+            recommend: recommend.into_option().map(|(catalogue, plan)| (catalogue, plan.into())),
             policies: Policies::default(),
+            points: bundle.points.into_option(),
         };
-        for (task, policy, plan) in policies {
+        for (task, policy, plan) in policies.into_option().unwrap_or_default() {
             parts.policies.put(task, policy, plan.into());
         }
         Ok(parts)
@@ -332,32 +333,33 @@ impl Bundle {
             bail!(InvalidSpec, "{} typical values for {} features", core.typical.len(), schema.len());
         }
         let model = table.find(manifest.engine.section())?;
-        let profile = match core.profile.0 {
-            Some(spec) if PROFILES => {
-                spec.check(schema.len())?;
-                Some((spec, table.find(PROFILE)?))
-            }
-            _ => None,
-        };
-        let recommend = match table.find(RECOMMEND[0]) {
-            Ok(_) if RECOMMENDS => Some((table.value(RECOMMEND[0])?, table.find(RECOMMEND[1])?)),
-            _ => None,
-        };
-        let mut policies = Vec::new();
-        if DECIDES {
-            for task in Task::ALL.into_iter().filter(|task| table.find(task.name()).is_ok()) {
+        let features = schema.len();
+        let (spec, rules) = (core.profile.0, &core.rules);
+        let profile = Held::new(|| {
+            let Some(spec) = spec.into_option() else { return Ok(None) };
+            spec.check(features)?;
+            Ok(Some((spec, table.find(PROFILE)?)))
+        })?;
+        let recommend = Held::new(|| match table.find(RECOMMEND[0]) {
+            Ok(_) => Ok(Some((table.value(RECOMMEND[0])?, table.find(RECOMMEND[1])?))),
+            Err(_) => Ok(None),
+        })?;
+        let policies = Held::new(|| {
+            let has = |task: &Task| table.find(task.name()).is_ok();
+            let read = |task: Task| {
                 let policy: Policy = table.value(task.name())?;
-                policy.check(task, schema.len(), &core.rules)?;
-                policies.push((task, policy, table.find(task.plan())?));
-            }
-        }
-        let points = Kept::read(|| {
+                policy.check(task, features, rules)?;
+                Ok((task, policy, table.find(task.plan())?))
+            };
+            Task::ALL.into_iter().filter(has).map(read).collect::<Result<Vec<_>>>().map(Some)
+        })?;
+        let points = Held::new(|| {
             if table.find(POINTS_RULES).is_err() {
                 return Ok(None);
             }
-            let rules: PointsRules = table.value(POINTS_RULES)?;
-            rules.check(core.rules.len(), &schema.spec().events)?;
-            Ok(Some(rules))
+            let points: PointsRules = table.value(POINTS_RULES)?;
+            points.check(rules.len(), &schema.spec().events)?;
+            Ok(Some(points))
         })?;
         let bundle = Self {
             manifest,
@@ -401,7 +403,7 @@ impl Bundle {
 
     /// How points are earned and what they are worth; none for a bundle without points.
     pub fn points(&self) -> Option<&PointsRules> {
-        self.points.rules()
+        self.points.get()
     }
 
     /// The model card, as JSON.

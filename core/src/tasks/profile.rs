@@ -14,6 +14,7 @@ use crate::{
     error::{Result, bail},
     event::short_hash,
     features::{FeatureSchema, MemberState, interests},
+    held::Held,
     math, order,
     time::{Duration, Timestamp},
     transform::Transform,
@@ -51,18 +52,20 @@ crate::wire::fields!(ProfileSpec { model, transform, embedding, segments, half_l
 
 /// A specification where a bundle may have one; read only by a build that can make profiles.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored(pub(crate) Option<ProfileSpec>);
+pub(crate) struct Stored(pub(crate) Held<ProfileSpec>);
 
 impl Wire for Stored {
     fn write(&self, writer: &mut Writer) {
-        self.0.write(writer);
+        self.0.get().cloned().write(writer);
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        match PROFILES {
-            true => Wire::read(reader).map(Self),
-            false => (reader.byte()? == 0).then_some(Self(None)),
-        }
+        let spec = match PROFILES {
+            true => Wire::read(reader)?,
+            false if reader.byte()? == 0 => None,
+            false => return None,
+        };
+        Held::new(|| Ok(spec)).ok().map(Self)
     }
 }
 

@@ -9,8 +9,6 @@
 //! back what is there, and a statement says how much it fell short. There is no account either: who needs a balance that
 //! outlives a member's bounded history keeps a statement, and goes on from it.
 
-use crate::error::Result;
-
 mod bonus;
 mod ledger;
 mod options;
@@ -29,30 +27,3 @@ pub use self::{
 
 /// Whether this build keeps points; the small one leaves them out.
 pub(crate) const POINTS: bool = cfg!(feature = "all-kernels");
-
-/// The rules that a bundle keeps. In the small build there is no room for any, so that not even the code to drop them is
-/// a part of what a page downloads.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept(#[cfg(feature = "all-kernels")] Option<PointsRules>);
-
-#[cfg(feature = "all-kernels")]
-impl Kept {
-    pub(crate) fn read(rules: impl FnOnce() -> Result<Option<PointsRules>>) -> Result<Self> {
-        Ok(Self(rules()?))
-    }
-
-    pub(crate) fn rules(&self) -> Option<&PointsRules> {
-        self.0.as_ref()
-    }
-}
-
-#[cfg(not(feature = "all-kernels"))]
-impl Kept {
-    pub(crate) fn read(_: impl FnOnce() -> Result<Option<PointsRules>>) -> Result<Self> {
-        Ok(Self())
-    }
-
-    pub(crate) fn rules(&self) -> Option<&PointsRules> {
-        None
-    }
-}

@@ -102,8 +102,10 @@ impl Default for Learning {
 /// Gives the net, whose outputs are in the unit of the rewards.
 pub fn q_learning(rows: &Decisions<'_>, next: &[Option<usize>], how: &Learning, seed: u64) -> Net {
     let (learned, aside) = rows.part(seed);
-    let (mean, scale) = moments(&learned, |row| rows.net(row));
-    let reward = |row: usize| (rows.net(row) - mean) / scale;
+    // Scaled and not centred: a mean taken off counts once for each decision that is still to come.
+    let (mean, deviation) = moments(&learned, |row| rows.net(row));
+    let scale = mean.hypot(deviation);
+    let reward = |row: usize| rows.net(row) / scale;
     let mut trainer = trainer(rows, how, seed);
     let mut best = (f64::INFINITY, trainer.net.clone(), 0);
     for epoch in 0..how.epochs {
@@ -134,9 +136,7 @@ pub fn q_learning(rows: &Decisions<'_>, next: &[Option<usize>], how: &Learning, 
             break;
         }
     }
-    // A discounted sum of equal means: what every action has in common.
-    let common = mean / (1.0 - how.discount.min(0.99));
-    best.1.scaled(scale, &vec![common; rows.arms])
+    best.1.scaled(scale, &vec![0.0; rows.arms])
 }
 
 /// What a policy may cost.

@@ -232,5 +232,5 @@ fn a_log_of_strangers_is_refused() {
     .unwrap();
     let args = Args { log: folder.path().join("log.csv"), ..args(folder.path(), &[]) };
     let error = format!("{:#}", run(args).unwrap_err());
-    assert!(error.contains("know nothing of the member"), "{error}");
+    assert!(error.contains("the tables know nobody"), "{error}");
 }
