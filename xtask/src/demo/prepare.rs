@@ -94,9 +94,34 @@ pub(crate) fn train(source: &Source) -> Result<Trained> {
             tiercast().arg("train").arg("-p").arg(&project).arg("-o").arg(&run).shown().run()
         })?;
         let figures = step("demo: evaluate", || tiercast().arg("evaluate").arg(&run).output())?;
-        write(&run.join(FIGURES), figures.as_bytes())
+        write(&run.join(FIGURES), figures.as_bytes())?;
+        if matches!(source, Source::Own(_)) { Ok(()) } else { equip(&project, &run) }
     })?;
     Ok(Trained { project, run, data })
+}
+
+/// What the demo's shop can offer.
+const OFFERS: &str = "none=0,100 points=100,300 points=300,1000 points=1000";
+
+/// Puts a policy for offers into the bundle, learned from simulated responses to them: no public set has real ones, and the policy's
+/// name says so. A user's own data gets none.
+fn equip(project: &Path, run: &Path) -> Result<()> {
+    let (bundle, log, policy) = (run.join("bundle.tcb"), run.join("decisions.parquet"), run.join("policy"));
+    step("demo: offers, with simulated responses", || {
+        let simulate = tiercast().args(["policy", "simulate", "--arms", OFFERS, "-p"]).arg(project);
+        simulate.arg("-o").arg(&log).run()?;
+        let train = tiercast().args(["policy", "train", "--name", "offers, by simulated responses"]);
+        train.arg(&bundle).arg(&log).arg("-p").arg(project).arg("-o").arg(&policy).run()?;
+        let whole = run.join("whole.tcb");
+        // A policy that the log does not prove is refused, and then the demo has none.
+        match tiercast().arg("bundle").arg(&bundle).arg(&policy).arg("-o").arg(&whole).run() {
+            Ok(()) => Ok(fs::rename(&whole, &bundle)?),
+            Err(error) => {
+                eprintln!("  the demo makes no offers: {error:#}");
+                Ok(())
+            }
+        }
+    })
 }
 
 /// The `tiercast` program.
