@@ -318,7 +318,8 @@ impl Game<'_> {
                     };
                     outcome::estimates(&rows, FOLDS)
                 };
-                let budget = mean.map(|mean| Budget { mean, explore: self.args.explore });
+                let latest: Vec<usize> = (seen.actions.len() - latest..seen.actions.len()).collect();
+                let budget = mean.map(|mean| Budget { mean, explore: self.args.explore, rows: &latest });
                 let (rewards, costs) = (estimates(&seen.rewards)?, estimates(&seen.costs)?);
                 Mind::Chances(reinforce(&rows, &rewards, &costs, budget, &how, self.seed))
             }

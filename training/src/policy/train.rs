@@ -273,8 +273,8 @@ pub fn learn(args: &Args, project: &Project, bundle: &Bundle) -> anyhow::Result<
         actions: judge.actions(&policy, &chances),
         onnx: record::digest(&onnx),
         transform,
-        train: train.span(&rows)?,
-        test: test.span(&rows)?,
+        train: train.span()?,
+        test: test.span()?,
         cost: judge.cost(&chances, args.seed)?,
         truth: judge.truth(&chances),
         evaluation,
@@ -337,7 +337,8 @@ fn network(args: &Args, learner: Learner, train: &Part) -> anyhow::Result<Networ
         Learner::Reinforce => {
             let rewards = outcome::estimates(&train.outcome(&train.log.rewards), FOLDS)?;
             let costs = outcome::estimates(&train.outcome(&train.costs), FOLDS)?;
-            let budget = args.budget.map(|mean| Budget { mean, explore: args.explore.into() });
+            let latest = train.latest();
+            let budget = args.budget.map(|mean| Budget { mean, explore: args.explore.into(), rows: &latest });
             reinforce(&train.decisions(), &rewards, &costs, budget, &how, args.seed)
                 .network(Activation::Softmax)
         }

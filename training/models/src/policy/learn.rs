@@ -91,7 +91,7 @@ pub struct Learning {
 
 impl Default for Learning {
     fn default() -> Self {
-        Self { hidden: 0, epochs: 200, rate: 0.01, l2: 1e-3, entropy: 0.02, discount: 0.0 }
+        Self { hidden: 0, epochs: 200, rate: 0.01, l2: 1e-3, entropy: 0.002, discount: 0.0 }
     }
 }
 
@@ -141,11 +141,13 @@ pub fn q_learning(rows: &Decisions<'_>, next: &[Option<usize>], how: &Learning, 
 
 /// What a policy may cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Budget {
+pub struct Budget<'a> {
     /// Mean cost of a decision at most.
     pub mean: f64,
     /// Share of the decisions that is spread evenly over all actions, which costs as well.
     pub explore: f64,
+    /// On which rows it is to be kept: those most like the ones to come, such as the latest period's.
+    pub rows: &'a [usize],
 }
 
 /// A policy of chances, by REINFORCE (Williams 1992) on logged decisions.
@@ -154,12 +156,12 @@ pub struct Budget {
 /// `w = π_a / propensity`, at most 20, plus the entropy of π. `estimates` and `costs` are an outcome model's, rows × arms, of the
 /// reward (before its cost) and of the cost; they are the baseline. λ, the Lagrangian price of a unit of cost, is 1 without a
 /// budget (a cost is money), and with one as much as brings the mean cost near it. Gives the net, whose softmax are the chances,
-/// within the budget on these rows.
+/// within the budget on the budget's rows.
 pub fn reinforce(
     rows: &Decisions<'_>,
     estimates: &[f64],
     costs: &[f64],
-    budget: Option<Budget>,
+    budget: Option<Budget<'_>>,
     how: &Learning,
     seed: u64,
 ) -> Net {
@@ -169,8 +171,7 @@ pub fn reinforce(
     let at = |price: f64| model.climbed(&learned, &aside, price, how, seed);
     let free = at(1.0);
     let Some(budget) = budget else { return free };
-    let all: Vec<usize> = (0..rows.len()).collect();
-    let cost = |net: &Net| model.mean_cost(&all, net, budget.explore, None);
+    let cost = |net: &Net| model.mean_cost(budget.rows, net, budget.explore, None);
     if cost(&free) <= budget.mean {
         return free;
     }
@@ -288,15 +289,16 @@ impl Model<'_> {
         rows.iter().map(of).sum::<f64>() / rows.len().max(1) as f64
     }
 
-    /// The net with its outputs lowered by as much of each action's mean cost as brings all rows' mean cost to the budget; as it
+    /// The net with its outputs lowered by as much of each action's mean cost as brings the budget's rows to it; as it
     /// is where that is kept anyway.
-    fn within(&self, net: &Net, budget: Budget) -> Net {
-        let all: Vec<usize> = (0..self.rows.len()).collect();
+    fn within(&self, net: &Net, budget: Budget<'_>) -> Net {
         let arms = self.rows.arms;
-        let mean =
-            |arm: usize| self.costs.iter().skip(arm).step_by(arms).sum::<f64>() / all.len().max(1) as f64;
+        let mean = |arm: usize| {
+            let sum: f64 = budget.rows.iter().map(|row| self.costs[row * arms + arm]).sum();
+            sum / budget.rows.len().max(1) as f64
+        };
         let by: Vec<f64> = (0..arms).map(mean).collect();
-        let cost = |times: f64| self.mean_cost(&all, net, budget.explore, Some((&by, times)));
+        let cost = |times: f64| self.mean_cost(budget.rows, net, budget.explore, Some((&by, times)));
         if cost(0.0) <= budget.mean {
             return net.clone();
         }

@@ -200,7 +200,8 @@ fn contexts(
 
 /// Rows that are learned from, or that judge.
 pub(super) struct Part {
-    pub(super) rows: Vec<usize>,
+    /// The start of each row's period.
+    pub(super) starts: Vec<Timestamp>,
     pub(super) log: Log,
     pub(super) costs: Vec<f64>,
     pub(super) width: usize,
@@ -225,7 +226,7 @@ impl Part {
                 at.iter().flat_map(|row| &truth[row * arms..(row + 1) * arms]).copied().collect()
             }),
             log,
-            rows: at.to_vec(),
+            starts: at.iter().map(|row| rows.starts[*row]).collect(),
         }
     }
 
@@ -270,12 +271,17 @@ impl Part {
         next
     }
 
-    pub(super) fn span(&self, rows: &Rows) -> anyhow::Result<Span> {
-        let starts = || self.rows.iter().map(|row| rows.starts[*row]);
+    /// The rows of the last period.
+    pub(super) fn latest(&self) -> Vec<usize> {
+        let last = self.starts.iter().max();
+        (0..self.starts.len()).filter(|row| self.starts.get(*row) == last).collect()
+    }
+
+    pub(super) fn span(&self) -> anyhow::Result<Span> {
         let members: HashSet<u64> = self.log.members.iter().copied().collect();
         Ok(Span {
-            from: starts().min().context("there is no row")?.date(),
-            to: starts().max().context("there is no row")?.date(),
+            from: self.starts.iter().min().context("there is no row")?.date(),
+            to: self.starts.iter().max().context("there is no row")?.date(),
             rows: self.log.len(),
             members: members.len(),
         })

@@ -113,7 +113,8 @@ fn the_budget_is_kept() {
     let world = world(4000, 1);
     let nothing = vec![0.0; 3 * 4000];
     for mean in [0.05, 0.2] {
-        let budget = Budget { mean, explore: 0.05 };
+        let all: Vec<usize> = (0..4000).collect();
+        let budget = Budget { mean, explore: 0.05, rows: &all };
         let net = reinforce(&world.rows(), &nothing, &world.costs(), Some(budget), &Learning::default(), 3);
         let chance = |p: f64| p * 0.95 + 0.05 / 3.0;
         let cost = |row: usize| {
