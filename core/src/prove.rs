@@ -12,8 +12,8 @@ use crate::{
     bundle::unreadable,
     engine::EngineKind,
     error::{Result, bail},
-    event::EventInput,
     features::MemberState,
+    object::Object,
     scorer::Scorer,
     tasks::decide::{DECIDES, DecideOptions, Decision, Task},
     tasks::recommend::RecommendOptions,
@@ -21,22 +21,42 @@ use crate::{
 };
 
 /// A [`Vector`](crate::Vector) as it is read here.
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    events: Vec<EventInput<'static>>,
+struct Case<'v> {
+    name: &'v str,
     now: Timestamp,
-    features: Vec<String>,
-    probabilities: Vec<f32>,
-    tier: u8,
-    #[serde(default)]
-    profile: Vec<f32>,
-    #[serde(default)]
-    recommendations: Value,
-    #[serde(default)]
-    decisions: Value,
-    #[serde(default)]
-    points: Value,
+    state: MemberState,
+    stored: &'v Value,
+}
+
+impl<'v> Case<'v> {
+    fn read(scorer: &Scorer, stored: &'v Value) -> Result<Self> {
+        let case = || {
+            let events = stored.get("events")?.as_array()?.iter().cloned();
+            let events = events.map(|event| Object::deserialize(event).ok().map(|Object(event)| event));
+            Some((
+                stored.get("name")?.as_str()?,
+                stored.get("now")?.as_i64()?,
+                events.collect::<Option<Vec<_>>>()?,
+            ))
+        };
+        let Some((name, now, events)) = case() else {
+            bail!(BundleSection, "a vector of the bundle cannot be read; train again");
+        };
+        let mut state = scorer.bundle().new_member();
+        scorer.bundle().observe(&mut state, &events)?;
+        Ok(Self { name, now: Timestamp::from_ms(now)?, state, stored })
+    }
+
+    /// A field; null if there is none.
+    fn stored(&self, name: &str) -> &'v Value {
+        self.stored.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// A field that is a list of numbers; empty if it is none.
+    fn numbers(&self, name: &str) -> Vec<f32> {
+        let list = self.stored(name).as_array();
+        list.into_iter().flatten().map(|x| x.as_f64().unwrap_or(f64::NAN) as f32).collect()
+    }
 }
 
 impl Scorer {
@@ -46,7 +66,7 @@ impl Scorer {
     /// # Errors
     /// `model_failed` naming the first vector that differs, and where.
     pub fn prove(&self) -> Result<usize> {
-        let cases: Vec<Case> =
+        let cases: Vec<Value> =
             serde_json::from_str(self.bundle().json("vectors")).map_err(|e| unreadable("vectors", &e))?;
         let schema = self.bundle().schema();
         if !schema.is_true() || schema.hash_hex() != self.bundle().manifest().schema_hash {
@@ -56,34 +76,27 @@ impl Scorer {
             EngineKind::Plan => a.to_bits() == b.to_bits(),
             EngineKind::Onnx => (a - b).abs() <= 1e-5,
         };
-        for vector in &cases {
-            let mut state = self.bundle().new_member();
-            self.bundle().observe(&mut state, &vector.events)?;
-            let found = self.assess(&state, vector.now)?;
+        for stored in &cases {
+            let case = Case::read(self, stored)?;
+            let found = self.assess(&case.state, case.now)?;
             let bits = found.features.iter().map(|x| alloc::format!("{:08x}", x.to_bits()));
-            if !bits.eq(vector.features.iter().cloned()) {
-                bail!(ModelFailed, "vector {:?}: the features have other bits", vector.name);
+            if !alike(&bits.collect::<Vec<String>>(), case.stored("features"))? {
+                bail!(ModelFailed, "vector {:?}: the features have other bits", case.name);
             }
             if self.profile_spec().is_some() {
-                self.prove_profile(&state, vector)?;
+                self.prove_profile(&case)?;
             }
-            if self.catalogue().is_some() {
-                self.prove_recommendations(&state, vector)?;
-            }
-            if DECIDES {
-                self.prove_decisions(&state, vector)?;
-            }
-            if self.bundle().points().is_some() {
-                self.prove_points(&state, vector)?;
-            }
-            let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
-            if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
+            self.prove_more(&case)?;
+            let (expected, tier) = (case.numbers("probabilities"), case.stored("tier"));
+            let near = found.probabilities.iter().zip(&expected).all(|(a, b)| same(*a, *b));
+            if !near
+                || found.probabilities.len() != expected.len()
+                || tier.as_u64() != Some(found.tier.into())
+            {
                 bail!(
                     ModelFailed,
-                    "vector {:?}: expected tier {} of {:?}, found {} of {:?}",
-                    vector.name,
-                    vector.tier,
-                    vector.probabilities,
+                    "vector {:?}: expected tier {tier} of {expected:?}, found {} of {:?}",
+                    case.name,
                     found.tier,
                     found.probabilities
                 );
@@ -93,39 +106,33 @@ impl Scorer {
     }
 
     /// A plan's profile has the same bits everywhere.
-    fn prove_profile(&self, state: &MemberState, vector: &Case) -> Result<()> {
-        let found = self.profile(state, vector.now)?;
+    fn prove_profile(&self, case: &Case<'_>) -> Result<()> {
+        let found = self.profile(&case.state, case.now)?;
         let numbers = found.embedding.iter().chain([&found.churn, &found.next_purchase]);
-        if !numbers.map(|x| x.to_bits()).eq(vector.profile.iter().map(|x| x.to_bits())) {
-            bail!(ModelFailed, "vector {:?}: the profile has other bits", vector.name);
+        if !numbers.map(|x| x.to_bits()).eq(case.numbers("profile").into_iter().map(f32::to_bits)) {
+            bail!(ModelFailed, "vector {:?}: the profile has other bits", case.name);
         }
         Ok(())
     }
 
-    /// So has the list of a member.
-    fn prove_recommendations(&self, state: &MemberState, vector: &Case) -> Result<()> {
-        let found = self.recommend(state, vector.now, &RecommendOptions::default())?;
-        if !alike(&found, &vector.recommendations)? {
-            bail!(ModelFailed, "vector {:?}: the recommendations are others", vector.name);
+    /// So have lists, decisions and points; a history that gives no points has none in its vector.
+    fn prove_more(&self, case: &Case<'_>) -> Result<()> {
+        let Case { name, now, ref state, .. } = *case;
+        let list =
+            self.catalogue().map(|_| self.recommend(state, now, &RecommendOptions::default())).transpose()?;
+        let points = self.bundle().points().and_then(|_| self.points(state, now, &[], None).ok());
+        let decisions = if DECIDES { self.decisions(state, now, name)? } else { Vec::new() };
+        let same = [
+            ("recommendations", alike(&list.unwrap_or_default(), case.stored("recommendations"))?),
+            ("decisions", alike(&decisions, case.stored("decisions"))?),
+            ("points", alike(&points, case.stored("points"))?),
+        ];
+        match same.iter().find(|(_, same)| !same) {
+            Some((what, _)) => bail!(ModelFailed, "vector {name:?}: the {what} are others"),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Points are whole numbers; a history that does not give them has none in its vector.
-    fn prove_points(&self, state: &MemberState, vector: &Case) -> Result<()> {
-        if !alike(&self.points(state, vector.now, &[], None).ok(), &vector.points)? {
-            bail!(ModelFailed, "vector {:?}: the points are others", vector.name);
-        }
-        Ok(())
-    }
-
-    /// So have the decisions on a member.
-    fn prove_decisions(&self, state: &MemberState, vector: &Case) -> Result<()> {
-        if !alike(&self.decisions(state, vector.now, &vector.name)?, &vector.decisions)? {
-            bail!(ModelFailed, "vector {:?}: the decisions are others", vector.name);
-        }
-        Ok(())
-    }
     /// What a bundle's vector holds of the decisions on a member.
     ///
     /// # Errors
