@@ -54,6 +54,7 @@ mod model;
 mod money;
 mod object;
 mod order;
+mod prove;
 mod scorer;
 mod tasks;
 mod time;

@@ -10,14 +10,14 @@ use core::mem;
 use serde::Serialize;
 
 use crate::{
-    bundle::{Bundle, Opened, Vector},
-    engine::{Engine, EngineKind, Workspace},
+    bundle::{Bundle, Opened},
+    engine::{Engine, Workspace},
     error::{Error, Result, bail},
     event::EventInput,
     features::{MemberState, Observed},
     held::Held,
     order,
-    tasks::decide::{DECIDES, DecideOptions, Decider, Decision, Policy, Task},
+    tasks::decide::{DecideOptions, Decider, Decision, Policy, Task},
     tasks::points::{Earned, POINTS, PointsAt, PointsRules, Statement},
     tasks::profile::{Profile, ProfileSpec, Profiler},
     tasks::recommend::{Catalogue, RecommendOptions, RecommendRoom, Recommendation, Recommender},
@@ -444,107 +444,6 @@ impl Scorer {
                 ModelFailed,
                 "what the model gave for row {row} are not {tiers} probabilities that sum to 1"
             );
-        }
-        Ok(())
-    }
-
-    /// Computes the schema's hash and the bundle's own vectors, and compares: features by bits, tiers exactly, and probabilities by bits, or
-    /// within 1e-5 where the model runs as ONNX (tract orders its sums by machine). Returns how many were checked.
-    ///
-    /// # Errors
-    /// `model_failed` naming the first vector that differs, and where.
-    pub fn prove(&self) -> Result<usize> {
-        let vectors = self.bundle.vectors()?;
-        let schema = self.bundle.schema();
-        if !schema.is_true() || schema.hash_hex() != self.bundle.manifest().schema_hash {
-            bail!(ModelFailed, "the schema's hash is not that of its declaration");
-        }
-        let same = |a: f32, b: f32| match self.engine.kind() {
-            EngineKind::Plan => a.to_bits() == b.to_bits(),
-            EngineKind::Onnx => (a - b).abs() <= 1e-5,
-        };
-        for vector in &vectors {
-            let mut state = self.bundle.new_member();
-            self.bundle.observe(&mut state, &vector.events)?;
-            let found = self.assess(&state, vector.now)?;
-            let bits = found.features.iter().map(|x| alloc::format!("{:08x}", x.to_bits()));
-            if !bits.eq(vector.features.iter().cloned()) {
-                bail!(ModelFailed, "vector {:?}: the features have other bits", vector.name);
-            }
-            if self.profiler().is_some() {
-                self.prove_profile(&state, vector)?;
-            }
-            if self.recommender().is_some() {
-                self.prove_recommendations(&state, vector)?;
-            }
-            if DECIDES {
-                self.prove_decisions(&state, vector)?;
-            }
-            if self.bundle.points().is_some() {
-                self.prove_points(&state, vector)?;
-            }
-            let near = found.probabilities.iter().zip(&vector.probabilities).all(|(a, b)| same(*a, *b));
-            if !near || found.probabilities.len() != vector.probabilities.len() || found.tier != vector.tier {
-                bail!(
-                    ModelFailed,
-                    "vector {:?}: expected tier {} of {:?}, found {} of {:?}",
-                    vector.name,
-                    vector.tier,
-                    vector.probabilities,
-                    found.tier,
-                    found.probabilities
-                );
-            }
-        }
-        Ok(vectors.len())
-    }
-
-    /// A plan's profile has the same bits everywhere.
-    fn prove_profile(&self, state: &MemberState, vector: &Vector) -> Result<()> {
-        let found = self.profile(state, vector.now)?;
-        let numbers = found.embedding.iter().chain([&found.churn, &found.next_purchase]);
-        if !numbers.map(|x| x.to_bits()).eq(vector.profile.iter().map(|x| x.to_bits())) {
-            bail!(ModelFailed, "vector {:?}: the profile has other bits", vector.name);
-        }
-        Ok(())
-    }
-
-    /// So has the list of a member.
-    fn prove_recommendations(&self, state: &MemberState, vector: &Vector) -> Result<()> {
-        let found = self.recommend(state, vector.now, &RecommendOptions::default())?;
-        if found != vector.recommendations {
-            bail!(ModelFailed, "vector {:?}: the recommendations are others", vector.name);
-        }
-        Ok(())
-    }
-
-    /// Points are whole numbers; a history that does not give them has none in its vector.
-    fn prove_points(&self, state: &MemberState, vector: &Vector) -> Result<()> {
-        if self.points(state, vector.now, &[], None).ok() != vector.points {
-            bail!(ModelFailed, "vector {:?}: the points are others", vector.name);
-        }
-        Ok(())
-    }
-
-    /// What a bundle's vector holds of the decisions on a member.
-    ///
-    /// # Errors
-    /// Those of [`Scorer::decide`].
-    pub fn decisions(&self, state: &MemberState, now: Timestamp, member: &str) -> Result<Vec<Decision>> {
-        let tasks = Task::ALL.into_iter().filter(|task| self.decider(*task).is_some());
-        tasks
-            .map(|task| {
-                let decision = self.decide(task, state, now, &DecideOptions::of(member))?;
-                // The vector is a part of what the fingerprint is of.
-                Ok(Decision { bundle: String::new(), ..decision })
-            })
-            .collect()
-    }
-
-    /// So have the decisions on a member.
-    fn prove_decisions(&self, state: &MemberState, vector: &Vector) -> Result<()> {
-        if self.decisions(state, vector.now, &vector.name)? != vector.decisions {
-            bail!(ModelFailed, "vector {:?}: the decisions are others", vector.name);
         }
         Ok(())
     }

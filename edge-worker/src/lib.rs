@@ -1,8 +1,8 @@
 //! A Cloudflare Worker that scores members at the edge.
 //!
 //! `POST /v1/score` turns a member's events, or an earlier state, into an assessment, and the routes beside it into
-//! recommendations, decisions or points; `GET /v1/model` says what is
-//! deployed; `GET /healthz` says whether it works. The routes are described in `openapi.json`.
+//! recommendations, decisions or points; `GET /v1/model` says what is deployed; `GET /healthz` says whether it works. The
+//! routes are described in `openapi.json`.
 //!
 //! A request passes, in this order: [`config`], [`route`] (which asks [`auth`]), [`body`], [`request`] (which reads
 //! [`events`] and, for what is wrong, [`strict`]), [`score`] (which asks [`ask`]). Each of these is pure and is tested natively; only `runtime`, with `shim.js` before it and

@@ -17,7 +17,7 @@ mod info;
 mod table;
 
 pub use self::table::FORMAT;
-use self::table::unreadable;
+pub(crate) use self::table::unreadable;
 pub(crate) use self::table::{Table, assemble, to_json};
 use crate::{
     checksum::checksum,

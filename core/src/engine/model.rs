@@ -71,14 +71,6 @@ impl Engine {
         }
     }
 
-    pub(crate) fn kind(&self) -> EngineKind {
-        match self {
-            Self::Plan(_) => EngineKind::Plan,
-            #[cfg(feature = "onnx")]
-            Self::Onnx(_) => EngineKind::Onnx,
-        }
-    }
-
     /// Buffers for up to `rows` rows at a time; tract makes its own.
     pub(crate) fn workspace(&self, rows: usize) -> Workspace {
         match self {
