@@ -104,7 +104,7 @@ pub(crate) enum Outcome {
     /// The answer's body.
     Scored(Vec<u8>),
     /// Many members, none of them scored yet.
-    Begun(Batch),
+    Begun(Box<Batch>),
 }
 
 /// Scores the one member of a body, or begins with its many; `clock` is the time now.
@@ -130,7 +130,8 @@ pub(crate) fn score(
         Subject::Many(members) => members.into_iter(),
     };
     let json = b"{\"results\":[".to_vec();
-    Ok(Outcome::Begun(Batch { model: Rc::clone(model), limits, members, form, started: clock, json }))
+    let batch = Batch { model: Rc::clone(model), limits, members, form, started: clock, json };
+    Ok(Outcome::Begun(Box::new(batch)))
 }
 
 /// A batch on its way: `{"results": [...]}`, one entry for each member, in order.
@@ -312,7 +313,7 @@ mod tests {
 
     fn begin(body: &Value) -> Batch {
         match score(&model(), body.to_string().as_bytes(), Options::default(), LIMITS, NOW).unwrap() {
-            Outcome::Begun(batch) => batch,
+            Outcome::Begun(batch) => *batch,
             Outcome::Scored(_) => panic!("a batch"),
         }
     }
