@@ -103,7 +103,8 @@ fn actions(record: &PolicyRecord) -> String {
     let mut canvas = Canvas::new(WIDTH, top + row * record.actions.len() as f64);
     for (at, ActionRecord { name, points, share, logged }) in record.actions.iter().enumerate() {
         let y = top + row * at as f64;
-        let title = if *points > 0 { format!("{name}, {points} points") } else { name.clone() };
+        let is_said = *points == 0 || name.contains(&points.to_string());
+        let title = if is_said { name.clone() } else { format!("{name}, {points} points") };
         canvas.text((8.0, y + 13.0), Anchor::Start, "label", &title);
         for (share, y, height, class) in
             [(*share, y + 19.0, 9.0, "bar"), (*logged, y + 30.0, 5.0, "bar rule")]

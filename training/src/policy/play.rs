@@ -180,7 +180,7 @@ struct Seen {
 /// How a player decides in a period.
 enum Mind {
     Random,
-    Bandit(Bandit),
+    Bandit(Box<Bandit>),
     /// Shares of a softmax.
     Chances(Net),
     /// The highest value.
@@ -289,7 +289,7 @@ impl Game<'_> {
         let how = Learning::default();
         let bandit = |optimism| {
             let mut bandit = match mind {
-                Mind::Bandit(bandit) => bandit,
+                Mind::Bandit(bandit) => *bandit,
                 _ => Bandit::new(optimism, self.width, arms, self.seed),
             };
             for row in seen.actions.len() - latest..seen.actions.len() {
@@ -298,7 +298,7 @@ impl Game<'_> {
                 bandit.observe(context, seen.actions[row] as usize, earned);
             }
             bandit.learn();
-            Mind::Bandit(bandit)
+            Mind::Bandit(Box::new(bandit))
         };
         let rows = seen.decisions(self.width, arms);
         Ok(match player {

@@ -131,7 +131,7 @@ fn what_is_learned_earns_more_and_says_so_each_time() {
     assert_eq!(record, &learned(folder.path(), &[]).record);
     assert!(record.refusals(&Default::default()).is_empty(), "{}", record.words());
     let page = page::html(record).unwrap();
-    assert!(page.contains("policy earns more than what was logged") && page.contains("the truth is known"));
+    assert!(page.contains("“policy” earns more than what was logged") && page.contains("the truth is known"));
     let truth = record.truth.unwrap();
     assert!(truth.value > truth.incumbent && truth.value <= truth.best, "{truth:?}");
     let interval = record.evaluation.judged().bootstrap;
