@@ -305,7 +305,7 @@ impl Layout {
     /// Whether a column is one of a decision's.
     fn is_of_decision(&self, name: &str) -> bool {
         let of = |task: &&str| DECISION.iter().any(|column| name.strip_prefix(*task) == Some(*column));
-        self.tasks.iter().any(|task| of(task))
+        self.tasks.iter().any(of)
     }
 
     /// `spend_91d +0.42, recency -0.20`: by how many tiers.
