@@ -135,7 +135,8 @@ fn the_largest_rules_do_not_overflow() {
 
 #[test]
 fn rules_out_of_range_are_refused() {
-    let mistakes: [(&str, &str, fn(&mut PointsRules)); 20] = [
+    type Mistake = (&'static str, &'static str, fn(&mut PointsRules));
+    let mistakes: [Mistake; 20] = [
         ("points", "1 to 1000", |r| r.points = 0),
         ("points", "1 to 1000", |r| r.points = 1001),
         ("per", "0 is out of range", |r| r.per = 0),
