@@ -231,14 +231,14 @@ mod tests {
             let net = net(hidden);
             let mut slopes = vec![0.0; net.weights.len()];
             net.back(&x, &net.pass(&x), &at_outputs, &mut slopes);
-            for at in 0..net.weights.len() {
+            for (at, slope) in slopes.iter().enumerate() {
                 let value = |by: f64| {
                     let mut moved = net.clone();
                     moved.weights[at] += by;
                     moved.run(&x).iter().zip(at_outputs).map(|(out, by)| out * by).sum::<f64>()
                 };
                 let expected = (value(1e-6) - value(-1e-6)) / 2e-6;
-                assert!((slopes[at] - expected).abs() < 1e-6, "{hidden} {at}: {} {expected}", slopes[at]);
+                assert!((slope - expected).abs() < 1e-6, "{hidden} {at}: {slope} {expected}");
             }
         }
     }
@@ -251,10 +251,10 @@ mod tests {
             let plain = net.network(Activation::None).probabilities(&x);
             let soft = net.network(Activation::Softmax).probabilities(&x);
             let (own, chances) = (net.run(&x), softmax(&net.run(&x)));
-            for at in 0..2 {
-                assert!((f64::from(plain[at]) - own[at]).abs() < 1e-5);
-                assert!((f64::from(soft[at]) - chances[at]).abs() < 1e-5);
-            }
+            let near = |found: &[f32], expected: &[f64]| {
+                found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5)
+            };
+            assert!(near(&plain, &own) && near(&soft, &chances), "{plain:?} {own:?} {soft:?} {chances:?}");
         }
     }
 
