@@ -319,7 +319,7 @@ impl Scorer {
     ///
     /// # Errors
     /// `invalid_input` when the bundle has no such policy, the options are out of range or leave no action; `too_late` when the
-    /// history at `now` was already forgotten; `model_failed` when the policy gives no chances.
+    /// history at the start of the period was already forgotten; `model_failed` when the policy gives no chances.
     pub fn decide(
         &self,
         task: Task,

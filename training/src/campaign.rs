@@ -143,7 +143,15 @@ impl Args {
         self.offer.as_deref().or(self.treated.as_deref()).unwrap_or_default()
     }
 
+    /// Everybody's chance to be treated, where --propensity is a number.
+    fn constant(&self) -> Option<f64> {
+        self.propensity.parse().ok()
+    }
+
     fn check(&self) -> anyhow::Result<()> {
+        if let Some(p) = self.constant() {
+            ensure!(p > 0.0 && p < 1.0, "--propensity {p} is not above 0 and below 1");
+        }
         ensure!(self.budget.is_finite() && self.budget > 0.0, "--budget should be above 0");
         ensure!(self.value.is_finite() && self.value > 0.0, "--value should be above 0");
         ensure!(self.offer.as_ref() != Some(&self.control), "--offer and --control are the same");

@@ -31,6 +31,14 @@ pub(crate) mod svg;
 
 use reference::Comparison;
 
+/// The style of a report, which other pages have too.
+pub(crate) fn style() -> &'static str {
+    let page = include_str!("report/report.html");
+    page.split_once("<style>")
+        .and_then(|(_, rest)| rest.split_once("</style>"))
+        .map_or("", |(style, _)| style)
+}
+
 /// The version of `report.json`.
 pub const FORMAT: u32 = 1;
 /// Features shown in the chart.

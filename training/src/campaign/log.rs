@@ -3,19 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use datafusion::{
-    arrow::{
-        array::{Array, AsArray, Float64Array, StringArray},
-        compute::cast,
-        datatypes::{DataType, Float64Type, Int64Type},
-    },
-    prelude::SessionContext,
-};
-use futures::StreamExt;
 use tiercast_core::Timestamp;
 
 use super::Args;
-use crate::table::{self, Place, ReadOptions, ident};
+use crate::policy::log::Source;
 
 /// One decision, of the two that are compared.
 pub(super) struct Decision {
@@ -39,76 +30,32 @@ pub(super) struct Log {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// The expressions that a row is read by.
-struct Reading {
-    columns: Vec<String>,
-    /// A chance that all have to be treated.
-    constant: Option<f64>,
-    truth: bool,
-}
-
 /// Reads a log.
 ///
 /// # Errors
 /// When it cannot be read, a column is missing, a value is none, a row comes twice, or one of the two kinds is missing.
 pub(super) async fn read(args: &Args) -> anyhow::Result<Log> {
-    let context = table::session(&ReadOptions::default())?;
-    let place = Place::named(&args.log)?;
-    let source = table::register(&context, "log", &place).await?;
-    let names: Vec<String> =
-        context.table("log").await?.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let reading = Reading::new(args, &names)?;
-    let (decisions, offers) = rows(&context, args, &reading).await?;
-    let files = source.paths().cloned().collect();
-    let log = Log { others: offers.values().sum::<usize>() - decisions.len(), decisions, files };
-    log.check(args, &offers)?;
-    Ok(log)
+    let read = async {
+        let source = Source::find(&args.log).await?;
+        let (decisions, offers) = decisions(&source, args).await?;
+        let log =
+            Log { others: offers.values().sum::<usize>() - decisions.len(), decisions, files: source.files };
+        log.check(args, &offers)?;
+        anyhow::Ok(log)
+    };
+    read.await.with_context(|| args.log.display().to_string())
 }
 
-impl Reading {
-    fn new(args: &Args, names: &[String]) -> anyhow::Result<Self> {
-        let column = |name: &str, what: &str| match names.iter().any(|known| known == name) {
-            true => Ok(ident(name)),
-            false => {
-                bail!("the log has no column {name:?} for the {what}; its columns are {}", names.join(", "))
-            }
-        };
-        let number = |name: &str, what: &str| anyhow::Ok(format!("CAST({} AS DOUBLE)", column(name, what)?));
-        let offer = match &args.treated {
-            Some(treated) => {
-                let treated = column(treated, "treatment")?;
-                format!(
-                    "CASE WHEN CAST({treated} AS INT) = 1 THEN '1' WHEN CAST({treated} AS INT) = 0 THEN '0' END"
-                )
-            }
-            None => format!("CAST({} AS VARCHAR)", column(&args.offer_column, "offer")?),
-        };
-        let constant = args.propensity.parse::<f64>().ok();
-        let chance = match constant {
-            Some(p) => {
-                ensure!(p > 0.0 && p < 1.0, "--propensity {p} is not above 0 and below 1");
-                format!("CAST({p} AS DOUBLE)")
-            }
-            None => number(&args.propensity, "propensity").context(
-                "without the chance that each decision had, what came of it says nothing of the offer; \
-                 where offers were given by lot, say with which chance: --propensity 0.5",
-            )?,
-        };
-        let mut columns = vec![
-            format!("CAST({} AS VARCHAR)", column(&args.member, "member")?),
-            format!("CAST(CAST({} AS TIMESTAMP(3)) AS BIGINT)", column(&args.time, "time")?),
-            offer,
-            number(&args.outcome, "outcome")?,
-            number(&args.cost, "cost")?,
-            chance,
-        ];
-        let truth = truth_columns(args).filter(|truth| truth.iter().all(|name| names.contains(name)));
-        if let Some([with, without, cost]) = &truth {
-            columns.push(format!("CAST({} - {} AS DOUBLE)", ident(with), ident(without)));
-            columns.push(format!("CAST({} AS DOUBLE)", ident(cost)));
-        }
-        Ok(Self { columns, constant, truth: truth.is_some() })
-    }
+/// The chance that all have to be treated, where no column says each one's.
+fn constant(args: &Args, source: &Source) -> anyhow::Result<Option<f64>> {
+    let constant = args.constant();
+    ensure!(
+        constant.is_some() || source.has(&args.propensity),
+        "there is no column {:?}, and without the chance that each decision had, what came of it says nothing of the offer; \
+         where offers were given by lot, say with which chance: --propensity 0.5",
+        args.propensity
+    );
+    Ok(constant)
 }
 
 /// The columns of a simulated log that say what would have come of each offer.
@@ -122,54 +69,59 @@ fn truth_columns(args: &Args) -> Option<[String; 3]> {
     ])
 }
 
-/// The decisions that are compared, and how often each offer was made.
-async fn rows(
-    context: &SessionContext,
-    args: &Args,
-    reading: &Reading,
-) -> anyhow::Result<(Vec<Decision>, BTreeMap<String, usize>)> {
-    let columns: Vec<String> =
-        reading.columns.iter().enumerate().map(|(at, sql)| format!("{sql} AS \"c{at}\"")).collect();
-    let sql = format!("SELECT {} FROM \"log\"", columns.join(", "));
-    let refused = |error| table::plain(&error).context(format!("cannot read {}", args.log.display()));
-    let mut stream = context.sql(&sql).await.map_err(refused)?.execute_stream().await.map_err(refused)?;
+/// What a column of treatments says, as the two sides are called.
+fn side(text: &str) -> &str {
+    match text.parse::<f64>() {
+        Ok(1.0) => "1",
+        Ok(0.0) => "0",
+        _ if text.eq_ignore_ascii_case("true") => "1",
+        _ if text.eq_ignore_ascii_case("false") => "0",
+        _ => text,
+    }
+}
+
+/// The decisions that are compared, by time and member, and how often each offer was made.
+async fn decisions(source: &Source, args: &Args) -> anyhow::Result<(Vec<Decision>, BTreeMap<String, usize>)> {
+    let constant = constant(args, source)?;
+    let truth = truth_columns(args).filter(|truth| truth.iter().all(|name| source.has(name)));
+    let offer = args.treated.as_ref().unwrap_or(&args.offer_column);
+    let given = [&args.member, &args.time, offer, &args.outcome, &args.cost].into_iter();
+    let chance = constant.is_none().then_some(&args.propensity);
+    let table = source.read(given.chain(chance).chain(truth.iter().flatten())).await?;
+    let (members, offers) = (table.texts(&args.member)?, table.texts(offer)?);
+    let (times, costs) = (table.times(&args.time)?, table.numbers(&args.cost)?);
+    let outcomes = table.numbers(&args.outcome)?;
+    let chances = match constant {
+        Some(p) => vec![p; table.rows],
+        None => table.chances(&args.propensity, f64::MIN_POSITIVE, "above 0 and at most 1")?,
+    };
+    let truth = truth.map(|columns| columns.map(|name| table.numbers(&name)));
+    let truth = match truth {
+        Some([with, without, cost]) => Some([with?, without?, cost?]),
+        None => None,
+    };
     let (with, without) = args.sides();
-    let (mut decisions, mut offers) = (Vec::new(), BTreeMap::new());
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(refused)?;
-        let [members, names] = [0, 2].map(|at| cast(batch.column(at), &DataType::Utf8));
-        let (members, names) = (members?, names?);
-        let (members, names): (&StringArray, &StringArray) = (members.as_string(), names.as_string());
-        let times = batch.column(1).as_primitive::<Int64Type>();
-        let numbers: Vec<&Float64Array> =
-            batch.columns()[3..].iter().map(|column| column.as_primitive::<Float64Type>()).collect();
-        for row in 0..batch.num_rows() {
-            let offer = if names.is_null(row) { "" } else { names.value(row) };
-            *offers.entry(offer.to_owned()).or_default() += 1;
-            if offer != with && offer != without {
-                continue;
-            }
-            let missing =
-                members.is_null(row) || times.is_null(row) || numbers.iter().any(|n| n.is_null(row));
-            ensure!(
-                !missing,
-                "a decision of the log lacks its member, its time or a number; fill it in or leave it out"
-            );
-            let treated = offer == with;
-            let chance = numbers[2].value(row);
-            decisions.push(Decision {
-                member: members.value(row).to_owned(),
-                time: Timestamp::from_ms(times.value(row))?,
-                treated,
-                outcome: numbers[0].value(row),
-                cost: numbers[1].value(row),
-                chance: if reading.constant.is_some() && !treated { 1.0 - chance } else { chance },
-                truth: reading.truth.then(|| [numbers[3].value(row), numbers[4].value(row)]),
-            });
+    let (mut decisions, mut made) = (Vec::new(), BTreeMap::new());
+    for (row, (member, offer)) in members.iter().flatten().zip(offers.iter().flatten()).enumerate() {
+        let offer = if args.treated.is_some() { side(offer) } else { offer };
+        *made.entry(offer.to_owned()).or_default() += 1;
+        if offer != with && offer != without {
+            continue;
         }
+        let treated = offer == with;
+        let chance = chances[row];
+        decisions.push(Decision {
+            member: member.to_owned(),
+            time: Timestamp::from_ms(times[row])?,
+            treated,
+            outcome: outcomes[row],
+            cost: costs[row],
+            chance: if constant.is_some() && !treated { 1.0 - chance } else { chance },
+            truth: truth.as_ref().map(|[with, without, cost]| [with[row] - without[row], cost[row]]),
+        });
     }
     decisions.sort_by(|a, b| (a.time, &a.member).cmp(&(b.time, &b.member)));
-    Ok((decisions, offers))
+    Ok((decisions, made))
 }
 
 impl Log {

@@ -6,11 +6,12 @@ use super::record::{Record, WayRecord, money};
 use crate::{
     evaluate::words,
     metrics::Estimate,
-    report::svg::{Anchor, Canvas, Scale, tick_label, ticks},
+    report::{
+        self,
+        svg::{Anchor, Canvas, Scale, tick_label, ticks},
+    },
 };
 
-/// The page whose style this one has.
-const STYLED: &str = include_str!("../report/report.html");
 const WIDTH: f64 = 440.0;
 
 /// The page.
@@ -18,7 +19,6 @@ const WIDTH: f64 = 440.0;
 /// # Errors
 /// When the template cannot be rendered, which a test rules out.
 pub(super) fn html(record: &Record) -> anyhow::Result<String> {
-    let style = STYLED.split_once("<style>").and_then(|(_, rest)| rest.split_once("</style>"));
     let mut environment = Environment::new();
     environment.add_template("campaign.html", include_str!("campaign.html"))?;
     environment.add_filter("money", money);
@@ -28,7 +28,7 @@ pub(super) fn html(record: &Record) -> anyhow::Result<String> {
     let chart = Value::from_safe_string;
     let page = environment.get_template("campaign.html")?.render(context! {
         record => record,
-        style => chart(style.map_or("", |(style, _)| style).to_owned()),
+        style => chart(report::style().to_owned()),
         ours => record.ways.first(),
         random => record.way("random"),
         everybody => record.way("everybody"),

@@ -68,20 +68,7 @@ fn uniform(judged: &Log) -> Candidate {
 
 /// Always the arm that earned most on the first part, by its self-normalised mean; the first of equals.
 fn best_arm(learned: &Log, judged: &Log) -> Candidate {
-    let arms = learned.arms.len();
-    let mut sums = vec![[0.0; 2]; arms];
-    for ((action, propensity), earned) in
-        learned.actions.iter().zip(&learned.propensities).zip(learned.earned())
-    {
-        let [earnings, weight] = &mut sums[*action as usize];
-        *earnings += earned / propensity;
-        *weight += 1.0 / propensity;
-    }
-    let mean = |arm: &usize| match sums[*arm] {
-        [earnings, weight] if weight > 0.0 => earnings / weight,
-        _ => f64::NEG_INFINITY,
-    };
-    let best = (0..arms).rev().max_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
+    let (arms, best) = (learned.arms.len(), learned.best_arm());
     let mut probabilities = vec![0.0; judged.len() * arms];
     probabilities.iter_mut().skip(best).step_by(arms).for_each(|chance| *chance = 1.0);
     Candidate { name: format!("best arm ({})", learned.arms[best]), probabilities }

@@ -3,27 +3,16 @@
 //! Invariant: what is read is whole. A value that is missing or cannot be is an error that names its column and row;
 //! nothing is left out or filled in.
 
-use std::{cmp::Ordering, collections::HashMap, path::Path};
+use std::path::Path;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use datafusion::{
-    arrow::{
-        array::{Array, ArrayRef, AsArray, StringArray},
-        compute::{cast, concat_batches},
-        datatypes::{DataType, Float64Type, Int64Type, TimeUnit},
-    },
-    prelude::SessionContext,
-};
+use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    locate::nearest,
-    table::{self, Place, ReadOptions, ident},
-};
-
 mod others;
+mod table;
 
 pub use others::Others;
+pub(crate) use table::{Source, Table};
 
 /// Values of a context's text column that become numbers, the most frequent first; the rest are all zeros.
 pub const MOST_VALUES: usize = 50;
@@ -60,6 +49,15 @@ pub struct Columns {
     pub chance: Option<String>,
 }
 
+impl Columns {
+    /// All that are named.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let given = [&self.cost, &self.position, &self.member, &self.time, &self.chance];
+        let asked = [&self.action, &self.reward, &self.propensity];
+        asked.into_iter().chain(given.into_iter().flatten()).chain(&self.context)
+    }
+}
+
 /// Logged decisions, n rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Log {
@@ -90,19 +88,18 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reads a table of any kind that [`table`] opens, in the order of its rows.
+    /// Reads a table of any kind that the program opens, in the order of its rows.
     ///
     /// # Errors
     /// When it cannot be read, has no row or no such column, or a value is missing or cannot be.
     pub async fn read(path: &Path, columns: &Columns) -> anyhow::Result<Self> {
-        Self::open(path, columns).await.with_context(|| path.display().to_string())
+        let read = async { Self::of(&Source::find(path).await?, columns).await };
+        read.await.with_context(|| path.display().to_string())
     }
 
-    async fn open(path: &Path, columns: &Columns) -> anyhow::Result<Self> {
-        // One partition keeps rows in the order of the file, by which errors name them.
-        let context = table::session(&ReadOptions { partitions: Some(1), ..ReadOptions::default() })?;
-        table::register(&context, "log", &Place::named(path)?).await?;
-        let table = Table::of(&context, columns).await?;
+    /// The same of a table that was found.
+    pub(crate) async fn of(source: &Source, columns: &Columns) -> anyhow::Result<Self> {
+        let table = source.read(columns.names()).await?;
         let (actions, arms) = table.codes(&columns.action)?;
         let (positions, position_names) = match &columns.position {
             Some(name) => table.codes(name).map(|(codes, names)| (Some(codes), names))?,
@@ -142,6 +139,22 @@ impl Log {
         self.rewards.is_empty()
     }
 
+    /// The arm that earned most, by its self-normalised mean; the first of equals.
+    pub fn best_arm(&self) -> usize {
+        let mut sums = vec![[0.0; 2]; self.arms.len()];
+        let rows = self.actions.iter().zip(&self.propensities).zip(self.earned());
+        for ((action, propensity), earned) in rows {
+            let [earnings, weight] = &mut sums[*action as usize];
+            *earnings += earned / propensity;
+            *weight += 1.0 / propensity;
+        }
+        let mean = |arm: &usize| match sums[*arm] {
+            [earnings, weight] if weight > 0.0 => earnings / weight,
+            _ => f64::NEG_INFINITY,
+        };
+        (0..sums.len()).rev().max_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default()
+    }
+
     /// The rows at these places, with the same arms and positions.
     pub fn select(&self, at: &[usize]) -> Self {
         fn take<T: Copy>(from: &[T], at: &[usize]) -> Vec<T> {
@@ -178,168 +191,6 @@ impl Log {
 fn hash(text: &str) -> u64 {
     Sha256::digest(text).iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
-
-/// The columns that were asked for.
-struct Table {
-    rows: usize,
-    columns: HashMap<String, ArrayRef>,
-}
-
-impl Table {
-    async fn of(context: &SessionContext, columns: &Columns) -> anyhow::Result<Self> {
-        let frame = context.table("log").await?;
-        let known: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let given = [&columns.cost, &columns.position, &columns.member, &columns.time, &columns.chance];
-        let mut asked = vec![&columns.action, &columns.reward, &columns.propensity];
-        asked.extend(given.into_iter().flatten().chain(&columns.context));
-        asked.sort_unstable();
-        asked.dedup();
-        for name in &asked {
-            ensure!(known.contains(name), "{}", unknown(name, &known));
-        }
-        let names: Vec<String> = asked.iter().map(|name| ident(name)).collect();
-        let sql = format!("SELECT {} FROM \"log\"", names.join(", "));
-        let frame = context.sql(&sql).await.map_err(|error| table::plain(&error))?;
-        let batches = frame.collect().await.map_err(|error| table::plain(&error))?;
-        let Some(first) = batches.first() else { bail!("there is no row") };
-        let all = concat_batches(&first.schema(), &batches)?;
-        ensure!(all.num_rows() > 0, "there is no row");
-        let columns = asked.into_iter().cloned().zip(all.columns().iter().cloned()).collect();
-        Ok(Self { rows: all.num_rows(), columns })
-    }
-
-    fn column(&self, name: &str) -> anyhow::Result<&ArrayRef> {
-        self.columns.get(name).with_context(|| format!("column {name:?} was not read"))
-    }
-
-    /// A column as another type, whole.
-    fn whole(&self, name: &str, to: &DataType, is: &str) -> anyhow::Result<ArrayRef> {
-        let column = self.column(name)?;
-        let made = cast(column, to)
-            .map_err(|_| anyhow!("column {name:?} is {}; it must be {is}", column.data_type()))?;
-        let Some(row) = (0..self.rows).find(|row| made.is_null(*row)) else { return Ok(made) };
-        match cast(column, &DataType::Utf8) {
-            Ok(texts) if texts.is_valid(row) => {
-                bail!(
-                    "column {name:?}, row {}: {:?} is not {is}",
-                    row + 1,
-                    texts.as_string::<i32>().value(row)
-                )
-            }
-            _ => bail!("column {name:?}, row {}: nothing; it must be {is}", row + 1),
-        }
-    }
-
-    fn numbers(&self, name: &str) -> anyhow::Result<Vec<f64>> {
-        let made = self.whole(name, &DataType::Float64, "a number")?;
-        let numbers = made.as_primitive::<Float64Type>().values().to_vec();
-        match numbers.iter().position(|number| !number.is_finite()) {
-            Some(row) => bail!("column {name:?}, row {}: {} is not finite", row + 1, numbers[row]),
-            None => Ok(numbers),
-        }
-    }
-
-    fn chances(&self, name: &str, least: f64, right: &str) -> anyhow::Result<Vec<f64>> {
-        let numbers = self.numbers(name)?;
-        match numbers.iter().position(|number| !(least..=1.0).contains(number)) {
-            Some(row) => {
-                bail!("column {name:?}, row {}: {}; a probability here is {right}", row + 1, numbers[row])
-            }
-            None => Ok(numbers),
-        }
-    }
-
-    fn texts(&self, name: &str) -> anyhow::Result<StringArray> {
-        Ok(self.whole(name, &DataType::Utf8, "a text")?.as_string::<i32>().clone())
-    }
-
-    /// Milliseconds of what is a time or reads as one, numbers as they are.
-    fn times(&self, name: &str) -> anyhow::Result<Vec<i64>> {
-        let column = self.column(name)?;
-        let times = match column.data_type().is_integer() {
-            true => self.whole(name, &DataType::Int64, "a time")?,
-            false => {
-                let instants =
-                    self.whole(name, &DataType::Timestamp(TimeUnit::Millisecond, None), "a time")?;
-                cast(&instants, &DataType::Int64)?
-            }
-        };
-        Ok(times.as_primitive::<Int64Type>().values().to_vec())
-    }
-
-    /// Which of a column's values each row has, and the values.
-    fn codes(&self, name: &str) -> anyhow::Result<(Vec<u32>, Vec<String>)> {
-        let texts = self.texts(name)?;
-        let mut names: Vec<&str> = texts.iter().flatten().collect();
-        names.sort_unstable();
-        names.dedup();
-        names.sort_by(|a, b| by_number(a, b));
-        let places: HashMap<&str, u32> = names.iter().copied().zip(0..).collect();
-        let codes = texts.iter().flatten().filter_map(|text| places.get(text).copied()).collect();
-        Ok((codes, names.into_iter().map(str::to_owned).collect()))
-    }
-
-    fn contexts(&self, names: &[String]) -> anyhow::Result<(Vec<f32>, Vec<String>)> {
-        let (mut columns, mut all) = (Vec::new(), Vec::new());
-        for name in names {
-            let data_type = self.column(name)?.data_type();
-            if data_type.is_numeric() || *data_type == DataType::Boolean {
-                let numbers: Vec<f32> = self.numbers(name)?.into_iter().map(|number| number as f32).collect();
-                if let Some(row) = numbers.iter().position(|number| !number.is_finite()) {
-                    bail!("column {name:?}, row {}: too large for a context; scale it", row + 1);
-                }
-                columns.push(numbers);
-                all.push(name.clone());
-            } else {
-                let (ones, values) = self.ones(name)?;
-                columns.extend(ones);
-                all.extend(values.into_iter().map(|value| format!("{name}={value}")));
-            }
-        }
-        let row = |row: usize| columns.iter().map(move |column| column[row]);
-        Ok(((0..self.rows).flat_map(row).collect(), all))
-    }
-
-    /// A column of zeros and ones for each of the most frequent values; of equally frequent ones by text.
-    fn ones(&self, name: &str) -> anyhow::Result<(Vec<Vec<f32>>, Vec<String>)> {
-        let texts = self.texts(name)?;
-        let mut times: HashMap<&str, usize> = HashMap::new();
-        texts.iter().flatten().for_each(|text| *times.entry(text).or_default() += 1);
-        let mut values: Vec<_> = times.into_iter().collect();
-        values.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        values.truncate(MOST_VALUES);
-        let ones = |(value, _): &(&str, usize)| {
-            texts.iter().map(|text| f32::from(u8::from(text == Some(*value)))).collect()
-        };
-        let columns = values.iter().map(ones).collect();
-        Ok((columns, values.iter().map(|(value, _)| (*value).to_owned()).collect()))
-    }
-}
-
-/// Numbers by size before texts, which keep their order.
-fn by_number(a: &str, b: &str) -> Ordering {
-    match (a.parse::<f64>(), b.parse::<f64>()) {
-        (Ok(a), Ok(b)) => a.total_cmp(&b),
-        (Ok(_), Err(_)) => Ordering::Less,
-        (Err(_), Ok(_)) => Ordering::Greater,
-        (Err(_), Err(_)) => Ordering::Equal,
-    }
-}
-
-fn unknown(name: &str, known: &[String]) -> String {
-    let near = nearest(name, known.iter().map(String::as_str));
-    let longer = || known.iter().find(|longer| longer.contains(name)).map(String::as_str);
-    if let Some(near) = near.or_else(longer) {
-        return format!("there is no column {name:?}; did you mean {near:?}?");
-    }
-    let some = known.iter().take(MOST_NAMED).map(|known| format!("{known:?}")).collect::<Vec<_>>().join(", ");
-    let rest = known.len().saturating_sub(MOST_NAMED);
-    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    format!("there is no column {name:?}; there are {some}{rest}")
-}
-
-/// Columns that an error names.
-const MOST_NAMED: usize = 20;
 
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,12 @@ use super::record::{ActionRecord, PolicyRecord};
 use crate::{
     evaluate::words,
     models::policy::ope::{Estimate, Gate},
-    report::svg::{Anchor, Canvas, Scale, tick_label, ticks},
+    report::{
+        self,
+        svg::{Anchor, Canvas, Scale, tick_label, ticks},
+    },
 };
 
-/// The page whose style this one has.
-const STYLED: &str = include_str!("../report/report.html");
 const WIDTH: f64 = 440.0;
 
 /// What is judged: its name, its value, what the log is worth to it, and its class in the chart.
@@ -26,7 +27,6 @@ struct Line<'r> {
 /// # Errors
 /// When the template cannot be rendered, which a test rules out.
 pub(super) fn html(record: &PolicyRecord) -> anyhow::Result<String> {
-    let style = STYLED.split_once("<style>").and_then(|(_, rest)| rest.split_once("</style>"));
     let mut environment = Environment::new();
     environment.add_template("policy.html", include_str!("policy.html"))?;
     environment.add_filter("fixed", |x: f64, digits: usize| format!("{x:.digits$}").replace('-', "−"));
@@ -39,7 +39,7 @@ pub(super) fn html(record: &PolicyRecord) -> anyhow::Result<String> {
         .collect();
     let page = environment.get_template("policy.html")?.render(context! {
         record => record,
-        style => chart(style.map_or("", |(style, _)| style).to_owned()),
+        style => chart(report::style().to_owned()),
         judged => record.evaluation.judged(),
         refusals => record.refusals(&Gate::default()),
         lines,

@@ -10,13 +10,9 @@ use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 
-use super::{
-    simulate::{self, arm, dates, members},
-    train::PeriodArg,
-};
+use super::simulate::{Shop, draw, members};
 use crate::{
     dataset::Dataset,
-    features::{BuildOptions, known::known},
     fit,
     models::{
         policy::{
@@ -24,7 +20,7 @@ use crate::{
             learn::{Budget, Decisions, Learning, q_learning, reinforce},
             net::{Net, softmax},
             outcome,
-            respond::{Arm, Params, Responder},
+            respond::Responder,
         },
         threads,
     },
@@ -50,21 +46,9 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The project file.
-    #[arg(short, long, default_value = "tiercast.toml")]
-    pub project: PathBuf,
-    /// How many decisions a member, the last one at the project's last as-of date.
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(2..=120))]
-    pub periods: u32,
-    /// How long a decision holds.
-    #[arg(long, value_enum, default_value = "month")]
-    pub period: PeriodArg,
-    /// What can be done: the points of each offer, 0 for none, or names with them.
-    #[arg(long, value_delimiter = ',', value_parser = arm, default_values = ["0", "50", "100", "200"], value_name = "[NAME=]POINTS")]
-    pub arms: Vec<Arm>,
-    /// What a point costs, in units of the currency.
-    #[arg(long, default_value_t = 0.01, value_name = "MONEY")]
-    pub point_value: f64,
+    /// The shop.
+    #[command(flatten)]
+    pub shop: Shop,
     /// Mean cost of a decision at most, for one more learner.
     #[arg(long, value_name = "COST")]
     pub budget: Option<f64>,
@@ -128,14 +112,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn play(args: &Args) -> anyhow::Result<Vec<Played>> {
-    simulate::check(&args.arms)?;
+    args.shop.check()?;
+    ensure!(args.shop.periods > 1, "--periods is at least 2: the first one is at random, for all");
     ensure!((0.0..=1.0).contains(&args.explore), "--explore is a share from 0 to 1, not {}", args.explore);
     ensure!(args.budget.is_none_or(|budget| budget > 0.0), "--budget is above 0");
-    let project = Project::load(&args.project)?;
-    let reading = progress::spinner("rows read");
-    let dates = dates(&project, args.periods, args.period.into())?;
-    let rows = known(&project, &dates, &BuildOptions::default(), &reading, |_| true)?;
-    reading.finish_and_clear();
+    let rows = args.shop.known(&Project::load(&args.shop.project)?)?;
     let transform = fit::transform(&rows.schema, &rows.features);
     let contexts = fit::apply(&transform, rows.schema.len(), &rows.features);
     let mut players =
@@ -213,9 +194,8 @@ impl Game<'_> {
     }
 
     fn shop(&self, first: &[usize]) -> anyhow::Result<Responder> {
-        let params = Params { point_value: self.args.point_value, ..Params::default() };
         let begun: Vec<f32> = first.iter().flat_map(|row| self.context(*row)).copied().collect();
-        Responder::new(&begun, self.width, self.args.arms.clone(), params, self.seed)
+        Responder::new(&begun, self.width, self.args.shop.arms.clone(), self.args.shop.params(), self.seed)
     }
 
     fn play(&self, player: Player) -> anyhow::Result<Played> {
@@ -231,7 +211,7 @@ impl Game<'_> {
                 let member = numbers[self.rows.rows[row].member.as_str()];
                 shop.see(member, self.context(row))?;
                 let chances = self.chances(&mut mind, self.context(row));
-                let arm = drawn(&chances, rng.random());
+                let arm = draw(&chances, rng.random());
                 let now = period as u32;
                 let worth = |arm| {
                     let expected = shop.expected(member, now, arm);
@@ -268,7 +248,7 @@ impl Game<'_> {
 
     /// The chance of each action.
     fn chances(&self, mind: &mut Mind, context: &[f32]) -> Vec<f64> {
-        let arms = self.args.arms.len();
+        let arms = self.args.shop.arms.len();
         let only = |best: usize| (0..arms).map(|arm| if arm == best { 1.0 } else { 0.0 }).collect();
         let (own, explore): (Vec<f64>, f64) = match mind {
             Mind::Random => (vec![1.0 / arms as f64; arms], 0.0),
@@ -285,7 +265,7 @@ impl Game<'_> {
 
     /// How the player decides after a period of so many decisions.
     fn learned(&self, player: Player, mind: Mind, seen: &Seen, latest: usize) -> anyhow::Result<Mind> {
-        let arms = self.args.arms.len();
+        let arms = self.args.shop.arms.len();
         let how = Learning::default();
         let bandit = |optimism| {
             let mut bandit = match mind {
@@ -370,16 +350,6 @@ impl Player {
     }
 }
 
-/// The action on which a number from 0 to 1 falls.
-fn drawn(chances: &[f64], luck: f64) -> usize {
-    let mut below = 0.0;
-    let reached = chances.iter().position(|chance| {
-        below += chance;
-        luck < below
-    });
-    reached.unwrap_or(chances.len() - 1)
-}
-
 /// Means over the shops, a line a player.
 fn words(played: &[Played], budget: Option<f64>) -> String {
     let mut names: Vec<&str> = Vec::new();
@@ -410,24 +380,25 @@ fn words(played: &[Played], budget: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
     use crate::fixtures::synthetic;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
 
     #[test]
     fn whoever_learns_misses_less_than_chance_does() {
         let folder = tempfile::tempdir().unwrap();
         synthetic(folder.path(), 300);
-        let args = Args {
-            project: folder.path().join("tiercast.toml"),
-            periods: 8,
-            period: PeriodArg::Month,
-            arms: ["0", "50", "400"].map(|text| arm(text).unwrap()).to_vec(),
-            point_value: 0.02,
-            budget: Some(0.3),
-            explore: 0.05,
-            seeds: 1,
-            json: None,
-        };
+        let project = folder.path().join("tiercast.toml");
+        let words = ["x", "-p", project.to_str().unwrap(), "--periods", "8", "--arms", "0,50,400"];
+        let more = ["--point-value", "0.02", "--budget", "0.3", "--seeds", "1"];
+        let args = Cli::parse_from(words.into_iter().chain(more)).args;
         let played = play(&args).unwrap();
         let of = |name: &str| played.iter().find(|one| one.player == name).unwrap();
         let random = of("random").late_regret;

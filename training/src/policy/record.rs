@@ -124,21 +124,10 @@ pub struct Truth {
     pub best: f64,
 }
 
-/// What is learned, with evidence that is still to come.
+/// What is learned, without evidence.
 pub(super) fn learned(learner: Learner, transform: Transform, explore: f32, margin: f32) -> Learned {
-    let evidence = Evidence {
-        method: String::new(),
-        value: 0.0,
-        lower: 0.0,
-        upper: 0.0,
-        incumbent: 0.0,
-        rows: 0,
-        effective_rows: 0.0,
-        cost: 0.0,
-        budget: 0.0,
-    };
-    let choice = choice(learner, margin);
-    Learned { learner: learner.name().into(), transform, choice, explore, evidence }
+    let (learner, choice) = (learner.name().into(), choice(learner, margin));
+    Learned { learner, transform, choice, explore, evidence: Evidence::default() }
 }
 
 /// The SHA-256 of a file, in hexadecimal digits.

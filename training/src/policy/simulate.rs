@@ -45,12 +45,29 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The project file.
-    #[arg(short, long, default_value = "tiercast.toml")]
-    pub project: PathBuf,
+    /// The shop.
+    #[command(flatten)]
+    pub shop: Shop,
     /// Where to write the log.
     #[arg(short, long, default_value = "decisions.parquet")]
     pub output: PathBuf,
+    /// Who decides.
+    #[arg(long, value_enum, default_value_t = Policy::Uniform)]
+    pub policy: Policy,
+    /// Decides how members are and what chance does.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Add each offer's expected reward and cost, which no real log has.
+    #[arg(long)]
+    pub truth: bool,
+}
+
+/// A shop whose members respond, and what can be done about them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Shop {
+    /// The project file.
+    #[arg(short, long, default_value = "tiercast.toml")]
+    pub project: PathBuf,
     /// How many decisions a member, the last one at the project's last as-of date.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=120))]
     pub periods: u32,
@@ -64,15 +81,32 @@ pub struct Args {
     /// What a point costs, in units of the currency.
     #[arg(long, default_value_t = 0.01, value_name = "MONEY")]
     pub point_value: f64,
-    /// Who decides.
-    #[arg(long, value_enum, default_value_t = Policy::Uniform)]
-    pub policy: Policy,
-    /// Decides how members are and what chance does.
-    #[arg(long, default_value_t = 7)]
-    pub seed: u64,
-    /// Add each offer's expected reward and cost, which no real log has.
-    #[arg(long)]
-    pub truth: bool,
+}
+
+impl Shop {
+    /// What can be done is at least two things, each with a name of its own.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let mut names: Vec<&str> = self.arms.iter().map(|arm| arm.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        ensure!(names.len() == self.arms.len(), "--arms names an offer twice");
+        ensure!(names.len() > 1, "--arms should name at least two offers, such as 0,100");
+        Ok(())
+    }
+
+    /// What is known of the project's members at each date.
+    pub(super) fn known(&self, project: &Project) -> anyhow::Result<Dataset> {
+        let reading = progress::spinner("rows read");
+        let dates = dates(project, self.periods, self.period.into())?;
+        let rows = known(project, &dates, &BuildOptions::default(), &reading, |_| true)?;
+        reading.finish_and_clear();
+        Ok(rows)
+    }
+
+    /// The simulator's numbers.
+    pub(super) fn params(&self) -> Params {
+        Params { point_value: self.point_value, ..Params::default() }
+    }
 }
 
 /// Who decides.
@@ -109,15 +143,11 @@ const DECISION: u64 = 8;
 /// # Errors
 /// When the tables cannot be read, nobody is known at the dates, an argument is out of range or the log cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let project = Project::load(&args.project)?;
-    check(&args.arms)?;
-    let arms = &args.arms;
+    args.shop.check()?;
+    let (project, arms) = (Project::load(&args.shop.project)?, &args.shop.arms);
     let tables = project.events.iter().map(|events| project.folder.join(&events.table));
-    whole::refuse_inputs(&args.output, tables.collect::<Vec<_>>().iter().chain([&args.project]))?;
-    let reading = progress::spinner("rows read");
-    let dates = dates(&project, args.periods, args.period.into())?;
-    let rows = known(&project, &dates, &BuildOptions::default(), &reading, |_| true)?;
-    reading.finish_and_clear();
+    whole::refuse_inputs(&args.output, tables.collect::<Vec<_>>().iter().chain([&args.shop.project]))?;
+    let rows = args.shop.known(&project)?;
     let decisions = simulate(&args, arms, &rows)?;
     features::write_parquet(&args.output, &table(&rows, arms, &decisions)?)?;
     tell(&args, arms, &rows, &decisions);
@@ -125,7 +155,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads `POINTS` or `NAME=POINTS`.
-pub(super) fn arm(text: &str) -> anyhow::Result<Arm> {
+fn arm(text: &str) -> anyhow::Result<Arm> {
     let (name, points) = match text.rsplit_once('=') {
         Some((name, points)) => (Some(name.trim().to_owned()), points),
         None => (None, text),
@@ -137,17 +167,8 @@ pub(super) fn arm(text: &str) -> anyhow::Result<Arm> {
     Ok(Arm { name: name.filter(|name| !name.is_empty()).unwrap_or_else(named), points })
 }
 
-pub(super) fn check(arms: &[Arm]) -> anyhow::Result<()> {
-    let mut names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    ensure!(names.len() == arms.len(), "--arms names an offer twice");
-    ensure!(arms.len() > 1, "--arms should name at least two offers, such as 0,100");
-    Ok(())
-}
-
 /// The last as-of date, and the first days of the periods before it.
-pub(super) fn dates(project: &Project, periods: u32, period: Period) -> anyhow::Result<Vec<Timestamp>> {
+fn dates(project: &Project, periods: u32, period: Period) -> anyhow::Result<Vec<Timestamp>> {
     let Some(mut date) = project.as_ofs().last().copied() else { bail!("[split] names no date") };
     let mut dates = vec![date];
     while dates.len() < periods as usize {
@@ -161,12 +182,11 @@ pub(super) fn dates(project: &Project, periods: u32, period: Period) -> anyhow::
 
 /// Decides about every row, in the order of time.
 fn simulate(args: &Args, arms: &[Arm], rows: &Dataset) -> anyhow::Result<Vec<Decision>> {
-    let params = Params { point_value: args.point_value, ..Params::default() };
     let transform = fit::transform(&rows.schema, &rows.features);
     let (contexts, d) = (fit::apply(&transform, rows.schema.len(), &rows.features), transform.width());
     let (numbers, first) = members(rows);
     let begun: Vec<f32> = first.iter().flat_map(|row| &contexts[row * d..(row + 1) * d]).copied().collect();
-    let mut shop = Responder::new(&begun, d, arms.to_vec(), params, args.seed)?;
+    let mut shop = Responder::new(&begun, d, arms.to_vec(), args.shop.params(), args.seed)?;
     let standing = standing(&rows.current_spend);
     let bar = progress::bar(rows.len() as u64, "decisions");
     let (mut decisions, mut from) = (Vec::with_capacity(rows.len()), 0);
@@ -241,7 +261,7 @@ fn chances(policy: Policy, arms: &[Arm], standing: f64) -> Vec<f64> {
 }
 
 /// The arm on which a number from 0 to 1 falls.
-fn draw(chances: &[f64], luck: f64) -> usize {
+pub(super) fn draw(chances: &[f64], luck: f64) -> usize {
     let mut below = 0.0;
     let reached = chances.iter().position(|chance| {
         below += chance;

@@ -237,10 +237,7 @@ pub fn learn(args: &Args, project: &Project, bundle: &Bundle) -> anyhow::Result<
     let transform = fit::transform(bundle.schema(), &rows.raw(&train));
     let part = |at: &[usize]| Part::of(&rows, at, &transform);
     let (train, test) = (part(&train), part(&test));
-    let learner = args.learner.unwrap_or(match task {
-        Task::Reward => Learner::Reinforce,
-        Task::Assign => Learner::QLearning,
-    });
+    let learner = args.learner();
     let network = network(args, learner, &train)?;
     let metadata = [("project", project.name.clone()), ("inputs", transform.names().join(","))];
     let onnx = export::onnx("policy", &network, &metadata);
@@ -301,11 +298,19 @@ impl Args {
             "--budget is the mean cost of a decision, above 0"
         );
         ensure!(
-            self.budget.is_none() || self.learner != Some(Learner::QLearning),
+            self.budget.is_none() || self.learner() != Learner::QLearning,
             "Q-learning keeps no budget; leave --budget out, or learn by --learner reinforce"
         );
         ensure!(self.hidden <= 256, "--hidden is at most 256 units");
         Ok(())
+    }
+
+    /// How it is learned.
+    fn learner(&self) -> Learner {
+        self.learner.unwrap_or(match self.task {
+            TaskArg::Reward => Learner::Reinforce,
+            TaskArg::Assign => Learner::QLearning,
+        })
     }
 
     /// The policy without its evidence.

@@ -181,16 +181,6 @@ impl Decider {
         let chances = policy.chances(own, &allowed, current)?;
         let index = self.draw(&chances, &options.member, start);
         let action = policy.actions.get(index);
-        let effects = named.into_iter().zip(scores.chunks(policy.actions.len()).skip(1));
-        let mut reasons: Vec<(u32, f32)> = effects
-            .filter_map(|(feature, without)| Some((feature, own.get(index)? - without.get(index)?)))
-            .filter(|(_, effect)| *effect > 0.0)
-            .collect();
-        order::sort_by(&mut reasons, |a, b| (b.1, a.0) < (a.1, b.0));
-        let named = |(feature, effect): &(u32, f32)| Why {
-            feature: bundle.schema().names().nth(*feature as usize).unwrap_or_default().into(),
-            effect: *effect,
-        };
         Ok(Decision {
             task: task.name().into(),
             policy: policy.name.clone(),
@@ -202,8 +192,29 @@ impl Decider {
             chances,
             period_start: start.date(),
             period_end: Timestamp::from_ms(end.ms() - 1)?.date(),
-            reasons: reasons.iter().take(usize::from(options.reasons)).map(named).collect(),
+            reasons: self.reasons(bundle, index, (&named, &scores), options.reasons),
         })
+    }
+
+    /// The features that moved the policy most towards an action: `scores` are those of the member as it is, then those with each of
+    /// `features` at its typical value.
+    fn reasons(
+        &self,
+        bundle: &Bundle,
+        action: usize,
+        (features, scores): (&[u32], &[f32]),
+        most: u8,
+    ) -> Vec<Why> {
+        let mut rows = scores.chunks(self.policy.actions.len()).filter_map(|row| row.get(action));
+        let Some(own) = rows.next() else { return Vec::new() };
+        let effects = features.iter().zip(rows).map(|(feature, without)| (*feature, own - without));
+        let mut reasons: Vec<(u32, f32)> = effects.filter(|(_, effect)| *effect > 0.0).collect();
+        order::sort_by(&mut reasons, |a, b| (b.1, a.0) < (a.1, b.0));
+        let why = |(feature, effect): (u32, f32)| Why {
+            feature: bundle.schema().names().nth(feature as usize).unwrap_or_default().into(),
+            effect,
+        };
+        reasons.into_iter().take(usize::from(most)).map(why).collect()
     }
 
     /// The action that a member gets in the period that starts at `start`.

@@ -85,8 +85,8 @@ pub enum Choice {
 crate::wire::variants!(Choice { Sample, Best { margin } });
 
 /// How a policy did on logged decisions that it was not learned from. Values are per decision, in the log's unit of reward
-/// (major units of money where that is money) after the cost of what was given.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// (major units of money where that is money) after the cost of what was given. The default is no evidence, and not enough.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// The estimator and the interval, for example `doubly robust, bootstrap 95 %`.
@@ -153,7 +153,7 @@ pub struct PolicyInfo<'p> {
     pub period: Period,
     /// Points that a member is given in a period at most; 0 is no cap.
     pub cap: u64,
-    /// Share of the decisions that is spread evenly over all actions.
+    /// Share of the decisions that is spread evenly over all actions; 0 for an experiment, which has the actions' shares.
     pub explore: f32,
     /// Why it may be used; none for an experiment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,7 +170,7 @@ impl Policy {
             actions: &self.actions,
             period: self.period,
             cap: self.cap,
-            explore: learned.map_or(1.0, |learned| learned.explore),
+            explore: learned.map_or(0.0, |learned| learned.explore),
             evidence: learned.map(|learned| &learned.evidence),
         }
     }

@@ -62,11 +62,6 @@ impl Net {
         Self { inputs, hidden, outputs, weights }
     }
 
-    /// Numbers of an output row.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
     /// Where W₂ begins.
     fn above(&self) -> usize {
         if self.hidden > 0 { self.inputs * self.hidden + self.hidden } else { 0 }

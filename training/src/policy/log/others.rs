@@ -1,12 +1,9 @@
 //! What a policy that is learned for members needs of a log besides numbers: whose rows they are, what actions offer, and what
 //! a simulator knows.
 
-use std::path::Path;
+use anyhow::ensure;
 
-use anyhow::{Context, ensure};
-
-use super::{Columns, Table};
-use crate::table::{self, Place, ReadOptions};
+use super::{Source, Table};
 
 /// Columns of a log in the order of its rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +12,8 @@ pub struct Others {
     pub members: Vec<String>,
     /// The points that each row's action offered, where a column says so.
     pub points: Option<Vec<u64>>,
-    /// Expected reward and cost of each action, rows × arms, of a log with the columns `expected_reward_ACTION` and
-    /// `expected_cost_ACTION` for all of them.
+    /// Expected reward and cost of each action, rows × arms in the order that was asked for, of a log with the columns
+    /// `expected_reward_ACTION` and `expected_cost_ACTION` for all of them.
     pub truth: Option<Vec<[f64; 2]>>,
 }
 
@@ -25,40 +22,22 @@ impl Others {
     ///
     /// # Errors
     /// When the log cannot be read, has no such column, or a value is missing or cannot be.
-    pub async fn read(
-        path: &Path,
-        member: &str,
-        points: Option<&str>,
+    pub(crate) async fn of(
+        source: &Source,
+        member: &String,
+        points: Option<&String>,
         arms: &[String],
     ) -> anyhow::Result<Self> {
-        Self::open(path, member, points, arms).await.with_context(|| path.display().to_string())
-    }
-
-    async fn open(path: &Path, member: &str, points: Option<&str>, arms: &[String]) -> anyhow::Result<Self> {
-        let context = table::session(&ReadOptions { partitions: Some(1), ..ReadOptions::default() })?;
-        table::register(&context, "log", &Place::named(path)?).await?;
         let expected =
             |what: &str| arms.iter().map(|arm| format!("expected_{what}_{arm}")).collect::<Vec<_>>();
-        let truth = [expected("reward"), expected("cost")];
-        let frame = context.table("log").await?;
-        let has = |name: &String| frame.schema().fields().iter().any(|field| field.name() == name);
-        let knows = truth.iter().flatten().all(has);
-        // The log's other columns were read before; a table is asked for by at least these three.
-        let mut wanted = Columns {
-            action: member.to_owned(),
-            reward: member.to_owned(),
-            propensity: member.to_owned(),
-            ..Columns::default()
-        };
-        wanted.context.extend(points.map(str::to_owned));
-        if knows {
-            wanted.context.extend(truth.iter().flatten().cloned());
-        }
-        let table = Table::of(&context, &wanted).await?;
+        let truth = Some([expected("reward"), expected("cost")])
+            .filter(|columns| columns.iter().flatten().all(|name| source.has(name)));
+        let names = [member].into_iter().chain(points).chain(truth.iter().flatten().flatten());
+        let table = source.read(names).await?;
         Ok(Self {
             members: table.texts(member)?.iter().map(|text| text.unwrap_or_default().to_owned()).collect(),
             points: points.map(|name| table.points(name)).transpose()?,
-            truth: if knows { Some(table.truth(&truth)?) } else { None },
+            truth: truth.map(|columns| table.truth(&columns)).transpose()?,
         })
     }
 }

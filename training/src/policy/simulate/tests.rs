@@ -13,12 +13,14 @@ use crate::fixtures;
 
 fn args(folder: &Path, policy: Policy, truth: bool) -> Args {
     Args {
-        project: folder.join("tiercast.toml"),
+        shop: Shop {
+            project: folder.join("tiercast.toml"),
+            periods: 4,
+            period: PeriodArg::Month,
+            arms: ["0", "100", "200"].map(|text| arm(text).unwrap()).to_vec(),
+            point_value: 0.01,
+        },
         output: folder.join("decisions.parquet"),
-        periods: 4,
-        arms: ["0", "100", "200"].map(|text| arm(text).unwrap()).to_vec(),
-        period: PeriodArg::Month,
-        point_value: 0.01,
         policy,
         seed: 7,
         truth,
@@ -103,7 +105,7 @@ fn draws_agree_with_the_truth_beside_them() {
 fn offers_that_cannot_be_are_refused() {
     let checked = |texts: &[&str]| {
         let arms = texts.iter().map(|text| arm(text)).collect::<anyhow::Result<Vec<_>>>()?;
-        check(&arms)
+        Shop { arms, ..args(Path::new(""), Policy::Uniform, false).shop }.check()
     };
     let refused = |texts: &[&str]| checked(texts).unwrap_err().to_string();
     checked(&["none=0", "Gold = 100"]).unwrap();

@@ -36,10 +36,11 @@ fn decided(policy: &Policy, task: Task, scores: &[f32], part: &Part) -> anyhow::
 /// What policies are held against.
 pub(super) struct Judge<'p> {
     test: &'p Part,
-    /// What each action earns after its cost, and what it costs, by a model of the rows that were learned from.
+    /// What each action is expected to earn after its cost, and to cost, by a model of the rows that were learned from.
     earned: Vec<f64>,
     costs: Vec<f64>,
-    net: Vec<f64>,
+    /// What the test's rows earned after their cost.
+    logged: Vec<f64>,
     /// The action that earned most in the rows that were learned from.
     best: usize,
 }
@@ -48,24 +49,17 @@ impl<'p> Judge<'p> {
     pub(super) fn new(train: &Part, test: &'p Part) -> anyhow::Result<Self> {
         let apply =
             |outcomes: &[f64]| Fitted::fit(&train.outcome(outcomes))?.apply(&test.contexts, test.log.len());
-        let mut sums = vec![[0.0; 2]; train.arms()];
-        let rows = train.log.actions.iter().zip(&train.log.propensities).zip(train.log.earned());
-        for ((action, propensity), earned) in rows {
-            let [earnings, weight] = &mut sums[*action as usize];
-            *earnings += earned / propensity;
-            *weight += 1.0 / propensity;
-        }
-        let mean = |arm: &usize| if sums[*arm][1] > 0.0 { sums[*arm][0] / sums[*arm][1] } else { f64::MIN };
         Ok(Self {
             earned: apply(&train.log.earned())?,
             costs: apply(&train.costs)?,
-            net: test.log.earned(),
-            best: (0..train.arms()).rev().max_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default(),
+            logged: test.log.earned(),
+            best: train.log.best_arm(),
             test,
         })
     }
 
-    fn logged<'a>(&'a self, outcomes: &'a [f64]) -> Logged<'a> {
+    /// The test's rows with other outcomes.
+    fn of<'a>(&'a self, outcomes: &'a [f64]) -> Logged<'a> {
         Logged {
             actions: &self.test.log.actions,
             rewards: outcomes,
@@ -76,14 +70,14 @@ impl<'p> Judge<'p> {
 
     pub(super) fn evaluate(&self, chances: &[f64], seed: u64) -> anyhow::Result<Evaluation> {
         let target = Target { arms: self.test.arms(), probabilities: chances, estimates: &self.earned };
-        ope::evaluate(&self.logged(&self.net), &target, &Options { seed, ..Options::default() })
+        ope::evaluate(&self.of(&self.logged), &target, &Options { seed, ..Options::default() })
     }
 
     /// The mean cost of a decision, by the same estimator.
     pub(super) fn cost(&self, chances: &[f64], seed: u64) -> anyhow::Result<ope::Estimate> {
         let target = Target { arms: self.test.arms(), probabilities: chances, estimates: &self.costs };
         let found =
-            ope::evaluate(&self.logged(&self.test.costs), &target, &Options { seed, ..Options::default() })?;
+            ope::evaluate(&self.of(&self.test.costs), &target, &Options { seed, ..Options::default() })?;
         Ok(*found.judged())
     }
 

@@ -13,7 +13,7 @@ use crate::{
     features::{BuildOptions, known::known},
     models::policy::{learn::Decisions, outcome},
     policy::{
-        log::{Columns, Log, Others},
+        log::{Columns, Log, Others, Source},
         record::Span,
     },
     progress,
@@ -58,15 +58,17 @@ impl Rows {
             ..Columns::default()
         };
         let task = Task::from(args.task);
-        let (mut log, others) = runtime.block_on(async {
-            let log = Log::read(&args.log, &columns).await?;
-            let points = (task == Task::Reward).then_some(args.points.as_str());
-            let others = Others::read(&args.log, &args.member, points, &log.arms).await?;
+        let read = async {
+            let source = Source::find(&args.log).await?;
+            let mut log = Log::of(&source, &columns).await?;
+            if task == Task::Assign {
+                as_tiers(&mut log, bundle)?;
+            }
+            let points = (task == Task::Reward).then_some(&args.points);
+            let others = Others::of(&source, &args.member, points, &log.arms).await?;
             anyhow::Ok((log, others))
-        })?;
-        if task == Task::Assign {
-            as_tiers(&mut log, bundle)?;
-        }
+        };
+        let (log, others) = runtime.block_on(read).with_context(|| args.log.display().to_string())?;
         let points = match &others.points {
             Some(column) => points_of(&log, column, &args.points)?,
             None => vec![0; log.arms.len()],

@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     fixtures::synthetic,
     models::Layer,
-    policy::{log::Others, page, simulate},
+    policy::{
+        log::{Others, Source},
+        page, simulate,
+    },
     score,
 };
 
@@ -184,7 +187,9 @@ fn what_is_judged_is_what_a_bundle_decides() {
             })
             .collect();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let others = runtime.block_on(Others::read(&args.log, "member", None, &rows.log.arms)).unwrap();
+        let read =
+            async { Others::of(&Source::find(&args.log).await?, &args.member, None, &rows.log.arms).await };
+        let others = runtime.block_on(read).unwrap();
         let names = others.members;
         let mut compared = 0;
         for (row, judged) in at.iter().zip(judged.chunks(part.arms())) {
@@ -202,6 +207,21 @@ fn what_is_judged_is_what_a_bundle_decides() {
 }
 
 #[test]
+fn what_a_simulator_knows_is_of_the_tiers_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = shop(folder.path(), 60, &[&TIERS[..], &["--truth"]].concat());
+    let args = args(folder.path(), &["--task", "assign"]);
+    let bundle = Bundle::parse(&fs::read(&args.bundle).unwrap()).unwrap();
+    let rows = Rows::read(&args, &project, &bundle, bundle.rules().period).unwrap();
+    // A higher tier costs more; in the order of the alphabet, in which a log names them, Gold would come before Silver.
+    let truth = rows.truth.unwrap();
+    assert_eq!(truth.len(), 5 * rows.log.len());
+    for row in truth.chunks(5) {
+        assert!(row[0][1] == 0.0 && row.is_sorted_by(|a, b| a[1] < b[1]), "{row:?}");
+    }
+}
+
+#[test]
 fn logs_that_teach_nothing_are_refused_and_say_why() {
     let folder = tempfile::tempdir().unwrap();
     shop(folder.path(), 60, &["--arms", "0,100", "--periods", "3"]);
@@ -214,6 +234,7 @@ fn logs_that_teach_nothing_are_refused_and_say_why() {
         (&["--explore", "2"], "from 0 to 1"),
         (&["--budget", "0"], "above 0"),
         (&["--budget", "1", "--learner", "q-learning"], "keeps no budget"),
+        (&["--budget", "1", "--task", "assign"], "keeps no budget"),
     ] {
         let error = refused(folder.path(), more);
         assert!(error.contains(expected), "{more:?}: {error}");
