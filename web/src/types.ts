@@ -419,7 +419,7 @@ export interface PolicyInfo {
   period: BundleInfo["period"];
   /** Points that a member is given in a period at most; 0 is no cap. */
   cap: number;
-  /** Share of the decisions that is spread evenly over all actions. */
+  /** Share of the decisions that is spread evenly over all actions; 0 for an experiment, which is all chance. */
   explore: number;
   /** Why it may be used: how it did on logged decisions that it was not learned from, per decision; absent for an experiment. */
   evidence?: {

@@ -37,10 +37,11 @@ use crate::{
 ///   linucb        LinUCB (Li et al. 2010), one linear model an action
 ///   thompson      Thompson sampling (Agrawal & Goyal 2013), likewise
 ///   q-learning    contextual Q-learning, fitted anew each period to all decisions so far, and a share of random ones
-///   reinforce     REINFORCE, likewise; --budget adds one that is to keep a budget
+///   reinforce     REINFORCE, likewise; --budget adds one that is to keep a budget, period by period: what was paid too much
+///                 or too little is made up in the next three periods, and a period costs what the last one's season says
 ///
 /// Printed are means of a decision over all seeds: value (reward less cost), regret (what the best action of the member would
-/// have brought more), the regret of the last third of the periods, and cost.
+/// have brought more), the regret of the last third of the periods, cost, and what was really paid after the first period.
 ///
 /// Example: tiercast policy play -p tiercast.toml --periods 24 --budget 0.2
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,7 @@ pub struct Args {
     /// The shop.
     #[command(flatten)]
     pub shop: Shop,
-    /// Mean cost of a decision at most, for one more learner.
+    /// Mean cost of a decision after the first period, for one more learner.
     #[arg(long, value_name = "COST")]
     pub budget: Option<f64>,
     /// Share of the decisions that q-learning and reinforce spread evenly over all actions.
@@ -91,6 +92,8 @@ pub struct Played {
     pub cost: f64,
     /// Expected cost of the last third of the periods.
     pub late_cost: f64,
+    /// What was really paid after the first period.
+    pub paid: f64,
 }
 
 /// Runs the command.
@@ -183,6 +186,25 @@ impl Sums {
     }
 }
 
+/// What a budget still has for a decision.
+struct Purse {
+    mean: f64,
+    paid: f64,
+    decisions: usize,
+}
+
+impl Purse {
+    /// In so many periods at most, what was paid too much or too little is made up.
+    const HORIZON: usize = 3;
+
+    /// For each of the decisions to come, of which a period has so many; at least a tenth of the budget, as exploring costs, too.
+    fn next(&self, periods_left: usize, a_period: usize) -> f64 {
+        let over = self.paid - self.mean * self.decisions as f64;
+        let coming = periods_left.clamp(1, Self::HORIZON) * a_period.max(1);
+        (self.mean - over / coming as f64).max(self.mean / 10.0)
+    }
+}
+
 /// Rewards are counted in this unit by bandits, whose width is for rewards about 1.
 const UNIT: f64 = 10.0;
 /// Folds of an outcome model.
@@ -204,6 +226,7 @@ impl Game<'_> {
         let (mut mind, mut seen) = (Mind::Random, Seen::default());
         let mut rng = StdRng::seed_from_u64(self.seed);
         let (mut all, mut late, mut from) = (Sums::default(), Sums::default(), 0);
+        let mut purse = Purse { mean: player.budget().unwrap_or(0.0), paid: 0.0, decisions: 0 };
         let periods = self.rows.rows.chunk_by(|a, b| a.as_of == b.as_of).count();
         for (period, same) in self.rows.rows.chunk_by(|a, b| a.as_of == b.as_of).enumerate() {
             let mut given = vec![None; first.len()];
@@ -223,6 +246,10 @@ impl Game<'_> {
                     late.add([value, best - value, cost]);
                 }
                 let response = shop.respond(member, now, arm);
+                if period > 0 {
+                    purse.paid += response.cost;
+                    purse.decisions += 1;
+                }
                 seen.take(self.context(row), (arm, chances[arm]), (response.reward, response.cost), member);
                 given[member] = Some(arm);
             }
@@ -233,7 +260,8 @@ impl Game<'_> {
                     None => shop.rest(member),
                 }
             }
-            mind = self.learned(player, mind, &seen, same.len())?;
+            let left = purse.next(periods - period - 1, same.len());
+            mind = self.learned(player, mind, &seen, same.len(), left)?;
         }
         Ok(Played {
             player: player.name().into(),
@@ -243,6 +271,7 @@ impl Game<'_> {
             late_regret: late.mean(1),
             cost: all.mean(2),
             late_cost: late.mean(2),
+            paid: purse.paid / purse.decisions.max(1) as f64,
         })
     }
 
@@ -263,8 +292,15 @@ impl Game<'_> {
         own.into_iter().map(|p| p * (1.0 - explore) + explore / arms as f64).collect()
     }
 
-    /// How the player decides after a period of so many decisions.
-    fn learned(&self, player: Player, mind: Mind, seen: &Seen, latest: usize) -> anyhow::Result<Mind> {
+    /// How the player decides after a period of so many decisions, and with so much left for each one to come.
+    fn learned(
+        &self,
+        player: Player,
+        mind: Mind,
+        seen: &Seen,
+        latest: usize,
+        left: f64,
+    ) -> anyhow::Result<Mind> {
         let arms = self.args.shop.arms.len();
         let how = Learning::default();
         let bandit = |optimism| {
@@ -299,8 +335,14 @@ impl Game<'_> {
                     outcome::estimates(&rows, FOLDS)
                 };
                 let latest: Vec<usize> = (seen.actions.len() - latest..seen.actions.len()).collect();
-                let budget = mean.map(|mean| Budget { mean, explore: self.args.explore, rows: &latest });
                 let (rewards, costs) = (estimates(&seen.rewards)?, estimates(&seen.costs)?);
+                // The outcome model knows no season: how far the latest period was from it is expected of the next.
+                let expected: f64 =
+                    latest.iter().map(|row| costs[row * arms + seen.actions[*row] as usize]).sum();
+                let paid: f64 = latest.iter().map(|row| seen.costs[*row]).sum();
+                let season = (paid / expected.max(f64::MIN_POSITIVE)).clamp(0.5, 2.0);
+                let explore = self.args.explore;
+                let budget = mean.map(|_| Budget { mean: left / season, explore, rows: &latest });
                 Mind::Chances(reinforce(&rows, &rewards, &costs, budget, &how, self.seed))
             }
         })
@@ -338,6 +380,13 @@ impl Seen {
 }
 
 impl Player {
+    fn budget(self) -> Option<f64> {
+        match self {
+            Self::Reinforce(budget) => budget,
+            _ => None,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Random => "random",
@@ -357,23 +406,24 @@ fn words(played: &[Played], budget: Option<f64>) -> String {
         names.push(&one.player);
     }
     let header = format!(
-        "{:<24} {:>9} {:>9} {:>12} {:>9} {:>10}",
-        "", "value", "regret", "late regret", "cost", "late cost"
+        "{:<24} {:>9} {:>9} {:>12} {:>9} {:>10} {:>9}",
+        "", "value", "regret", "late regret", "cost", "late cost", "paid"
     );
     let mut lines = vec![header];
     for name in names {
         let of: Vec<&Played> = played.iter().filter(|one| one.player == name).collect();
         let mean = |pick: fn(&Played) -> f64| of.iter().map(|one| pick(one)).sum::<f64>() / of.len() as f64;
         lines.push(format!(
-            "{name:<24} {:>9.4} {:>9.4} {:>12.4} {:>9.4} {:>10.4}",
+            "{name:<24} {:>9.4} {:>9.4} {:>12.4} {:>9.4} {:>10.4} {:>9.4}",
             mean(|one| one.value),
             mean(|one| one.regret),
             mean(|one| one.late_regret),
             mean(|one| one.cost),
-            mean(|one| one.late_cost)
+            mean(|one| one.late_cost),
+            mean(|one| one.paid)
         ));
     }
-    lines.extend(budget.map(|budget| format!("the budget is {budget:.4} a decision")));
+    lines.extend(budget.map(|budget| format!("the budget is {budget:.4} a decision after the first period")));
     lines.push("responses are simulated; nothing here says how this shop's members respond".into());
     lines.join("\n")
 }
