@@ -19,6 +19,8 @@ pub enum ErrorKind {
     InvalidQuantity,
     /// A text field is empty or over 256 bytes.
     InvalidText,
+    /// An IP address, a place or a number of members that an event came with is none.
+    InvalidOrigin,
     /// The moment asked about lies before events that have pushed earlier ones out of the bounded history.
     TooLate,
     /// A feature, tier or transform declaration contradicts itself.
@@ -61,6 +63,7 @@ impl ErrorKind {
             Self::InvalidTime => "invalid_time",
             Self::InvalidQuantity => "invalid_quantity",
             Self::InvalidText => "invalid_text",
+            Self::InvalidOrigin => "invalid_origin",
             Self::TooLate => "too_late",
             Self::InvalidSpec => "invalid_spec",
             Self::InvalidDuration => "invalid_duration",

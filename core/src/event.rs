@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     error::{Error, ErrorKind, Quoted, Result, bail},
     money::Currency,
+    origin::{Origin, Place, network},
     time::Timestamp,
 };
 
@@ -130,7 +131,7 @@ impl EventRules {
     }
 }
 
-/// A validated event: 64 bytes, plain data.
+/// A validated event: 80 bytes, plain data.
 ///
 /// Its order (time first, then every other field) is the canonical order in which features fold events,
 /// so that the order of arrival never matters.
@@ -156,6 +157,8 @@ pub struct Event {
     pub amount: i64,
     /// What was taken off the price, minor units, never negative.
     pub discount: i64,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 /// A number or a text: how amounts and times arrive from JSON, JavaScript and tables.
@@ -172,7 +175,7 @@ pub enum Scalar<'a> {
 /// An event as it is sent: the wire form of JSON bodies, JavaScript objects and table rows.
 ///
 /// Required are `kind` and `time`. Unknown fields are refused, so that a misspelt one is not lost in silence.
-/// Names (`id`, `item`, `category`, `channel`, `order`) are texts or whole numbers; 5 and `"5"` are the same name.
+/// Names (`id`, `item`, `category`, `channel`, `order`, `device`, `card`, `address`) are texts or whole numbers; 5 and `"5"` are the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventInput<'a> {
@@ -210,6 +213,27 @@ pub struct EventInput<'a> {
     /// The order or basket; lines of one order share it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub order: Option<Cow<'a, str>>,
+    /// The device that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    pub device: Option<Cow<'a, str>>,
+    /// The card or other means that it was paid with: a token, never the number.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    pub card: Option<Cow<'a, str>>,
+    /// The address that it goes to.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    pub address: Option<Cow<'a, str>>,
+    /// The IP address that it came from, of which only the network is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Cow<'a, str>>,
+    /// Where it came from, in degrees; given with `longitude` or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latitude: Option<f64>,
+    /// Where it came from, in degrees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longitude: Option<f64>,
+    /// How many members the shop has seen with the device until then, this one included.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "device_members")]
+    pub device_members: Option<f64>,
 }
 
 impl<'a> EventInput<'a> {
@@ -228,6 +252,13 @@ impl<'a> EventInput<'a> {
             category: None,
             channel: None,
             order: None,
+            device: None,
+            card: None,
+            address: None,
+            ip: None,
+            latitude: None,
+            longitude: None,
+            device_members: None,
         }
     }
 
@@ -247,7 +278,8 @@ impl<'a> EventInput<'a> {
     /// Checks every field and turns names into hashes.
     ///
     /// # Errors
-    /// `unknown_kind`, `invalid_time`, `invalid_amount`, `invalid_quantity` or `invalid_text`, naming the field.
+    /// `unknown_kind`, `invalid_time`, `invalid_amount`, `invalid_quantity`, `invalid_text` or `invalid_origin`, naming the
+    /// field.
     pub fn validate(&self, rules: &EventRules) -> Result<Event> {
         let currency = &rules.currency;
         Ok(Event {
@@ -266,6 +298,26 @@ impl<'a> EventInput<'a> {
                 self.discount.as_ref(),
                 self.discount_minor.as_ref(),
             )?,
+            origin: self.origin()?,
+        })
+    }
+
+    fn origin(&self) -> Result<Origin> {
+        Ok(Origin {
+            device: code("device", self.device.as_deref())?,
+            card: code("card", self.card.as_deref())?,
+            address: code("address", self.address.as_deref())?,
+            network: self.ip.as_deref().map_or(Ok(0), network)?,
+            place: match (self.latitude, self.longitude) {
+                (None, None) => Place::default(),
+                (Some(latitude), Some(longitude)) => Place::at(latitude, longitude)?,
+                _ => bail!(InvalidOrigin, "a place is a latitude and a longitude; give both or neither"),
+            },
+            device_members: match self.device_members {
+                None => 0,
+                Some(members) if members >= 0.0 && members == crate::math::floor(members) => members as u8,
+                Some(_) => bail!(InvalidOrigin, "deviceMembers is not a whole number from 0"),
+            },
         })
     }
 }
@@ -462,8 +514,34 @@ mod tests {
     }
 
     #[test]
+    fn where_an_event_came_from_is_kept_as_little_as_can_be() {
+        let event = validate(
+            r#"{"kind":"login","time":0,"device":"d","card":7,"address":"a","ip":"203.0.113.7","latitude":52.5,
+                "longitude":13.4,"deviceMembers":3}"#,
+        );
+        let Origin { device, card, address, network, place, device_members } = event.unwrap().origin;
+        assert_eq!((device, card, address), (short_hash("d"), short_hash("7"), short_hash("a")));
+        assert_eq!((network, device_members), (super::network("203.0.113.9").unwrap(), 3));
+        assert_eq!(place, Place::at(52.51, 13.39).unwrap());
+        let many = validate(r#"{"kind":"login","time":0,"device_members":1e300}"#).unwrap();
+        assert_eq!(many.origin, Origin { device_members: 255, ..Origin::default() });
+        for (origin, code) in [
+            (r#""ip":"localhost""#, "invalid_origin"),
+            (r#""latitude":1"#, "invalid_origin"),
+            (r#""latitude":91,"longitude":0"#, "invalid_origin"),
+            (r#""deviceMembers":-1"#, "invalid_origin"),
+            (r#""deviceMembers":1.5"#, "invalid_origin"),
+            (r#""device":"""#, "invalid_text"),
+            (r#""ip":7"#, "invalid_event"),
+        ] {
+            let refused = validate(&alloc::format!(r#"{{"kind":"login","time":0,{origin}}}"#));
+            assert_eq!(refused.unwrap_err().code(), code, "{origin}");
+        }
+    }
+
+    #[test]
     fn an_event_is_as_small_as_its_doc_says() {
-        assert_eq!(size_of::<Event>(), 64);
+        assert_eq!(size_of::<Event>(), 80);
     }
 
     #[test]

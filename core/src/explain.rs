@@ -62,6 +62,16 @@ impl Scorer {
     }
 }
 
+/// The features with the largest effects above 0, at most so many.
+pub(crate) fn strongest(
+    effects: impl Iterator<Item = (u32, f32)>,
+    most: u8,
+) -> impl Iterator<Item = (u32, f32)> {
+    let mut effects: Vec<(u32, f32)> = effects.filter(|(_, effect)| *effect > 0.0).collect();
+    order::sort_by(&mut effects, |a, b| (b.1, a.0) < (a.1, b.0));
+    effects.into_iter().take(usize::from(most))
+}
+
 /// A model's inputs for a member as it is, then once for each feature that it sees with that one at its typical value; and
 /// which features these are.
 pub(crate) fn occluded(transform: &Transform, features: &[f32], typical: &[f32]) -> (Vec<u32>, Vec<f32>) {

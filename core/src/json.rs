@@ -14,6 +14,7 @@ use crate::{
     tasks::decide::{DECIDES, DecideOptions, Task},
     tasks::points::{EarnOptions, POINTS, PointsOptions},
     tasks::recommend::{RECOMMENDS, RecommendOptions},
+    tasks::risk::{RISKS, RiskOptions},
     time::Timestamp,
 };
 
@@ -51,6 +52,23 @@ impl Scorer {
             bail!(UnsupportedModel, "this build decides nothing; use one with the feature `all-kernels`");
         }
         written(&self.decide_in(scratch, task, state, now, &DecideOptions::from_json(options)?)?)
+    }
+
+    /// As [`Scorer::risk_in`], from options in JSON to what is thought of the member in JSON.
+    ///
+    /// # Errors
+    /// Those of [`RiskOptions::from_json`] and [`Scorer::risk`].
+    pub fn risk_json(
+        &self,
+        scratch: &mut Scratch,
+        state: &MemberState,
+        now: Timestamp,
+        options: &[u8],
+    ) -> Result<String> {
+        if !RISKS {
+            bail!(UnsupportedModel, "this build judges no risk; use one with the feature `all-kernels`");
+        }
+        written(&self.risk_in(scratch, state, now, &RiskOptions::from_json(options)?)?)
     }
 
     /// As [`Scorer::points`], from options in JSON to a statement in JSON.

@@ -54,6 +54,7 @@ mod model;
 mod money;
 mod object;
 mod order;
+mod origin;
 mod prove;
 mod scorer;
 mod tasks;
@@ -76,6 +77,7 @@ pub use self::{
     },
     model::{Model, ModelManifest},
     money::Currency,
+    origin::{Origin, Place},
     scorer::{Assessment, Scorer, Scratch},
     tasks::decide::{
         Action, Choice, DecideOptions, Decision, Evidence, Learned, MAX_ACTIONS, Policies, Policy,
@@ -90,6 +92,9 @@ pub use self::{
         CandidateRoom, Candidates, Catalogue, Factors, Favourite, Fold, Item, ItemRows, MAX_FACTORS,
         MAX_ITEMS, MAX_RECOMMENDATIONS, NO_LABEL, Neighbours, RANKER_INPUTS, RecommendInfo, RecommendOptions,
         Recommendation, Shelf, Why,
+    },
+    tasks::risk::{
+        MAX_RISK_RULES, Risk, RiskCondition, RiskEvidence, RiskInfo, RiskModel, RiskOptions, RiskReason, RiskRule,
     },
     tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
     time::{DAY_MS, Duration, Period, Timestamp},

@@ -17,6 +17,7 @@ use crate::{
     scorer::Scorer,
     tasks::decide::{DECIDES, DecideOptions, Decision, Task},
     tasks::recommend::RecommendOptions,
+    tasks::risk::{RISKS, Risk, RiskOptions},
     time::Timestamp,
 };
 
@@ -121,16 +122,28 @@ impl Scorer {
         let list =
             self.catalogue().map(|_| self.recommend(state, now, &RecommendOptions::default())).transpose()?;
         let points = self.bundle().points().and_then(|_| self.points(state, now, &[], None).ok());
+        let risk = if RISKS { self.told_risk(state, now)? } else { None };
         let decisions = if DECIDES { self.decisions(state, now, name)? } else { Vec::new() };
         let same = [
             ("recommendations", alike(&list.unwrap_or_default(), case.stored("recommendations"))?),
             ("decisions", alike(&decisions, case.stored("decisions"))?),
             ("points", alike(&points, case.stored("points"))?),
+            ("risk", alike(&risk, case.stored("risk"))?),
         ];
         match same.iter().find(|(_, same)| !same) {
             Some((what, _)) => bail!(ModelFailed, "vector {name:?}: the {what} are others"),
             None => Ok(()),
         }
+    }
+
+    /// What a bundle's vector holds of a member's risk.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::risk`].
+    pub fn told_risk(&self, state: &MemberState, now: Timestamp) -> Result<Option<Risk>> {
+        let risk = self.risk_model().map(|_| self.risk(state, now, &RiskOptions::default())).transpose()?;
+        // The vector is a part of what the fingerprint is of.
+        Ok(risk.map(|risk| Risk { bundle: String::new(), ..risk }))
     }
 
     /// What a bundle's vector holds of the decisions on a member.

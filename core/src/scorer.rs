@@ -21,6 +21,7 @@ use crate::{
     tasks::points::{Earned, POINTS, PointsAt, PointsRules, Statement},
     tasks::profile::{Profile, ProfileSpec, Profiler},
     tasks::recommend::{Catalogue, RecommendOptions, RecommendRoom, Recommendation, Recommender},
+    tasks::risk::{Judge, Risk, RiskModel, RiskOptions},
     tasks::tier::{Standing, are_probabilities, expected_tier},
     time::Timestamp,
 };
@@ -145,6 +146,7 @@ pub struct Scorer {
     profiler: Held<Profiler>,
     recommender: Held<Recommender>,
     deciders: Held<[Option<Decider>; 2]>,
+    judge: Held<Judge>,
 }
 
 /// Room to score in, made once and used again: after the first score nothing is allocated for the model.
@@ -155,6 +157,7 @@ pub struct Scratch {
     profiles: Option<Workspace>,
     recommends: Option<RecommendRoom>,
     decides: [Option<Workspace>; 2],
+    judges: Option<Workspace>,
 }
 
 impl Scorer {
@@ -164,7 +167,7 @@ impl Scorer {
     /// Those of [`Bundle::parse`]; `invalid_model` when the model cannot be loaded; `unsupported_model` when it needs
     /// the feature `onnx`.
     pub fn load(bytes: &[u8]) -> Result<Self> {
-        let Opened { bundle, model, profile, recommend, policies } = Bundle::open(bytes)?;
+        let Opened { bundle, model, profile, recommend, policies, risk } = Bundle::open(bytes)?;
         let (inputs, outputs) = (bundle.transform().width(), bundle.rules().len());
         let engine = Engine::load(bundle.manifest().engine, model, inputs, outputs)?;
         let profiler =
@@ -184,7 +187,9 @@ impl Scorer {
             }
             Ok(Some(deciders))
         })?;
-        Ok(Self { bundle, engine, profiler, recommender, deciders })
+        let judge =
+            Held::new(|| risk.into_option().map(|(model, plan)| Judge::load(model, plan)).transpose())?;
+        Ok(Self { bundle, engine, profiler, recommender, deciders, judge })
     }
 
     /// What profiles are made by; none for a bundle of tiers alone.
@@ -352,6 +357,38 @@ impl Scorer {
         decider.decide(workspace, &self.bundle, (task, state, now), options)
     }
 
+    /// What judges risk; none for a bundle that does not.
+    pub fn risk_model(&self) -> Option<&RiskModel> {
+        self.judge.get().map(|judge| &judge.model)
+    }
+
+    /// How likely the event at `now`, which was observed, is fraud. Changes nothing.
+    ///
+    /// # Errors
+    /// `invalid_input` when the bundle judges no risk or the options are out of range; `too_late` when the history at `now` was
+    /// already forgotten; `model_failed` when the model gives no probability.
+    pub fn risk(&self, state: &MemberState, now: Timestamp, options: &RiskOptions) -> Result<Risk> {
+        self.risk_in(&mut Scratch::default(), state, now, options)
+    }
+
+    /// As [`Scorer::risk`], in room that was made before; the first answer makes more.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::risk`].
+    pub fn risk_in(
+        &self,
+        scratch: &mut Scratch,
+        state: &MemberState,
+        now: Timestamp,
+        options: &RiskOptions,
+    ) -> Result<Risk> {
+        let Some(judge) = self.judge.get() else {
+            bail!(InvalidInput, "the bundle judges no risk; put a model in with `tiercast bundle --risk`");
+        };
+        let workspace = scratch.judges.get_or_insert_with(|| judge.workspace());
+        judge.judge(workspace, &self.bundle, (state, now), options)
+    }
+
     /// The bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
@@ -365,6 +402,7 @@ impl Scorer {
             profiles: None,
             recommends: None,
             decides: [None, None],
+            judges: None,
         }
     }
 

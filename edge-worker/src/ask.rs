@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tiercast_core::{
-    DecideOptions, Decision, ErrorKind, MemberState, PointsOptions, RecommendOptions, Recommendation,
-    Statement, Task, Timestamp,
+    DecideOptions, Decision, ErrorKind, MemberState, PointsOptions, RecommendOptions, Recommendation, Risk,
+    RiskOptions, Statement, Task, Timestamp,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ pub(crate) enum Ask {
     Recommend(RecommendOptions),
     Decide(Task, DecideOptions),
     Points(PointsOptions),
+    Risk(RiskOptions),
 }
 
 /// What is answered instead of an assessment, under its name.
@@ -33,6 +34,7 @@ pub(crate) enum Found {
     Recommendations(Vec<Recommendation>),
     Decision(Decision),
     Points(Statement),
+    Risk(Risk),
 }
 
 impl Ask {
@@ -63,6 +65,11 @@ impl Ask {
                     .hint("deploy a bundle trained with a [points] table"));
             }
             Answer::Points => Self::Points(PointsOptions::default()),
+            Answer::Risk if !model.judges() => {
+                return Err(Problem::new(422, "no_risk", "the deployed bundle judges no risk")
+                    .hint("deploy a bundle that `tiercast bundle --risk` put a model into"));
+            }
+            Answer::Risk => Self::Risk(RiskOptions::default()),
         };
         ask.with(request.options.as_ref())
     }
@@ -75,7 +82,7 @@ impl Ask {
         let Some(options) = options else { return Ok(self.clone()) };
         match self {
             Self::Score | Self::Recommend(_) => {
-                Err(Problem::malformed("options belong to /v1/assign, /v1/reward and /v1/points"))
+                Err(Problem::malformed("options belong to /v1/assign, /v1/reward, /v1/points and /v1/risk"))
             }
             Self::Decide(task, _) => {
                 let options: DecideOptions = read(options)?;
@@ -85,6 +92,7 @@ impl Ask {
                 Ok(Self::Decide(*task, options))
             }
             Self::Points(_) => read(options).map(Self::Points),
+            Self::Risk(_) => read(options).map(Self::Risk),
         }
     }
 
@@ -92,7 +100,7 @@ impl Ask {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Recommend(_) => LIST,
-            Self::Score | Self::Decide(..) | Self::Points(_) => 1,
+            Self::Score | Self::Decide(..) | Self::Points(_) | Self::Risk(_) => 1,
         }
     }
 
@@ -114,6 +122,7 @@ impl Ask {
                 options.member = member.unwrap_or_default().into();
                 Some(Found::Decision(model.decide(task, state, now, &options)?))
             }
+            Self::Risk(options) => Some(Found::Risk(model.risk(state, now, &options)?)),
             Self::Points(options) => {
                 Some(Found::Points(model.points(state, now, &options).map_err(uncounted)?))
             }

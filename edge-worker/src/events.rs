@@ -41,6 +41,20 @@ struct Borrowed<'a> {
     channel: Option<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "name")]
     order: Option<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "name")]
+    device: Option<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "name")]
+    card: Option<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "name")]
+    address: Option<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "name")]
+    ip: Option<Cow<'a, str>>,
+    #[serde(default)]
+    latitude: Option<f64>,
+    #[serde(default)]
+    longitude: Option<f64>,
+    #[serde(default)]
+    device_members: Option<f64>,
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
@@ -95,7 +109,8 @@ mod tests {
     #[test]
     fn what_is_read_here_is_what_core_reads() {
         let all = r#"{"id":"a","kind":"purchase","time":1,"amount":"1.50","amountMinor":2,"discount":0.5,"discountMinor":-1,
-            "quantity":2.5,"item":"b\u0041","category":"c","channel":"d","order":"e"}"#;
+            "quantity":2.5,"item":"b\u0041","category":"c","channel":"d","order":"e","device":"f","card":"g",
+            "address":"h","ip":"::1","latitude":1,"longitude":-2.5,"deviceMembers":3}"#;
         for json in [
             all,
             r#"{"kind":"view","time":"2017-03-31"}"#,

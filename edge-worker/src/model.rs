@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use tiercast_core::{
     Assessment, Bundle, Catalogue, Currency, DecideOptions, Decision, Decode, FORMAT, FeatureInfo, Manifest,
     MemberState, Period, PointsInfo, PointsOptions, PointsRules, Policy, PolicyInfo, Profile, ProfileInfo,
-    ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Scorer, Scratch, Statement, Task,
-    Timestamp,
+    ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Risk, RiskInfo, RiskOptions, Scorer, Scratch,
+    Statement, Task, Timestamp,
 };
 
 use crate::{config::Limits, problem::Problem};
@@ -52,6 +52,8 @@ struct Description<'a> {
     reward: Option<PolicyInfo<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     points: Option<PointsInfo<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    risk: Option<RiskInfo<'a>>,
     limits: Limits,
     manifest: &'a Manifest,
     card: serde_json::Value,
@@ -173,6 +175,24 @@ impl Model {
         self.scorer.points(state, now, &options.redemptions, options.opening.as_ref())
     }
 
+    /// Whether it judges risk.
+    pub(crate) fn judges(&self) -> bool {
+        self.scorer.risk_model().is_some()
+    }
+
+    /// How likely what happened at `now` is fraud.
+    ///
+    /// # Errors
+    /// Those of [`Scorer::risk`].
+    pub(crate) fn risk(
+        &self,
+        state: &MemberState,
+        now: Timestamp,
+        options: &RiskOptions,
+    ) -> tiercast_core::Result<Risk> {
+        self.scorer.risk_in(&mut self.scratch.borrow_mut(), state, now, options)
+    }
+
     /// The body of `GET /healthz`. The first call computes the bundle's own vectors and compares.
     ///
     /// # Errors
@@ -209,6 +229,7 @@ impl Model {
             assign: self.scorer.policy(Task::Assign).map(Policy::describe),
             reward: self.scorer.policy(Task::Reward).map(Policy::describe),
             points: bundle.points().map(PointsRules::describe),
+            risk: self.scorer.risk_model().map(|risk| risk.describe(bundle.schema())),
             limits,
             manifest: bundle.manifest(),
             card: serde_json::from_str(bundle.card()).unwrap_or_default(),

@@ -29,15 +29,18 @@ pub(crate) enum Answer {
     Decide(Task),
     /// The member's points.
     Points,
+    /// How likely what just happened is fraud.
+    Risk,
 }
 
 /// Where each is asked for.
-const ANSWERS: [(&str, Answer); 5] = [
+const ANSWERS: [(&str, Answer); 6] = [
     ("/v1/score", Answer::Score),
     ("/v1/recommend", Answer::Recommend),
     ("/v1/assign", Answer::Decide(Task::Assign)),
     ("/v1/reward", Answer::Decide(Task::Reward)),
     ("/v1/points", Answer::Points),
+    ("/v1/risk", Answer::Risk),
 ];
 
 /// What is asked for, and what an answer holds besides it.
@@ -118,8 +121,8 @@ pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
         }
         Some(_) => Err(not_allowed("POST")),
         None => Err(Problem::new(404, "not_found", "there is no such route").hint(
-            "the routes are POST /v1/score, /v1/recommend, /v1/assign, /v1/reward and /v1/points, GET /v1/model and \
-             GET /healthz",
+            "the routes are POST /v1/score, /v1/recommend, /v1/assign, /v1/reward, /v1/points and /v1/risk, \
+             GET /v1/model and GET /healthz",
         )),
     }
 }

@@ -77,7 +77,9 @@ fn continued(bundle: &Bundle) -> Result<Vec<Member>> {
 pub fn seeded(seed: u64) -> Member {
     let mut random = Random(seed);
     let count = [3, 12, 40, 120, 300][seed as usize % 5];
+    let mut origins = Random(!seed);
     let mut events: Vec<Value> = (0..count).map(|i| event(&mut random, i)).collect();
+    events.iter_mut().for_each(|event| come_from(event, &mut origins));
     for _ in 0..count / 10 {
         let again = events[random.below(count) as usize].clone();
         events.push(again);
@@ -115,6 +117,28 @@ fn event(random: &mut Random, i: u64) -> Value {
         event["quantity"] = json!(1.0 + random.below(8) as f64 / 4.0);
     }
     event
+}
+
+/// Tells where three events of four came from.
+fn come_from(event: &mut Value, random: &mut Random) {
+    const PLACES: [(f64, f64); 4] = [(52.52, 13.405), (52.49, 13.36), (40.71, -74.006), (-33.87, 151.21)];
+    if random.below(4) == 0 {
+        return;
+    }
+    event["device"] = json!(format!("device {}", random.below(3)));
+    event["ip"] = match random.below(3) {
+        0 => json!(format!("2001:db8:{:x}::7", random.below(3))),
+        _ => json!(format!("203.0.{}.{}", random.below(4), random.below(256))),
+    };
+    if random.below(3) > 0 {
+        let (latitude, longitude) = PLACES[random.below(4) as usize];
+        (event["latitude"], event["longitude"]) = (json!(latitude), json!(longitude));
+    }
+    if event["kind"] == "purchase" {
+        event["card"] = json!(random.below(3));
+        event["address"] = json!(format!("address {}", random.below(3)));
+        event["deviceMembers"] = json!(1 + random.below(4));
+    }
 }
 
 fn corners() -> Vec<Member> {
@@ -204,6 +228,11 @@ fn mistakes() -> Vec<Member> {
         case("a negative quantity", json!({"kind": "purchase", "time": NOW, "quantity": -1})),
         case("an empty item", json!({"kind": "purchase", "time": NOW, "item": ""})),
         case("an item of 257 bytes", json!({"kind": "purchase", "time": NOW, "item": "x".repeat(257)})),
+        case("an empty device", json!({"kind": "login", "time": NOW, "device": ""})),
+        case("an IP address that is none", json!({"kind": "login", "time": NOW, "ip": "localhost"})),
+        case("half a place", json!({"kind": "login", "time": NOW, "latitude": 1})),
+        case("a place off the globe", json!({"kind": "login", "time": NOW, "latitude": 91, "longitude": 0})),
+        case("half a member", json!({"kind": "login", "time": NOW, "deviceMembers": 1.5})),
     ];
     let good = json!({"kind": "purchase", "time": NOW});
     members.push(Member {

@@ -170,3 +170,87 @@ fn a_declaration_says_what_is_wrong_with_it() {
     let unknown = schema(json!({"name": "f", "op": "count", "events": ["buy"]})).unwrap_err();
     assert_eq!(unknown.code(), "unknown_kind");
 }
+
+/// Three days of somebody who is taken over at the end: home in Berlin, the last order from New York on a new device.
+fn taken_over(schema: &FeatureSchema, count: usize) -> MemberState {
+    let berlin = json!({"device": "phone", "ip": "203.0.113.7", "latitude": 52.52, "longitude": 13.405});
+    let away = json!({"device": "other", "ip": "198.51.100.1", "latitude": 40.71, "longitude": -74.01,
+        "card": "stolen", "address": "elsewhere", "deviceMembers": 7});
+    let events = [
+        (json!({"kind": "view", "time": "2017-03-01T12:00:00Z"}), &berlin),
+        (json!({"kind": "purchase", "time": "2017-03-02T12:00:00Z", "amount": 40, "card": "own"}), &berlin),
+        (json!({"kind": "purchase", "time": "2017-03-03T13:00:00Z", "amount": 60, "card": "own"}), &berlin),
+        (json!({"kind": "return", "time": "2017-03-03T14:00:00Z", "amount": 25}), &berlin),
+        (json!({"kind": "purchase", "time": "2017-03-04T03:00:00Z", "amount": 300}), &away),
+    ];
+    let mut state = MemberState::new(schema);
+    for (mut event, origin) in events.into_iter().take(count) {
+        event.as_object_mut().unwrap().extend(origin.as_object().unwrap().clone());
+        let event = EventInput::from_json(event.to_string().as_bytes()).unwrap().validate(&schema.spec().events);
+        state.observe(event.unwrap());
+    }
+    let bytes = state.snapshot();
+    let restored = MemberState::restore(&bytes, schema).unwrap();
+    assert_eq!((&restored, restored.snapshot()), (&state, bytes), "a snapshot keeps where events came from");
+    state
+}
+
+/// The feature once so many of the events have happened, at the fourth day's fourth hour.
+fn once(mut feature: Value, count: usize) -> f32 {
+    feature["name"] = json!("f");
+    let schema = schema(feature).unwrap();
+    let now = Timestamp::parse("2017-03-04T04:00:00Z").unwrap();
+    schema.features_at(&taken_over(&schema, count), now).unwrap()[0]
+}
+
+#[test]
+fn formulas_of_risk_agree_with_hand_computed_values() {
+    let (day, hour) = (1.0, 1.0 / 24.0);
+    for (feature, before, after) in [
+        (json!({"op": "distinct", "of": "device", "events": ["*"]}), 1.0, 2.0),
+        (json!({"op": "distinct", "of": "card"}), 1.0, 2.0),
+        (json!({"op": "distinct", "of": "address"}), 0.0, 1.0),
+        (json!({"op": "distinct", "of": "network", "events": ["*"], "window": "1d"}), 1.0, 2.0),
+        (json!({"op": "max", "of": "device_members"}), 0.0, 7.0),
+        (json!({"op": "lag", "each": "event", "lag": 1, "of": "device_members"}), 0.0, 7.0),
+        (json!({"op": "familiarity", "of": "device", "events": ["*"]}), 2.0 * day + 16.0 * hour, hour),
+        (json!({"op": "familiarity", "of": "card"}), day + 16.0 * hour, hour),
+        (json!({"op": "onset"}), 1.0, 1.0),
+        (json!({"op": "onset", "events": ["return"]}), 2.0 * day + 2.0 * hour, 2.0 * day + 2.0 * hour),
+        (json!({"op": "refund_share"}), 0.25, 25.0 / 400.0),
+        (json!({"op": "refund_share", "window": "15h"}), f32::INFINITY, 25.0 / 300.0),
+        (json!({"op": "oddness"}), 0.0, 1.0),
+        (json!({"op": "speed", "stat": "last", "events": ["*"]}), 0.0, 6385.0 / 13.0),
+        (json!({"op": "speed", "stat": "max", "events": ["*"], "window": "2d"}), 0.0, 6385.0 / 13.0),
+        (json!({"op": "speed", "stat": "mean"}), 0.0, 6385.0 / 14.0 / 2.0),
+    ] {
+        for (count, value) in [(4, before), (5, after)] {
+            let found = once(feature.clone(), count);
+            // A place is a cell of ten kilometres.
+            let near = if feature["op"] == "speed" { 0.003 } else { 2e-7 };
+            let missing = value.is_infinite() && found.is_nan();
+            assert!(missing || (found - value).abs() <= value.abs() * near, "{feature}, {count} events: {found}");
+        }
+    }
+    for feature in [
+        json!({"op": "familiarity", "of": "address"}),
+        json!({"op": "speed", "stat": "last", "window": "2h", "events": ["*"]}),
+        json!({"op": "oddness", "window": "2h"}),
+        json!({"op": "onset", "events": ["coupon"]}),
+        json!({"op": "refund_share", "window": "1h"}),
+    ] {
+        assert_eq!(once(feature.clone(), 4).to_bits(), f32::NAN.to_bits(), "{feature}");
+    }
+    for (feature, word) in [
+        (json!({"name": "f", "op": "sum", "of": "device_members"}), "`of` must be amount"),
+        (json!({"name": "f", "op": "share", "of": "device", "value": "a"}), "category or channel"),
+        (json!({"name": "f", "op": "speed"}), "`stat`"),
+        (json!({"name": "f", "op": "speed", "stat": "std"}), "`stat` must be"),
+        (json!({"name": "f", "op": "familiarity"}), "`of`"),
+        (json!({"name": "f", "op": "onset", "window": "1d"}), "takes no `window`"),
+        (json!({"name": "f", "op": "refund_share", "events": ["view"]}), "takes no `events`"),
+    ] {
+        let refused = schema(feature.clone()).unwrap_err();
+        assert!(refused.message().contains(word), "{feature}: {refused}");
+    }
+}

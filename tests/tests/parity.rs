@@ -45,6 +45,7 @@ fn every_error_code_that_input_can_cause_has_a_vector() {
         "invalid_time",
         "invalid_quantity",
         "invalid_text",
+        "invalid_origin",
         "too_late",
         "invalid_state",
         "state_version",
@@ -94,6 +95,16 @@ fn the_fixture_has_every_formula() {
         "order",
         "channel",
         "category",
+        "speed",
+        "onset",
+        "refund_share",
+        "oddness",
+        "familiarity",
+        "device",
+        "card",
+        "address",
+        "network",
+        "device_members",
     ] {
         assert!(spec.contains(&format!("\"{word}\"")), "{word}");
     }

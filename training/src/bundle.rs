@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
-    Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureSpec, LowerOptions,
-    Manifest, MemberState, Of, PointsRules, Policies, ProfileSpec, RecommendOptions, Scalar, Scorer,
-    TierRules, Timestamp, Transform, Vector, lower,
+    Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureDecl, FeatureSpec,
+    LowerOptions, Manifest, MemberState, Of, Op, PointsRules, Policies, ProfileSpec, RecommendOptions, Scalar,
+    Scorer, TierRules, Timestamp, Transform, Vector, lower,
 };
 
 use crate::weights::Weights;
@@ -99,6 +99,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         },
         policies: contents.policies.clone(),
         points: contents.points.cloned(),
+        risk: None,
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -155,6 +156,7 @@ pub fn vectors(scorer: &Scorer, now: Timestamp, seed: u64) -> anyhow::Result<Vec
                     None => Vec::new(),
                 },
                 decisions: scorer.decisions(&state, now, &name)?,
+                risk: scorer.told_risk(&state, now)?,
                 name,
                 // A member whose history is not whole has none.
                 points: scorer.points(&state, now, &[], None).ok(),
@@ -178,6 +180,8 @@ struct Shop {
     categories: Vec<String>,
     channels: Vec<String>,
     items: Vec<String>,
+    /// Whether a feature asks where events came from.
+    origins: bool,
     exponent: u32,
     capacity: usize,
 }
@@ -204,6 +208,7 @@ impl Shop {
                 Some(catalogue) => catalogue.items.iter().take(30).map(|item| item.id.clone()).collect(),
                 None => (0..30).map(|at| format!("item {at}")).collect(),
             },
+            origins: spec.features.iter().any(asks_where),
             exponent: u32::from(spec.events.currency.exponent),
             capacity: spec.capacity as usize,
         }
@@ -250,8 +255,30 @@ impl Shop {
         event.category = Some(pick(&self.categories, rng).into());
         event.channel = Some(pick(&self.channels, rng).into());
         event.order = Some(format!("order {}", i / 3).into());
+        if self.origins {
+            come_from(&mut event, rng);
+        }
         event
     }
+}
+
+fn asks_where(decl: &FeatureDecl) -> bool {
+    let name = matches!(
+        decl.of,
+        Some(Of::Device | Of::Card | Of::Address | Of::Network | Of::DeviceMembers)
+    );
+    name || decl.op == Op::Speed
+}
+
+fn come_from(event: &mut EventInput<'_>, rng: &mut StdRng) {
+    let one_of = |what: &str, rng: &mut StdRng| Some(format!("{what} {}", rng.random_range(0..3)).into());
+    event.device = one_of("device", rng);
+    event.card = one_of("card", rng);
+    event.address = one_of("address", rng);
+    event.ip = Some(format!("203.0.{}.7", rng.random_range(0..4)).into());
+    event.latitude = Some(f64::from(rng.random_range(-9..=9)) * 10.0);
+    event.longitude = Some(f64::from(rng.random_range(-18..=18)) * 10.0);
+    event.device_members = Some(f64::from(rng.random_range(1_u8..5)));
 }
 
 #[cfg(test)]

@@ -326,6 +326,7 @@ fn field_of(code: &str) -> &'static str {
         "invalid_amount" => "amount",
         "invalid_time" => "time",
         "invalid_quantity" => "quantity",
+        "invalid_origin" => "ip",
         _ => "",
     }
 }

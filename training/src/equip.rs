@@ -1,4 +1,4 @@
-//! `tiercast bundle`: policies that were proven, or experiments, go into a bundle.
+//! `tiercast bundle`: policies that were proven, experiments, or what judges risk go into a bundle.
 //!
 //! Invariant: nothing that was learned and does not beat what was done before leaves this command, and core would refuse to
 //! write or to load it.
@@ -12,7 +12,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use indicatif::HumanBytes;
-use tiercast_core::{Action, Bundle, BundleParts, LowerOptions, OnnxModel, Period, Policy, Task, lower};
+use tiercast_core::{
+    Action, Bundle, BundleParts, LowerOptions, OnnxModel, Period, Policy, RiskEvidence, Task, lower,
+};
 
 use crate::{
     bundle,
@@ -24,7 +26,7 @@ use crate::{
     whole,
 };
 
-/// Put policies into a bundle: proven ones, or an experiment.
+/// Put policies into a bundle: proven ones, or an experiment; and what judges risk.
 ///
 /// A learned policy goes in if the log proves it: the lower end of its value's interval lies above what the policy in force
 /// earned on the same decisions, the paired difference's above 0, the log reaches where the policy goes, and the budget is
@@ -33,7 +35,10 @@ use crate::{
 /// An experiment draws by declared shares. It is how a first log comes about: run it, log each decision with its propensity,
 /// and learn from the log.
 ///
+/// --risk puts in what `tiercast risk train` learned.
+///
 /// Example: tiercast bundle run/bundle.tcb policy -o shop.tcb
+/// Example: tiercast bundle run/bundle.tcb --risk risk -o shop.tcb
 /// Example: tiercast bundle run/bundle.tcb --experiment reward --share none=0.5 --share "50 points:50=0.3" \
 ///              --share "200 points:200=0.2" -o shop.tcb
 #[derive(Debug, clap::Args)]
@@ -42,11 +47,14 @@ pub struct Args {
     /// The bundle.
     pub bundle: PathBuf,
     /// Folders that `tiercast policy train` wrote.
-    #[arg(required_unless_present = "experiment")]
+    #[arg(required_unless_present_any = ["experiment", "risk"])]
     pub policies: Vec<PathBuf>,
     /// Where to write the new bundle.
     #[arg(short, long, value_name = "BUNDLE.tcb")]
     pub output: PathBuf,
+    /// A folder that `tiercast risk train` wrote.
+    #[arg(long, value_name = "FOLDER")]
+    pub risk: Option<PathBuf>,
     /// Put in an experiment: offers of points, or tiers.
     #[arg(long, value_enum, requires = "share")]
     pub experiment: Option<TaskArg>,
@@ -97,7 +105,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         say!("{}: {} draws by its shares", Task::from(task).name(), policy.name);
         parts.policies.put(task.into(), policy, Vec::new());
     }
-    let written = bundle::renew(parts, &args.bundle, "the policies fail on made-up members")?;
+    if let Some(folder) = &args.risk {
+        add_risk(&mut parts, folder)?;
+    }
+    let written = bundle::renew(parts, &args.bundle, "what was put in fails on made-up members")?;
     whole::write(&args.output, &written)?;
     say!("{}: {}", args.output.display(), HumanBytes(written.len() as u64));
     Ok(ExitCode::SUCCESS)
@@ -137,6 +148,28 @@ fn add(parts: &mut BundleParts, folder: &Path, gate: &Gate) -> anyhow::Result<()
         record.evaluation.incumbent.value
     );
     parts.policies.put(task, policy, lower(&onnx, &LowerOptions::default())?.write());
+    Ok(())
+}
+
+/// Puts a folder's risk model in its place.
+fn add_risk(parts: &mut BundleParts, folder: &Path) -> anyhow::Result<()> {
+    let (record, onnx) = crate::risk::folder::read(folder)?;
+    ensure!(
+        record.schema_hash == parts.manifest.schema_hash,
+        "{} was learned for other features than the bundle has; learn it again with `tiercast risk train`",
+        folder.display()
+    );
+    OnnxModel::load(&onnx, record.transform.width(), 2)
+        .with_context(|| format!("the trees of {}", folder.display()))?;
+    let RiskEvidence { recall, alerts, rule_recall, .. } = record.evidence;
+    say!(
+        "risk: {} finds {:.1} % of the frauds with {:.2} % alerts, the best pair of thresholds {:.1} %",
+        record.name,
+        100.0 * recall,
+        100.0 * alerts,
+        100.0 * rule_recall
+    );
+    parts.risk = Some((record.model(), lower(&onnx, &LowerOptions::default())?.write()));
     Ok(())
 }
 

@@ -45,6 +45,7 @@ use crate::{
 
 pub use event::EventFunction;
 pub use gather::Gather;
+pub use moments::Moments;
 #[cfg(test)]
 pub(crate) use points::just_before;
 pub use points::{Point, Points};
@@ -53,6 +54,7 @@ use once::Once;
 
 mod event;
 mod gather;
+mod moments;
 mod once;
 pub(crate) mod packed;
 mod points;

@@ -158,6 +158,12 @@ fn wire(input: &EventInput<'_>, time: Timestamp, amount: i64, discount: i64) -> 
     event.category = owned(&input.category);
     event.channel = owned(&input.channel);
     event.order = owned(&input.order);
+    event.device = owned(&input.device);
+    event.card = owned(&input.card);
+    event.address = owned(&input.address);
+    event.ip = owned(&input.ip);
+    (event.latitude, event.longitude) = (input.latitude, input.longitude);
+    event.device_members = input.device_members;
     event
 }
 

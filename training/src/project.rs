@@ -228,6 +228,20 @@ pub struct Columns {
     pub channel: Option<String>,
     /// Which order or basket the line belongs to.
     pub order: Option<String>,
+    /// The device that it came from.
+    pub device: Option<String>,
+    /// The card or other means that it was paid with: a token, never the number.
+    pub card: Option<String>,
+    /// The address that it goes to.
+    pub address: Option<String>,
+    /// The IP address that it came from, of which only the network counts.
+    pub ip: Option<String>,
+    /// Where it came from, in degrees.
+    pub latitude: Option<String>,
+    /// Likewise.
+    pub longitude: Option<String>,
+    /// How many members the shop had seen with the device by then.
+    pub device_members: Option<String>,
 }
 
 impl Columns {
@@ -243,6 +257,13 @@ impl Columns {
             ("category", &self.category),
             ("channel", &self.channel),
             ("order", &self.order),
+            ("device", &self.device),
+            ("card", &self.card),
+            ("address", &self.address),
+            ("ip", &self.ip),
+            ("latitude", &self.latitude),
+            ("longitude", &self.longitude),
+            ("device_members", &self.device_members),
         ];
         let required = required.into_iter().map(|(name, sql)| (name, sql.as_str()));
         required.chain(optional.into_iter().filter_map(|(name, sql)| Some((name, sql.as_deref()?)))).collect()

@@ -35,7 +35,7 @@ use parts::{Cutter, Folder, Identity};
 /// Score the members of a table of events with a bundle.
 ///
 /// EVENTS is a .parquet or .csv file, a folder of such files or a pattern, here or in an object store, with the columns
-/// member, kind and time, and as many as it has of id, amount, discount, quantity, item, category, channel and order; or
+/// member, kind and time, and as many as it has of id, amount, discount, quantity, item, category, channel, order and where it came from; or
 /// any table, when -p names a project file that maps its columns. Without EVENTS the project's own tables are scored, and
 /// with --states the histories that `tiercast states` keeps, without reading a table at all.
 ///

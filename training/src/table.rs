@@ -44,8 +44,25 @@ pub use source::{Place, Source, SourceFile};
 use stores::Stores;
 
 /// The event's fields after `member`, in the order of the canonical columns.
-pub const FIELDS: [&str; 10] =
-    ["kind", "time", "id", "amount", "discount", "quantity", "item", "category", "channel", "order"];
+pub const FIELDS: [&str; 17] = [
+    "kind",
+    "time",
+    "id",
+    "amount",
+    "discount",
+    "quantity",
+    "item",
+    "category",
+    "channel",
+    "order",
+    "device",
+    "card",
+    "address",
+    "ip",
+    "latitude",
+    "longitude",
+    "device_members",
+];
 
 /// The number of the row in its file, from 1, where it was asked for.
 pub const ROW: &str = "__row";
@@ -296,6 +313,13 @@ impl Events {
             category: column("category"),
             channel: column("channel"),
             order: column("order"),
+            device: column("device"),
+            card: column("card"),
+            address: column("address"),
+            ip: column("ip"),
+            latitude: column("latitude"),
+            longitude: column("longitude"),
+            device_members: column("device_members"),
         };
         let table = place.absolute()?.to_string();
         let declared = EventTable { table, join: Vec::new(), filter: None, columns };
@@ -566,7 +590,7 @@ fn canonical(
             DataType::Float16 | DataType::Float32 | DataType::Float64 => (format!("({sql})"), Shape::Float),
             _ => (format!("({sql})"), Shape::Text),
         }),
-        "quantity" => Some((format!("({sql})"), Shape::Float)),
+        "quantity" | "latitude" | "longitude" | "device_members" => Some((format!("({sql})"), Shape::Float)),
         _ => Some((format!("({sql})"), Shape::Text)),
     };
     cast.ok_or_else(|| {

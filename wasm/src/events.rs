@@ -32,15 +32,18 @@ fn all(mut bytes: &[u8]) -> Option<Vec<EventInput<'_>>> {
         event.amount_minor = next()?;
         event.discount = next()?;
         event.discount_minor = next()?;
-        event.quantity = match next()? {
-            Some(Scalar::Float(units)) => Some(units),
-            None => None,
-            _ => return None,
-        };
+        event.quantity = number(next()?)?;
         event.item = text(next()?)?;
         event.category = text(next()?)?;
         event.channel = text(next()?)?;
         event.order = text(next()?)?;
+        event.device = text(next()?)?;
+        event.card = text(next()?)?;
+        event.address = text(next()?)?;
+        event.ip = text(next()?)?;
+        event.latitude = number(next()?)?;
+        event.longitude = number(next()?)?;
+        event.device_members = number(next()?)?;
         events.push(event);
     }
     Some(events)
@@ -64,6 +67,14 @@ fn text(field: Option<Scalar<'_>>) -> Option<Option<Cow<'_, str>>> {
     match field {
         None => Some(None),
         Some(Scalar::Text(text)) => Some(Some(text)),
+        Some(_) => None,
+    }
+}
+
+fn number(field: Option<Scalar<'_>>) -> Option<Option<f64>> {
+    match field {
+        None => Some(None),
+        Some(Scalar::Float(number)) => Some(Some(number)),
         Some(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked and answered in JSON: lists, decisions and points, which the smallest build leaves out.
+//! What is asked and answered in JSON: lists, decisions, points and risk, which the smallest build leaves out.
 //!
 //! Options are JSON objects; what is left is JSON, as the core writes it. Every build has the same exports, and in the smallest
 //! one these do nothing but refuse.
@@ -26,7 +26,7 @@ impl Scorer {
 #[wasm_bindgen]
 impl Member {
     /// Leaves what is known of the member at `now`: what to recommend (0), which tier of service (1) and which offer of points
-    /// (2) the member gets, or the member's points (3).
+    /// (2) the member gets, the member's points (3), or how likely what just happened is fraud (4).
     pub fn ask(&self, what: usize, now: f64, options: &[u8]) -> bool {
         answered(|| self.asked(what, now, options))
     }
@@ -48,7 +48,8 @@ impl Member {
             0 => scorer.recommend_json(room, state, now, options),
             1 => scorer.decide_json(room, core::Task::Assign, state, now, options),
             2 => scorer.decide_json(room, core::Task::Reward, state, now, options),
-            _ => scorer.points_json(state, now, options),
+            3 => scorer.points_json(state, now, options),
+            _ => scorer.risk_json(room, state, now, options),
         }?)
     }
 }
@@ -57,7 +58,7 @@ impl Member {
 fn answered(answer: impl FnOnce() -> Result<String, Refused>) -> bool {
     let answer = match ANSWERS {
         true => answer(),
-        false => Err(Refused::new("unsupported_model", "the bundle gives no lists, decisions and points")),
+        false => Err(Refused::new("unsupported_model", "the bundle gives no lists, decisions, points and risk")),
     };
     done(answer).map(|json| left::bytes(json.into())).is_some()
 }

@@ -9,6 +9,7 @@ export type ErrorCode =
   | "invalid_time"
   | "invalid_quantity"
   | "invalid_text"
+  | "invalid_origin"
   | "too_late"
   | "invalid_spec"
   | "invalid_duration"

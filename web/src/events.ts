@@ -19,6 +19,13 @@ const FIELDS: readonly { name: keyof MemberEvent; shape: Shape; alias?: keyof Me
   { name: "category", shape: "name" },
   { name: "channel", shape: "name" },
   { name: "order", shape: "name" },
+  { name: "device", shape: "name" },
+  { name: "card", shape: "name" },
+  { name: "address", shape: "name" },
+  { name: "ip", shape: "text" },
+  { name: "latitude", shape: "number" },
+  { name: "longitude", shape: "number" },
+  { name: "deviceMembers", shape: "number", alias: "device_members" },
 ];
 const NAMES = new Set<string>(FIELDS.map(({ name }) => name));
 /** As tables name the columns. */

@@ -17,6 +17,8 @@ import type {
   Recommendation,
   RecommendOptions,
   RewardOptions,
+  Risk,
+  RiskOptions,
   Statement,
 } from "./types.js";
 
@@ -38,7 +40,7 @@ export interface Answers {
 }
 
 /** What the engine calls what it answers in JSON. */
-const ASK = { recommend: 0, assign: 1, reward: 2, points: 3 } as const;
+const ASK = { recommend: 0, assign: 1, reward: 2, points: 3, risk: 4 } as const;
 
 /** One event or many. */
 export type MemberEvents = MemberEvent | Iterable<MemberEvent>;
@@ -74,7 +76,7 @@ export class Member {
    * Takes in what happened: one event, or many in any order. All are taken or none is.
    *
    * @throws {@link TiercastError} `invalid_event`, `unknown_kind`, `invalid_amount`, `invalid_time`,
-   * `invalid_quantity` or `invalid_text`; the member is then as it was.
+   * `invalid_quantity`, `invalid_text` or `invalid_origin`; the member is then as it was.
    */
   observe(events: MemberEvents): Observed {
     const list = isMany(events) ? Array.from(events, plain) : [plain(events)];
@@ -179,6 +181,16 @@ export class Member {
   points(options: PointsOptions = {}): Statement {
     const { moment, bytes } = asked(options);
     return this.#ask("points", moment, bytes);
+  }
+
+  /**
+   * How likely the event that happened at `now` is fraud: observe it first, of a kind in `info.risk.each`.
+   *
+   * @throws {@link TiercastError} `invalid_input` when the bundle judges no risk (`info.risk` is then absent) or an option is out
+   * of range; otherwise as {@link Member.assess} does.
+   */
+  risk(options: RiskOptions = {}, now: Date | number = new Date()): Risk {
+    return this.#ask("risk", Number(now), encoded(options));
   }
 
   /** The features alone, as of `now`: a row for {@link Scorer.scoreBatch}. */

@@ -2,7 +2,16 @@ import { type ErrorCode, TiercastError } from "./errors.js";
 import type { Member } from "./member.js";
 import type { Scorer } from "./scorer.js";
 import { unreadable } from "./section.js";
-import type { Assessment, BundleInfo, Decision, MemberEvent, Profile, Recommendation, Statement } from "./types.js";
+import type {
+  Assessment,
+  BundleInfo,
+  Decision,
+  MemberEvent,
+  Profile,
+  Recommendation,
+  Risk,
+  Statement,
+} from "./types.js";
 
 /** What a bundle scores by, of the section that scores. */
 export interface ScoredBy {
@@ -42,6 +51,8 @@ interface Vector {
   decisions?: Decision[];
   /** The member's points without redemptions, in a bundle with points whose history is whole. */
   points?: Statement;
+  /** What is thought of the member, without the bundle's fingerprint, in a bundle that judges risk. */
+  risk?: Risk;
 }
 
 /** Computes a bundle's own vectors through the calls that everybody uses, and compares. */
@@ -58,7 +69,7 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       : // tract orders its sums by the machine's vector width.
         (found: number, expected: number) => Math.abs(found - expected) <= 1e-5;
   for (const vector of vectors) {
-    const { name, features, probabilities, tier, profile = [], recommendations, decisions = [], points } = vector;
+    const { name, features, probabilities, tier, profile = [], recommendations, decisions = [], points, risk } = vector;
     const found = computed(scorer, vector, by.profile.length > 0);
     const bits = new Uint32Array(found.features.buffer);
     const agree =
@@ -70,12 +81,12 @@ export function prove(scorer: Scorer, by: ScoredBy, vectors: unknown): number {
       profile.length === found.profile.length &&
       profile.every((expected, i) => Object.is(found.profile[i], Math.fround(expected))) &&
       // Written by the same code, field by field.
-      JSON.stringify([found.recommendations, found.decisions, found.points]) ===
-        JSON.stringify([recommendations, decisions, points]);
+      JSON.stringify([found.recommendations, found.decisions, found.points, found.risk]) ===
+        JSON.stringify([recommendations, decisions, points, risk]);
     if (!agree) {
       throw new TiercastError(
         "model_failed",
-        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features, another profile, other recommendations, decisions or points; use the files of one version of this package`,
+        `vector ${JSON.stringify(name)}: expected tier ${tier} of ${probabilities}, found ${found.tier} of ${found.probabilities}, or other features, another profile, other recommendations, decisions, points or risk; use the files of one version of this package`,
       );
     }
   }
@@ -126,6 +137,7 @@ interface Computed extends Assessment {
   recommendations: Recommendation[] | undefined;
   decisions: Decision[];
   points: Statement | undefined;
+  risk: Risk | undefined;
 }
 
 function computed(scorer: Scorer, { name, events, now, recommendations }: Vector, profiled: boolean): Computed {
@@ -137,6 +149,7 @@ function computed(scorer: Scorer, { name, events, now, recommendations }: Vector
       recommendations: recommendations && member.recommend({}, now),
       decisions: decided(member, name, now),
       points: unlessRefused(() => member.points({ now })),
+      risk: unlessRefused(() => ({ ...member.risk({}, now), bundle: "" })),
     };
   } finally {
     member.dispose();
@@ -150,7 +163,7 @@ function decided(member: Member, name: string, now: number): Decision[] {
   return all.flatMap((decide) => unlessRefused(decide) ?? []).map((decision) => ({ ...decision, bundle: "" }));
 }
 
-/** What a call gives; nothing where the bundle has no policy or no points, or the history does not give them. */
+/** What a call gives; nothing where the bundle has no policy, no points or no risk, or the history does not give them. */
 function unlessRefused<T>(call: () => T): T | undefined {
   try {
     return call();

@@ -13,7 +13,7 @@ export type EventKind =
 
 /**
  * Something a member did. Required are `kind` and `time`; an unknown field is refused.
- * Names (`id`, `item`, `category`, `channel`, `order`) are texts or whole numbers; 5 and `"5"` are the same name.
+ * Names (`id`, `item`, `category`, `channel`, `order`, `device`, `card`, `address`) are texts or whole numbers; 5 and `"5"` are the same name.
  */
 export interface MemberEvent {
   /** What happened. */
@@ -44,6 +44,22 @@ export interface MemberEvent {
   channel?: string | number | undefined;
   /** The order or basket; lines of one order share it. */
   order?: string | number | undefined;
+  /** The device that it came from. */
+  device?: string | number | undefined;
+  /** The card or other means that it was paid with: a token, never the number. */
+  card?: string | number | undefined;
+  /** The address that it goes to. */
+  address?: string | number | undefined;
+  /** The IP address that it came from; of it only the network is kept, as a hash. */
+  ip?: string | undefined;
+  /** Where it came from, in degrees, with `longitude`; kept to about ten kilometres. */
+  latitude?: number | undefined;
+  /** Where it came from, in degrees, with `latitude`. */
+  longitude?: number | undefined;
+  /** How many members the shop has seen with the device until then, this one included. */
+  deviceMembers?: number | undefined;
+  /** {@link MemberEvent.deviceMembers} as tables name the column. */
+  device_members?: number | undefined;
 }
 
 /** What {@link Member.observe} did. */
@@ -384,6 +400,8 @@ export interface BundleInfo {
   assign?: PolicyInfo;
   /** The policy of {@link Member.reward}; absent from a bundle without. */
   reward?: PolicyInfo;
+  /** What {@link Member.risk} is judged by; absent from a bundle without. */
+  risk?: RiskInfo;
   /** The rules of {@link Member.points} and {@link Scorer.earn}; absent from a bundle without. */
   points?: {
     /** Points that `perMinor` earn. */
@@ -405,6 +423,54 @@ export interface BundleInfo {
   };
   /** The model card: data, protocol, measures, caveats. */
   card: unknown;
+}
+
+/** What a call for {@link Member.risk} shall give. */
+export interface RiskOptions {
+  /** Reasons at most, 0 to 10; 3 if absent. Without any the answer costs a fraction. */
+  reasons?: number;
+}
+
+/** What is thought of a member at the moment of an event. */
+export interface Risk {
+  /** The model's name and version. */
+  model: string;
+  /** The bundle's fingerprint: log it with the alert. */
+  bundle: string;
+  /** The calibrated probability that the event is fraud. */
+  probability: number;
+  /** Whether somebody shall look at it: the probability reaches the threshold, or a rule holds. */
+  alert: boolean;
+  /** The rules that hold, by name. */
+  rules: string[];
+  /** What raised the probability, the strongest first; null is a missing value. */
+  reasons: { feature: string; value: number | null; typical: number | null; effect: number }[];
+}
+
+/** How a bundle judges risk. */
+export interface RiskInfo {
+  /** Its name and version. */
+  name: string;
+  /** The kinds of events at which it was trained. */
+  each: string[];
+  /** The probability from which on an alert is raised. */
+  threshold: number;
+  /** The shop's own rules, in words. */
+  rules: { name: string; when: string }[];
+  /** How it did on rows later than all that it was fitted and chosen by. */
+  evidence: {
+    /** Rows, and how many of them were fraud. */
+    rows: number;
+    frauds: number;
+    averagePrecision: number;
+    auc: number;
+    /** Share of the rows at or above the threshold, of the frauds among them, and of these that are frauds. */
+    alerts: number;
+    recall: number;
+    precision: number;
+    /** The recall of the best rule of thumb at as many alerts. */
+    ruleRecall: number;
+  };
 }
 
 /** What there is to know of a policy. */

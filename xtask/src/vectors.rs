@@ -64,14 +64,17 @@ const POLICIES: [(&str, &str, &str, &[&str]); 2] = [
         &["--margin", "0.1", "--lift", "2"],
     ),
 ];
+/// The shop's own rule in the one that judges risk.
+const RISK_RULES: &str = "\"new and far away\" = \"device_known <= 0.1 and speed_last >= 300\"\n";
 /// How each fixture is trained: engine, decoding, models, what is added, file.
-const FIXTURES: [(&str, &str, &str, &str, &str); 6] = [
+const FIXTURES: [(&str, &str, &str, &str, &str); 7] = [
     ("plan", DECODE, MODELS, "", "fixture.tcb"),
     ("onnx", DECODE, MODELS, "", "fixture-onnx.tcb"),
     ("plan", r#"decode = "ranks""#, r#"models = ["same-tier", "logistic"]"#, "", "ranks.tcb"),
     ("plan", DECODE, r#"models = ["same-tier", "logistic", "transformer"]"#, "", "profile.tcb"),
     ("plan", DECODE, r#"models = ["same-tier", "logistic"]"#, RECOMMEND, "recommend.tcb"),
     ("plan", DECODE, r#"models = ["same-tier", "logistic"]"#, POINTS, "decide.tcb"),
+    ("plan", DECODE, r#"models = ["same-tier", "logistic"]"#, "", "risk.tcb"),
 ];
 /// Which real members are taken: a busy year still passes through every runtime in seconds.
 const REAL_MEMBERS: [&str; 6] = ["--sample", "20", "--seed", "7", "--max-events", "2000"];
@@ -143,12 +146,12 @@ fn program() -> Run {
 }
 
 /// Trains the fixture from its project on the generator's members: as a plan, with its ONNX file for tract, decoding by
-/// ranks, with profiles, with recommendations, and with policies and points.
+/// ranks, with profiles, with recommendations, with policies and points, and judging risk.
 fn retrain() -> Result<()> {
     let fixtures = root().join("tests/fixtures");
     let dir = cache_dir("fixture")?;
     demo::tiercast()
-        .args(["data", "synth", "--force", "--members", FIXTURE_MEMBERS, "--out"])
+        .args(["data", "synth", "--fraud", "--force", "--members", FIXTURE_MEMBERS, "--out"])
         .arg(&dir)
         .run()?;
     let project = fs::read_to_string(fixtures.join("fixture.toml"))?;
@@ -162,8 +165,10 @@ fn retrain() -> Result<()> {
         fs::write(&file, changed)?;
         let train = demo::tiercast().args(["train", "--engine", engine, "-p"]).arg(&file);
         train.arg("-o").arg(&run).shown().run()?;
-        if bundle == "decide.tcb" {
-            decide(&run)?;
+        match bundle {
+            "decide.tcb" => decide(&run)?,
+            "risk.tcb" => risk(&run)?,
+            _ => {}
         }
         copy(&run.join("bundle.tcb"), &fixtures.join(bundle))?;
     }
@@ -188,4 +193,19 @@ fn decide(run: &Path) -> Result<()> {
         copy(&whole, &bundle)?;
     }
     Ok(())
+}
+
+/// Puts into a run's bundle what judges risk, learned from the fraud that was planted among the members.
+fn risk(run: &Path) -> Result<()> {
+    let (project, bundle) = (run.with_file_name("tiercast.toml"), run.join("bundle.tcb"));
+    let (labels, rules) = (run.with_file_name("fraud.parquet"), run.join("rules.toml"));
+    let (moments, folder, whole) = (run.join("moments.parquet"), run.join("risk"), run.join("whole.tcb"));
+    fs::write(&rules, RISK_RULES)?;
+    let told = demo::tiercast().args(["risk", "moments", "-p"]).arg(&project).arg("--labels").arg(&labels);
+    told.arg("-o").arg(&moments).shown().run()?;
+    let train = demo::tiercast().args(["risk", "train"]).arg(&bundle).arg(&moments).arg("--rules").arg(&rules);
+    train.arg("-o").arg(&folder).shown().run()?;
+    let equip = demo::tiercast().arg("bundle").arg(&bundle).arg("--risk").arg(&folder);
+    equip.arg("-o").arg(&whole).shown().run()?;
+    copy(&whole, &bundle)
 }

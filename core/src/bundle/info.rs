@@ -14,6 +14,7 @@ use crate::{
         points::{PointsInfo, PointsRules},
         profile::{ProfileInfo, ProfileSpec},
         recommend::{Catalogue, RecommendInfo},
+        risk::RiskInfo,
         tier::TierRules,
     },
     time::Period,
@@ -41,6 +42,8 @@ pub(super) struct Info<'b> {
     reward: Option<PolicyInfo<'b>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     points: Option<PointsInfo<'b>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    risk: Option<RiskInfo<'b>>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +77,7 @@ impl<'b> Info<'b> {
             assign: None,
             reward: None,
             points: None,
+            risk: None,
         }
     }
 
@@ -95,5 +99,10 @@ impl<'b> Info<'b> {
     /// The same with the rules for points.
     pub(super) fn with_points(self, rules: Option<&'b PointsRules>) -> Self {
         Self { points: rules.map(PointsRules::describe), ..self }
+    }
+
+    /// The same with what judges risk.
+    pub(super) fn with_risk(self, risk: Option<RiskInfo<'b>>) -> Self {
+        Self { risk, ..self }
     }
 }

@@ -6,7 +6,7 @@
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. Some bundles also have `profile.plan`, the model of profiles, and `recommend` with `recommend.plan`, the catalogue and
 //! the ranker of recommendations, or `assign` and `reward`, policies, with a plan each where they were learned, or `points`, the
-//! rules for points. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! rules for points, or `risk` with `risk.plan`, what judges risk. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -30,6 +30,7 @@ use crate::{
     tasks::points::{POINTS, PointsRules, Statement},
     tasks::profile::{PROFILES, ProfileSpec, Stored},
     tasks::recommend::{Catalogue, RECOMMENDS, Recommendation, Shelf},
+    tasks::risk::{RISKS, Risk, RiskModel},
     tasks::tier::{Decode, TierRules},
     time::Timestamp,
     transform::Transform,
@@ -42,16 +43,20 @@ const PROFILE: &str = "profile.plan";
 /// The sections of recommendations: the catalogue, and the plan of its ranker.
 const RECOMMEND: [&str; 2] = ["recommend", "recommend.plan"];
 
+/// The sections of risk: what it is judged by, and the plan of its model.
+const RISK: [&str; 2] = ["risk", "risk.plan"];
+
 /// The section of the rules for points.
 const POINTS_RULES: &str = "points";
 
 /// The sections of what is not done in every build, and whether this one does it.
-const MORE: [(bool, &str); 5] = [
+const MORE: [(bool, &str); 6] = [
     (PROFILES, PROFILE),
     (RECOMMENDS, RECOMMEND[0]),
     (DECIDES, Task::Assign.name()),
     (DECIDES, Task::Reward.name()),
     (POINTS, POINTS_RULES),
+    (RISKS, RISK[0]),
 ];
 
 /// What a bundle says of itself.
@@ -109,6 +114,9 @@ pub struct Vector {
     /// The member's points without redemptions, if the bundle has rules for points and the history is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<Statement>,
+    /// What is thought of the member, if the bundle judges risk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
 }
 
 /// Everything that goes into a bundle.
@@ -134,6 +142,8 @@ pub struct BundleParts {
     pub policies: Policies,
     /// How points are earned and what they are worth; none for a bundle without points.
     pub points: Option<PointsRules>,
+    /// What risk is judged by, and the plan of its model; none for a bundle that judges none.
+    pub risk: Option<(RiskModel, Vec<u8>)>,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -186,6 +196,7 @@ pub(crate) struct Opened<'b> {
     pub(crate) profile: Held<(ProfileSpec, &'b [u8])>,
     pub(crate) recommend: Held<(Catalogue, &'b [u8])>,
     pub(crate) policies: Held<Vec<(Task, Policy, &'b [u8])>>,
+    pub(crate) risk: Held<(RiskModel, &'b [u8])>,
 }
 
 impl Bundle {
@@ -217,11 +228,13 @@ impl Bundle {
         }
         let (tiers, events) = (parts.rules.len(), &schema.spec().events);
         parts.points.iter().try_for_each(|points| points.check(tiers, events))?;
+        parts.risk.iter().try_for_each(|(risk, _)| risk.check(&schema))?;
         let catalogue = recommend.as_ref().map(|(shelf, _)| shelf.catalogue());
         let info = info::Info::new(&parts.manifest, &schema, &parts.rules)
             .with(profile.as_ref(), catalogue)
             .with_policies(&parts.policies)
-            .with_points(parts.points.as_ref());
+            .with_points(parts.points.as_ref())
+            .with_risk(parts.risk.as_ref().map(|(risk, _)| risk.describe(&schema)));
         let manifest = to_json(&info)?;
         let engine = parts.manifest.engine;
         let core = Core {
@@ -247,6 +260,9 @@ impl Bundle {
             }
         }
         sections.extend(parts.points.map(|points| (POINTS_RULES, wire::to_bytes(&points))));
+        if let Some((risk, plan)) = parts.risk {
+            sections.extend(RISK.into_iter().zip([wire::to_bytes(&risk), plan]));
+        }
         sections.extend([
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
@@ -279,7 +295,7 @@ impl Bundle {
     /// # Errors
     /// Those of [`Bundle::parse`], and `bundle_section` when the card or the vectors cannot be read.
     pub fn parts(bytes: &[u8]) -> Result<BundleParts> {
-        let Opened { bundle, model, profile, recommend, policies } = Self::open(bytes)?;
+        let Opened { bundle, model, profile, recommend, policies, risk } = Self::open(bytes)?;
         let mut parts = BundleParts {
             vectors: bundle.vectors()?,
             card: serde_json::from_str(&bundle.card).map_err(|e| unreadable("card", &e))?,
@@ -293,6 +309,7 @@ impl Bundle {
             recommend: recommend.into_option().map(|(catalogue, plan)| (catalogue, plan.into())),
             policies: Policies::default(),
             points: bundle.points.into_option(),
+            risk: risk.into_option().map(|(model, plan)| (model, plan.into())),
         };
         for (task, policy, plan) in policies.into_option().unwrap_or_default() {
             parts.policies.put(task, policy, plan.into());
@@ -361,6 +378,14 @@ impl Bundle {
             points.check(rules.len(), &schema.spec().events)?;
             Ok(Some(points))
         })?;
+        let risk = Held::new(|| {
+            if table.find(RISK[0]).is_err() {
+                return Ok(None);
+            }
+            let risk: RiskModel = table.value(RISK[0])?;
+            risk.check(&schema)?;
+            Ok(Some((risk, table.find(RISK[1])?)))
+        })?;
         let bundle = Self {
             manifest,
             schema,
@@ -373,7 +398,7 @@ impl Bundle {
             vectors: table.text("vectors")?,
             sections: table.sections(),
         };
-        Ok(Opened { bundle, model, profile, recommend, policies })
+        Ok(Opened { bundle, model, profile, recommend, policies, risk })
     }
 
     /// What it says of itself.

@@ -80,7 +80,7 @@ fn formula(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> 
         Op::Sum => Compute::Sum(value(decl, rules)?),
         Op::NetSpend => Compute::NetSpend(rules.currency.scale() as f64),
         Op::Mean => Compute::Mean(value(decl, rules)?),
-        Op::Max => Compute::Max(value(decl, rules)?),
+        Op::Max => Compute::Max(value_of_one(decl, rules)?),
         Op::Distinct => return Ok((Shared::Repeats(name(decl)?), Compute::Distinct)),
         Op::Gap => {
             let stat = stat(decl, &[Stat::Mean, Stat::Std, Stat::Max, Stat::Last, Stat::Variation])?;
@@ -106,6 +106,11 @@ fn formula(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> 
             return Ok((Shared::Repeats(code), Compute::Mode));
         }
         Op::Lag => return lag(decl, rules),
+        Op::Speed => Compute::Speed(stat(decl, &[Stat::Mean, Stat::Max, Stat::Last])?),
+        Op::Onset => Compute::Onset,
+        Op::RefundShare => Compute::RefundShare,
+        Op::Oddness => Compute::Oddness,
+        Op::Familiarity => Compute::Familiarity(name(decl)?),
     };
     Ok((Shared::Nothing, compute))
 }
@@ -122,13 +127,14 @@ fn lag(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> {
     }
     let step = match decl.of {
         Some(Of::Amount | Of::Discount | Of::Quantity | Of::Count) => Step::Sum(value(decl, rules)?),
+        Some(Of::DeviceMembers) => Step::Sum(value_of_one(decl, rules)?),
         Some(Of::Day) => Step::Age,
         Some(Of::Item) => Step::Code(Name::Item),
         Some(Of::Category) => Step::Code(Name::Category),
         Some(Of::Channel) => Step::Code(Name::Channel),
         _ => bail!(
             InvalidSpec,
-            "feature {}: `of` must be day, amount, discount, quantity, count, item, category or channel",
+            "feature {}: `of` must be day, amount, discount, quantity, count, device_members, item, category or channel",
             Quoted(&decl.name)
         ),
     };
@@ -137,7 +143,7 @@ fn lag(decl: &FeatureDecl, rules: &EventRules) -> Result<(Shared, Compute)> {
 }
 
 fn kinds(decl: &FeatureDecl, rules: &EventRules) -> Result<Vec<EventKind>> {
-    if decl.op == Op::NetSpend {
+    if matches!(decl.op, Op::NetSpend | Op::RefundShare) {
         return Ok(alloc::vec![EventKind::Purchase, EventKind::Return]);
     }
     if decl.events.is_empty() {
@@ -163,6 +169,14 @@ fn value(decl: &FeatureDecl, rules: &EventRules) -> Result<Value> {
     Ok(Value { of: decl.of.unwrap_or(Of::Count), scale })
 }
 
+/// A value of which no sums are asked for.
+fn value_of_one(decl: &FeatureDecl, rules: &EventRules) -> Result<Value> {
+    match decl.of {
+        Some(of @ Of::DeviceMembers) => Ok(Value { of, scale: 1.0 }),
+        _ => value(decl, rules),
+    }
+}
+
 fn name(decl: &FeatureDecl) -> Result<Name> {
     Ok(match decl.of {
         Some(Of::Item) => Name::Item,
@@ -170,10 +184,14 @@ fn name(decl: &FeatureDecl) -> Result<Name> {
         Some(Of::Channel) => Name::Channel,
         Some(Of::Order) => Name::Order,
         Some(Of::Day) => Name::Day,
+        Some(Of::Device) => Name::Device,
+        Some(Of::Card) => Name::Card,
+        Some(Of::Address) => Name::Address,
+        Some(Of::Network) => Name::Network,
         _ => {
             bail!(
                 InvalidSpec,
-                "feature {}: `of` must be item, category, channel, order or day",
+                "feature {}: `of` must be item, category, channel, order, day, device, card, address or network",
                 Quoted(&decl.name)
             )
         }
@@ -192,7 +210,7 @@ fn stat(decl: &FeatureDecl, allowed: &[Stat]) -> Result<Stat> {
         Some(stat) if allowed.contains(&stat) => Ok(stat),
         _ => bail!(
             InvalidSpec,
-            "feature {}: `stat` must be mean, std, max, last or variation for a gap; month, weekday, year_sin, year_cos, week_sin or week_cos for the calendar",
+            "feature {}: `stat` must be mean, std, max, last or variation for a gap; mean, max or last for a speed; month, weekday, year_sin, year_cos, week_sin or week_cos for the calendar",
             Quoted(&decl.name)
         ),
     }
@@ -212,11 +230,24 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
         Ok(())
     };
     needs(
-        !matches!(op, Recency | Tenure | Count | NetSpend | Gap | DiscountShare | Calendar),
+        !matches!(
+            op,
+            Recency
+                | Tenure
+                | Count
+                | NetSpend
+                | Gap
+                | DiscountShare
+                | Calendar
+                | Speed
+                | Onset
+                | RefundShare
+                | Oddness
+        ),
         decl.of.is_some(),
         "of",
     )?;
-    needs(matches!(op, Gap | Calendar), decl.stat.is_some(), "stat")?;
+    needs(matches!(op, Gap | Speed | Calendar), decl.stat.is_some(), "stat")?;
     needs(matches!(op, Decayed), decl.half_life.is_some(), "half_life")?;
     needs(matches!(op, Share), decl.value.is_some(), "value")?;
     needs(matches!(op, Lag), decl.each.is_some(), "each")?;
@@ -224,11 +255,11 @@ fn check_fields(decl: &FeatureDecl) -> Result<()> {
     if matches!(op, Trend) {
         needs(true, decl.window.is_some(), "window")?;
     }
-    if matches!(op, Tenure | Recency | Calendar) {
+    if matches!(op, Tenure | Recency | Onset | Calendar) {
         needs(false, decl.window.is_some(), "window")?;
         needs(false, decl.skip.is_some(), "skip")?;
     }
-    if matches!(op, Calendar | NetSpend) {
+    if matches!(op, Calendar | NetSpend | RefundShare) {
         needs(false, !decl.events.is_empty(), "events")?;
     }
     Ok(())

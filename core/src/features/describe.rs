@@ -15,7 +15,7 @@ use super::{Each, FeatureDecl, FeatureSchema, Of, Op, Stat};
 pub struct FeatureInfo {
     /// Its name in the vector.
     pub name: String,
-    /// `days`, a currency code, `count`, `units`, `ratio`, `code` or `number`.
+    /// `days`, a currency code, `count`, `units`, `ratio`, `code`, `km/h` or `number`.
     pub unit: String,
     /// What it is, as a phrase.
     pub description: String,
@@ -35,10 +35,11 @@ impl FeatureSchema {
 
 fn unit(decl: &FeatureDecl, currency: &str) -> String {
     let unit = match (decl.op, decl.of) {
-        (Op::Recency | Op::Tenure, _) => "days",
+        (Op::Recency | Op::Tenure | Op::Onset | Op::Familiarity, _) => "days",
+        (Op::Speed, _) => "km/h",
         (Op::Gap, _) if decl.stat == Some(Stat::Variation) => "ratio",
         (Op::Gap, _) => "days",
-        (Op::Trend | Op::Share | Op::DiscountShare, _) => "ratio",
+        (Op::Trend | Op::Share | Op::DiscountShare | Op::RefundShare | Op::Oddness, _) => "ratio",
         (Op::Calendar, _) => "number",
         (Op::Lag, Some(Of::Day)) => "days",
         (Op::Mode, _) | (Op::Lag, Some(Of::Item | Of::Category | Of::Channel)) => "code",
@@ -67,7 +68,7 @@ fn phrase(decl: &FeatureDecl) -> String {
         Op::NetSpend => "purchases less returns".to_string(),
         Op::Mean => format!("mean {of} of {kinds} events"),
         Op::Max => format!("largest {of} of {kinds} events"),
-        Op::Distinct => format!("number of different {of}s of {kinds} events"),
+        Op::Distinct => format!("number of different {} of {kinds} events", plural(of)),
         Op::Gap => format!("{stat} gap between days with {kinds} events"),
         Op::Decayed => {
             let half_life = decl.half_life.map_or(String::new(), |d| d.to_string());
@@ -77,6 +78,11 @@ fn phrase(decl: &FeatureDecl) -> String {
         Op::Share => format!("share of {of} {value:?} in the amount of {kinds} events"),
         Op::DiscountShare => format!("share of discounts in the price of {kinds} events"),
         Op::Mode => format!("most frequent {of} of {kinds} events"),
+        Op::Speed => format!("{} speed between places of {kinds} events", speed_word(decl.stat)),
+        Op::Onset => return format!("days from the first event to the first {kinds} event"),
+        Op::RefundShare => "returns as a share of purchases".to_string(),
+        Op::Oddness => format!("share of {kinds} events at another time of day than the last"),
+        Op::Familiarity => format!("days since the {of} of the last {kinds} event was first seen"),
         Op::Lag => return format!("{} of {}", lag_word(decl.of), nth_last(decl, &kinds)),
     };
     match (decl.window, decl.skip) {
@@ -91,7 +97,7 @@ fn lag_word(of: Option<Of>) -> &'static str {
     match of {
         Some(Of::Day) => "days since the first event",
         Some(Of::Count) => "number of events",
-        Some(of @ (Of::Amount | Of::Discount | Of::Quantity)) => of_word(of),
+        Some(of @ (Of::Amount | Of::Discount | Of::Quantity | Of::DeviceMembers)) => of_word(of),
         Some(Of::Item) => "dearest item",
         Some(Of::Channel) => "channel of the dearest event",
         _ => "category of the dearest event",
@@ -127,6 +133,24 @@ fn of_word(of: Of) -> &'static str {
         Of::Channel => "channel",
         Of::Order => "order",
         Of::Day => "day",
+        Of::Device => "device",
+        Of::Card => "card",
+        Of::Address => "address",
+        Of::Network => "network",
+        Of::DeviceMembers => "number of members of the device",
+    }
+}
+
+fn plural(of: &str) -> String {
+    let ending = if of.ends_with('s') { "es" } else { "s" };
+    format!("{of}{ending}")
+}
+
+fn speed_word(stat: Option<Stat>) -> &'static str {
+    match stat {
+        Some(Stat::Max) => "highest",
+        Some(Stat::Last) => "latest",
+        _ => "mean",
     }
 }
 

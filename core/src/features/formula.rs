@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::{cmp::Reverse, ops::Range};
 
 use super::{
+    live,
     repeats::Repeats,
     selection::Selection,
     spec::{Each, Of, Stat},
@@ -98,6 +99,11 @@ pub(super) enum Compute {
     Mode,
     /// Of the step with so many later ones.
     Lag(usize, Step),
+    Speed(Stat),
+    Onset,
+    RefundShare,
+    Oddness,
+    Familiarity(Name),
 }
 
 /// A number of some events that follow each other.
@@ -127,6 +133,10 @@ pub(super) enum Name {
     Day,
     CategoryCode,
     ChannelCode,
+    Device,
+    Card,
+    Address,
+    Network,
 }
 
 impl Formulas {
@@ -258,6 +268,11 @@ impl Formula {
                 let end = lag.checked_sub(1).and_then(place).unwrap_or(events.len());
                 step.of(events.get(start..end).unwrap_or_default(), selection.now())
             }
+            Compute::Speed(stat) => live::speed(events, stat),
+            Compute::Onset => self.onset(selection),
+            Compute::RefundShare => self.refund_share(selection),
+            Compute::Oddness => live::oddness(events),
+            Compute::Familiarity(name) => live::familiarity(events, selection.now(), |event| name.code(event)),
         }
     }
 
@@ -273,9 +288,33 @@ impl Formula {
     }
 
     fn tenure(&self, selection: &Selection<'_>) -> f64 {
+        self.first(selection).map_or(f64::NAN, |first| days(selection.now().ms() - first.ms()))
+    }
+
+    fn first(&self, selection: &Selection<'_>) -> Option<Timestamp> {
         let forgotten = self.forgotten(selection).map(|totals| totals.first).min();
         let kept = selection.events(self.from, self.to).first().map(|event| event.time);
-        forgotten.or(kept).map_or(f64::NAN, |first| days(selection.now().ms() - first.ms()))
+        forgotten.or(kept)
+    }
+
+    fn onset(&self, selection: &Selection<'_>) -> f64 {
+        match (selection.first_of_all(), self.first(selection)) {
+            (Some(first), Some(matching)) => days(matching.ms() - first.ms()),
+            _ => f64::NAN,
+        }
+    }
+
+    /// The group has purchases and returns.
+    fn refund_share(&self, selection: &Selection<'_>) -> f64 {
+        let kept = selection.events(self.from, self.to).iter().map(|event| (event.kind, event.amount));
+        let forgotten = self.forgotten(selection).map(|totals| (totals.kind, totals.amount));
+        let (returned, bought) = kept.chain(forgotten).fold((0_i64, 0_i64), |(returned, bought), (kind, amount)| {
+            match kind {
+                EventKind::Return => (returned.saturating_add(amount), bought),
+                _ => (returned, bought.saturating_add(amount)),
+            }
+        });
+        ratio(returned as f64, bought as f64)
     }
 
     /// What was paid less what was paid back, minor units.
@@ -344,6 +383,7 @@ impl Value {
             Of::Amount => event.amount,
             Of::Discount => event.discount,
             Of::Quantity => i64::from(event.quantity),
+            Of::DeviceMembers => i64::from(event.origin.device_members),
             _ => 1,
         }
     }
@@ -376,6 +416,10 @@ impl Name {
             Self::Day => event.time.day() as u32 + 1,
             Self::CategoryCode => code_of(event.category),
             Self::ChannelCode => code_of(event.channel),
+            Self::Device => event.origin.device,
+            Self::Card => event.origin.card,
+            Self::Address => event.origin.address,
+            Self::Network => event.origin.network,
         }
     }
 }
@@ -389,7 +433,7 @@ pub(crate) fn category_code(hash: u32) -> u32 {
     (hash & 0x00ff_ffff).max(1)
 }
 
-fn days(ms: i64) -> f64 {
+pub(super) fn days(ms: i64) -> f64 {
     ms as f64 / DAY_MS as f64
 }
 

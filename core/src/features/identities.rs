@@ -123,6 +123,7 @@ mod tests {
             quantity: 1000,
             amount: 1,
             discount: 0,
+            origin: crate::Origin::default(),
         }
     }
 

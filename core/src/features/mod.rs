@@ -1,7 +1,7 @@
 //! Declared features over a member's events: [`FeatureSpec`] says which, [`MemberState`] holds the history,
 //! [`FeatureSchema::features_at`] computes them as they were known at a point in time.
 //!
-//! Invariants: a formula exists once, in `formula.rs`; no feature sees an event after `now`; the vector's bits
+//! Invariants: a formula exists once, in `formula.rs` or what it calls; no feature sees an event after `now`; the vector's bits
 //! depend on the set of events and on `now`, and on nothing else.
 
 mod compile;
@@ -9,6 +9,7 @@ mod describe;
 mod formula;
 mod identities;
 mod interests;
+mod live;
 mod packed;
 mod repeats;
 mod selection;

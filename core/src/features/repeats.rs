@@ -151,6 +151,7 @@ mod tests {
             quantity: 0,
             amount: 0,
             discount: 0,
+            origin: crate::Origin::default(),
         };
         let events: Vec<Event> = items.iter().map(event).collect();
         repeats.find(&events.iter().collect::<Vec<_>>(), |event| event.item);

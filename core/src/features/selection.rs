@@ -130,6 +130,12 @@ impl<'s> Selection<'s> {
         self.state.forgotten.totals.iter().filter(|totals| are(kinds, totals.kind))
     }
 
+    /// When the member's first event of any kind was.
+    pub(super) fn first_of_all(&self) -> Option<Timestamp> {
+        let forgotten = self.state.forgotten.totals.iter().map(|totals| totals.first).min();
+        forgotten.or_else(|| self.state.log.front().map(|event| event.time))
+    }
+
     /// Begins a column of facts about the events between two ages.
     pub(super) fn begin(&mut self, from: usize, to: usize) -> (&[&'s Event], &mut Repeats, &mut Vec<f64>) {
         self.start = self.cut(from);

@@ -1,7 +1,7 @@
 //! A member's history as bytes: what the browser stores, what the edge is sent.
 //!
 //! Layout: `TCS`, a version byte, the hash of the currency (8 bytes), the body, and a check sum of all that (4 bytes).
-//! About 35 bytes an event. The body is postcard's: varints (zigzag where signed) and little-endian words, lists with
+//! About 35 bytes an event, 20 more where it is told where it came from. The body is postcard's: varints (zigzag where signed) and little-endian words, lists with
 //! their length before them. It is read and written by hand, because it is most of the work of a request to the edge.
 //! A snapshot survives a change of features and of custom kinds; it does not survive a change of currency, which would
 //! change what its amounts mean.
@@ -18,6 +18,7 @@ use crate::{
     error::{Result, bail},
     event::{Event, EventKind},
     money::MAX_MINOR,
+    origin::{Origin, Place},
     time::Timestamp,
     wire::{Reader, Writer},
 };
@@ -155,19 +156,46 @@ fn are_sound(totals: &[KindTotals], newest: Option<&Event>) -> bool {
 fn write_event(out: &mut Writer, event: &Event, previous: i64) {
     out.varint((event.time.ms() - previous).unsigned_abs());
     out.bytes(&event.id.to_le_bytes());
-    write_kind(out, event.kind);
+    let comes_from = event.origin != Origin::default();
+    write_kind(out, event.kind, comes_from);
     for code in [event.order, event.item, event.category, event.channel] {
         out.bytes(&code.to_le_bytes());
     }
     out.varint(event.quantity.into());
     out.signed(event.amount);
     out.signed(event.discount);
+    if comes_from {
+        write_origin(out, &event.origin);
+    }
+}
+
+fn write_origin(out: &mut Writer, origin: &Origin) {
+    let Origin { device, card, address, network, place, device_members } = origin;
+    for code in [device, card, address, network] {
+        out.bytes(&code.to_le_bytes());
+    }
+    out.bytes(&place.bytes());
+    out.bytes(&[*device_members]);
+}
+
+fn read_origin(body: &mut Reader<'_>) -> Option<Origin> {
+    let [device, card, address, network] = [body.word()?, body.word()?, body.word()?, body.word()?];
+    let origin = Origin {
+        device,
+        card,
+        address,
+        network,
+        place: Place::of_bytes(body.bytes()?)?,
+        device_members: body.byte()?,
+    };
+    // One history has one form as bytes.
+    (origin != Origin::default()).then_some(origin)
 }
 
 fn read_event(body: &mut Reader<'_>, previous: i64) -> Option<Event> {
     let time = previous.checked_add_unsigned(body.varint()?)?;
     let id = u64::from_le_bytes(body.bytes()?);
-    let kind = read_kind(body)?;
+    let (kind, comes_from) = read_kind(body)?;
     let [order, item, category, channel] = [body.word()?, body.word()?, body.word()?, body.word()?];
     Some(Event {
         time: Timestamp::from_ms(time).ok()?,
@@ -180,11 +208,12 @@ fn read_event(body: &mut Reader<'_>, previous: i64) -> Option<Event> {
         quantity: u32::try_from(body.varint()?).ok()?,
         amount: read_money(body)?,
         discount: read_money(body)?,
+        origin: if comes_from { read_origin(body)? } else { Origin::default() },
     })
 }
 
 fn write_totals(out: &mut Writer, totals: &KindTotals) {
-    write_kind(out, totals.kind);
+    write_kind(out, totals.kind, false);
     out.signed(totals.first.ms());
     out.signed(totals.last.ms());
     out.varint(totals.count);
@@ -195,7 +224,7 @@ fn write_totals(out: &mut Writer, totals: &KindTotals) {
 
 fn read_totals(body: &mut Reader<'_>) -> Option<KindTotals> {
     Some(KindTotals {
-        kind: read_kind(body)?,
+        kind: read_kind(body).filter(|(_, comes_from)| !comes_from)?.0,
         first: Timestamp::from_ms(body.signed()?).ok()?,
         last: Timestamp::from_ms(body.signed()?).ok()?,
         count: body.varint()?,
@@ -205,24 +234,30 @@ fn read_totals(body: &mut Reader<'_>) -> Option<KindTotals> {
     })
 }
 
+/// Set in the byte of a kind where it is said, behind the event, where that came from.
+const COMES_FROM: u8 = 0x40;
+
 /// A built-in kind as its number, the shop's own as the number after them and the hash of its name.
-fn write_kind(out: &mut Writer, kind: EventKind) {
+fn write_kind(out: &mut Writer, kind: EventKind, comes_from: bool) {
     let built_in = EventKind::BUILT_IN.iter().position(|(_, known)| *known == kind);
-    out.varint(built_in.unwrap_or(EventKind::BUILT_IN.len()) as u64);
+    let number = built_in.unwrap_or(EventKind::BUILT_IN.len()) as u8;
+    out.bytes(&[if comes_from { number | COMES_FROM } else { number }]);
     if let EventKind::Custom(name) = kind {
         out.varint(name.into());
     }
 }
 
-fn read_kind(body: &mut Reader<'_>) -> Option<EventKind> {
-    let number = usize::from(body.byte()?);
-    match EventKind::BUILT_IN.get(number) {
-        Some((_, kind)) => Some(*kind),
+fn read_kind(body: &mut Reader<'_>) -> Option<(EventKind, bool)> {
+    let byte = body.byte()?;
+    let number = usize::from(byte & !COMES_FROM);
+    let kind = match EventKind::BUILT_IN.get(number) {
+        Some((_, kind)) => *kind,
         None if number == EventKind::BUILT_IN.len() => {
-            Some(EventKind::Custom(u32::try_from(body.varint()?).ok()?))
+            EventKind::Custom(u32::try_from(body.varint()?).ok()?)
         }
-        None => None,
-    }
+        None => return None,
+    };
+    Some((kind, byte & COMES_FROM != 0))
 }
 
 fn read_money(body: &mut Reader<'_>) -> Option<i64> {

@@ -12,7 +12,7 @@ use crate::{event::EventRules, time::Duration};
 pub struct FeatureSpec {
     /// The currency and the kinds of events.
     pub events: EventRules,
-    /// Events kept per member, 1 to 65,536: the bound on a member's memory (64 bytes an event).
+    /// Events kept per member, 1 to 65,536: the bound on a member's memory (80 bytes an event).
     pub capacity: u32,
     /// The features, in the order of the vector.
     pub features: Vec<FeatureDecl>,
@@ -44,7 +44,7 @@ pub struct FeatureDecl {
     /// The name whose share is taken (`share`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Which statistic (`gap`, `calendar`).
+    /// Which statistic (`gap`, `speed`, `calendar`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stat: Option<Stat>,
     /// What counts as one (`lag`).
@@ -77,7 +77,7 @@ pub enum Op {
     Mean,
     /// Largest v; missing if there is no event.
     Max,
-    /// Number of different items, categories, channels, orders or days.
+    /// Number of different items, categories, channels, orders, days, devices, cards, addresses or networks.
     Distinct,
     /// Statistic of the days between successive active days; missing below two active days.
     Gap,
@@ -97,6 +97,19 @@ pub enum Op {
     /// models read. Σ v over its events, for `day` the days since its first event, for a name the code, as of `mode`, of
     /// its event with the largest amount. Missing if there are fewer, or no name.
     Lag,
+    /// Statistic of the speeds in km/h at which the member would have moved between successive events with a place:
+    /// kilometres along the great circle / hours, at least a minute. Under 50 km nobody moved, as places are that inexact.
+    /// Missing below two such events.
+    Speed,
+    /// Days from the member's first event of any kind to the first matching one; missing if there is none.
+    Onset,
+    /// Σ amount of returns / Σ amount of purchases; missing if nothing was bought.
+    RefundShare,
+    /// Share of the earlier matching events whose time of day (UTC) is over two hours from that of the last one; missing
+    /// below two events.
+    Oddness,
+    /// Days since the first matching event with the name of the last one: 0 if that is new; missing if it has none.
+    Familiarity,
 }
 
 crate::wire::variants!(Op {
@@ -116,6 +129,11 @@ crate::wire::variants!(Op {
     Mode,
     NetSpend,
     Lag,
+    Speed,
+    Onset,
+    RefundShare,
+    Oddness,
+    Familiarity,
 });
 
 /// What a formula is applied to.
@@ -141,9 +159,34 @@ pub enum Of {
     Order,
     /// UTC day.
     Day,
+    /// Device.
+    Device,
+    /// Card or other means of payment.
+    Card,
+    /// Address that an order goes to.
+    Address,
+    /// Network of the IP address.
+    Network,
+    /// How many members were seen with the event's device, as the shop told; at most 255, 0 if it did not.
+    DeviceMembers,
 }
 
-crate::wire::variants!(Of { Amount, Discount, Quantity, Count, Item, Category, Channel, Order, Day });
+crate::wire::variants!(Of {
+    Amount,
+    Discount,
+    Quantity,
+    Count,
+    Item,
+    Category,
+    Channel,
+    Order,
+    Day,
+    Device,
+    Card,
+    Address,
+    Network,
+    DeviceMembers
+});
 
 /// What counts as one step of a sequence: events that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

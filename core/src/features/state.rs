@@ -8,7 +8,7 @@
 //! - **Out of order.** An event is put where its time belongs. One that is older than the newest forgotten event is
 //!   left out and reported as [`Observed::TooLate`], because the history around it is gone; so is an event that was
 //!   forgotten and is sent again.
-//! - **Memory.** At most `capacity` events of 64 bytes (allocated to the next power of two), 4 to 16 bytes an event to
+//! - **Memory.** At most `capacity` events of 80 bytes (allocated to the next power of two), 4 to 16 bytes an event to
 //!   know identities again, and 56 bytes for each kind of event.
 //! - **Time.** An event that is newer than those kept is taken in in constant time on average, another one in time linear
 //!   in the history; so is a duplicate.

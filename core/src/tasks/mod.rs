@@ -4,4 +4,5 @@ pub(crate) mod decide;
 pub(crate) mod points;
 pub(crate) mod profile;
 pub(crate) mod recommend;
+pub(crate) mod risk;
 pub(crate) mod tier;

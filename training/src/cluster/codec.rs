@@ -22,7 +22,7 @@ use datafusion_proto::{
 
 use super::VERSION;
 use crate::{
-    fold::{EventFunction, Gather, Make, OfMember, Points},
+    fold::{EventFunction, Gather, Make, Moments, OfMember, Points},
     score::assess::Scores,
 };
 
@@ -73,6 +73,7 @@ fn encode_scalar(function: &ScalarUDF, buffer: &mut Vec<u8>) {
 
 fn decode_scalar(name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
     let of: Arc<dyn OfMember> = match name {
+        Moments::NAME => Arc::new(Moments::decode(read(name, bytes)?).map_err(refused)?),
         Points::NAME => Arc::new(Points::decode(read(name, bytes)?).map_err(refused)?),
         Scores::NAME => Arc::new(Scores::decode(read(name, bytes)?).map_err(refused)?),
         name if EventFunction::NAMES.contains(&name) => {

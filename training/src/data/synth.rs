@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,23 +13,22 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use datafusion::{
-    arrow::{
-        array::{
-            ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMillisecondBuilder,
-        },
-        datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
-    },
-    parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties},
+use datafusion::arrow::{
+    array::{Array, ArrayRef, RecordBatch, StringBuilder, TimestampMillisecondBuilder},
+    datatypes::{DataType, Field, Schema},
 };
 use indicatif::HumanCount;
 use tiercast_core::Timestamp;
 
-use crate::{cores, progress, whole::Whole};
+use crate::{cores, progress};
 use member::Happening;
+use table::Table;
 
 mod catalogue;
+mod fraud;
 mod member;
+mod table;
+mod whence;
 
 /// Generate realistic members, reproducibly, and their project file.
 ///
@@ -38,7 +37,12 @@ mod member;
 /// taste; they drift, follow the season, pause, lapse, come back, and hurry when the next tier is near.
 /// The same seed gives the same members, whatever their number. Any number fits into memory.
 ///
+/// --fraud tells where every event came from (device, card, address, ip, latitude, longitude, device_members), plants rings of
+/// accounts, takeovers of accounts and refund abuse, and writes the truth to fraud.parquet: member, time and scheme of each order
+/// that is fraud.
+///
 /// Example: tiercast data synth --members 10000 --seed 7 --out shop
+/// With fraud: tiercast data synth --members 10000 --fraud --out shop
 /// A large one: tiercast data synth --members 10000000 --visits 0.03 --by-month --out shop
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -55,6 +59,9 @@ pub struct Args {
     /// Write a folder of files, one for each month of each million members, instead of one file.
     #[arg(long)]
     pub by_month: bool,
+    /// Tell where events came from, and plant fraud.
+    #[arg(long, conflicts_with = "by_month")]
+    pub fraud: bool,
     /// The folder for events.parquet, or events/, and tiercast.toml.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -71,6 +78,8 @@ const MONTH_GROUP_ROWS: usize = 20_000;
 const SHARE: u64 = 1_000_000;
 
 const PROJECT: &str = include_str!("../../projects/synth.toml");
+/// What a project has besides where fraud is planted.
+const RISK: &str = include_str!("../../projects/synth-fraud.toml");
 
 /// Runs the command.
 ///
@@ -96,7 +105,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the folder cannot be written, or no member is asked for.
 pub fn generate(members: u64, seed: u64, folder: &Path, force: bool) -> anyhow::Result<u64> {
-    write(&Args { members, seed, visits: 1.0, by_month: false, out: folder.to_owned(), force })
+    let out = folder.to_owned();
+    write(&Args { members, seed, visits: 1.0, by_month: false, fraud: false, out, force })
 }
 
 fn write(args: &Args) -> anyhow::Result<u64> {
@@ -111,20 +121,88 @@ fn write(args: &Args) -> anyhow::Result<u64> {
         true => PROJECT.replace("table = \"events.parquet\"", "table = \"events/\""),
         false => PROJECT.to_owned(),
     };
+    let project = if args.fraud { risky(&project) } else { project };
     super::write_project(&folder.join("tiercast.toml"), &project, args.force)?;
     Ok(rows)
 }
 
 fn write_one(args: &Args, bar: &indicatif::ProgressBar) -> anyhow::Result<u64> {
     let path = args.out.join("events.parquet");
-    let mut file = Table::create(&path, GROUP_ROWS)?;
+    let mut file = Table::create(&path, GROUP_ROWS, args.fraud)?;
+    let mut truth = Truth::default();
     for number in 0..args.members {
-        for (index, happening) in member::history(args.seed, number, args.visits).iter().enumerate() {
+        let mut events = member::history(args.seed, number, args.visits);
+        if args.fraud {
+            let (with_fraud, orders) = fraud::dressed(args.seed, number, events);
+            events = with_fraud;
+            truth.push(number, &events, &orders);
+        }
+        for (index, happening) in events.iter().enumerate() {
             file.push(number, index, happening)?;
         }
         bar.inc(1);
     }
+    if args.fraud {
+        truth.write(&args.out.join("fraud.parquet"))?;
+    }
     file.close()
+}
+
+/// The project of a shop that tells where events came from.
+fn risky(project: &str) -> String {
+    project
+        .replace("name = \"synthetic-shop\"", "name = \"synthetic-shop-with-fraud\"")
+        .replace("\n[members]\n", &format!("{ORIGINS}\n[members]\ncustom_kinds = [\"failed_login\"]\n"))
+        + "\n"
+        + RISK
+}
+
+/// The columns of where events came from.
+const ORIGINS: &str = r#"device = "device"
+card = "card"
+address = "address"
+ip = "ip"
+latitude = "latitude"
+longitude = "longitude"
+device_members = "device_members"
+"#;
+
+/// The orders that are fraud.
+#[derive(Default)]
+struct Truth {
+    member: StringBuilder,
+    time: TimestampMillisecondBuilder,
+    scheme: StringBuilder,
+}
+
+impl Truth {
+    fn push(&mut self, number: u64, events: &[Happening], orders: &[(u32, fraud::Scheme)]) {
+        for (order, scheme) in orders {
+            let bought = |event: &&Happening| event.kind == "purchase" && event.order == Some(*order);
+            // What would have been after the two years was left out.
+            if let Some(first) = events.iter().find(bought) {
+                self.member.append_value(member_name(number));
+                self.time.append_value(first.time);
+                self.scheme.append_value(scheme.name());
+            }
+        }
+    }
+
+    fn write(mut self, path: &Path) -> anyhow::Result<()> {
+        let time = self.time.finish().with_timezone("UTC");
+        let schema = Schema::new(vec![
+            Field::new("member", DataType::Utf8, false),
+            Field::new("time", time.data_type().clone(), false),
+            Field::new("scheme", DataType::Utf8, false),
+        ]);
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(self.member.finish()), Arc::new(time), Arc::new(self.scheme.finish())];
+        crate::features::write_parquet(path, &RecordBatch::try_new(Arc::new(schema), columns)?)
+    }
+}
+
+fn member_name(number: u64) -> String {
+    format!("m{number:08}")
 }
 
 /// A folder that is whole or not there: it is made under another name.
@@ -146,7 +224,7 @@ fn write_months(args: &Args, bar: &indicatif::ProgressBar) -> anyhow::Result<u64
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
                         let path = part.join(format!("{}-{share:03}.parquet", entry.key()));
-                        entry.insert(Table::create(&path, MONTH_GROUP_ROWS)?)
+                        entry.insert(Table::create(&path, MONTH_GROUP_ROWS, false)?)
                     }
                 };
                 table.push(number, index, happening)?;
@@ -157,106 +235,6 @@ fn write_months(args: &Args, bar: &indicatif::ProgressBar) -> anyhow::Result<u64
     })?;
     fs::rename(&part, &folder)?;
     Ok(rows.iter().sum())
-}
-
-/// A file of events being written.
-struct Table {
-    writer: ArrowWriter<File>,
-    whole: Whole,
-    schema: SchemaRef,
-    rows: Rows,
-    group: usize,
-    total: u64,
-}
-
-impl Table {
-    fn create(path: &Path, group: usize) -> anyhow::Result<Self> {
-        let (whole, file) = Whole::create(path)?;
-        let schema = schema();
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(Some(group))
-            .build();
-        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
-        Ok(Self { writer, whole, schema, rows: Rows::default(), group, total: 0 })
-    }
-
-    fn push(&mut self, number: u64, index: usize, happening: &Happening) -> anyhow::Result<()> {
-        self.rows.push(number, index, happening);
-        if self.rows.len == self.group { self.write() } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> anyhow::Result<()> {
-        self.total += self.rows.len as u64;
-        Ok(self.writer.write(&self.rows.finish(&self.schema)?)?)
-    }
-
-    fn close(mut self) -> anyhow::Result<u64> {
-        self.write()?;
-        self.writer.close()?;
-        self.whole.appear()?;
-        Ok(self.total)
-    }
-}
-
-fn schema() -> SchemaRef {
-    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    Arc::new(Schema::new(vec![
-        Field::new("member", DataType::Utf8, false),
-        Field::new("id", DataType::Utf8, false),
-        Field::new("kind", DataType::Utf8, false),
-        Field::new("time", time, false),
-        Field::new("amount", DataType::Float64, true),
-        Field::new("discount", DataType::Float64, true),
-        Field::new("quantity", DataType::Int64, true),
-        Field::new("item", DataType::Utf8, true),
-        Field::new("category", DataType::Utf8, true),
-        Field::new("channel", DataType::Utf8, false),
-        Field::new("order", DataType::Utf8, true),
-    ]))
-}
-
-/// Columns being filled.
-#[derive(Default)]
-struct Rows {
-    len: usize,
-    texts: [StringBuilder; 7],
-    time: TimestampMillisecondBuilder,
-    amount: Float64Builder,
-    discount: Float64Builder,
-    quantity: Int64Builder,
-}
-
-impl Rows {
-    fn push(&mut self, number: u64, index: usize, happening: &Happening) {
-        let [member, id, kind, item, category, channel, order] = &mut self.texts;
-        let name = format!("m{number:08}");
-        let major = |cents: i64| cents as f64 / 100.0;
-        id.append_value(format!("{name}-{index}"));
-        kind.append_value(happening.kind);
-        item.append_option(happening.item.map(|item| format!("{}-{:03}", item.category, item.rank)));
-        category.append_option(happening.item.map(|item| catalogue::CATEGORIES[item.category].name));
-        channel.append_value(happening.channel);
-        order.append_option(happening.order.map(|order| format!("{name}-o{order}")));
-        member.append_value(name);
-        self.time.append_value(happening.time);
-        self.amount.append_option(happening.paid.map(|paid| major(paid.amount)));
-        self.discount.append_option(happening.paid.map(|paid| major(paid.discount)));
-        self.quantity.append_option(happening.paid.map(|paid| paid.quantity));
-        self.len += 1;
-    }
-
-    fn finish(&mut self, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
-        self.len = 0;
-        let [member, id, kind, item, category, channel, order] =
-            self.texts.each_mut().map(|text| -> ArrayRef { Arc::new(text.finish()) });
-        let time = Arc::new(self.time.finish().with_timezone("UTC"));
-        let (amount, discount) = (Arc::new(self.amount.finish()), Arc::new(self.discount.finish()));
-        let quantity = Arc::new(self.quantity.finish());
-        let columns =
-            vec![member, id, kind, time, amount, discount, quantity, item, category, channel, order];
-        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
-    }
 }
 
 #[cfg(test)]
@@ -281,7 +259,43 @@ mod tests {
     }
 
     #[test]
-    fn the_project_file_is_valid() {
-        crate::project::Project::parse(PROJECT, Path::new("tiercast.toml")).unwrap();
+    fn the_project_files_are_valid() {
+        for text in [PROJECT, &risky(PROJECT)] {
+            crate::project::Project::parse(text, Path::new("tiercast.toml")).unwrap();
+        }
+        let columns = |text: &str| {
+            let project = crate::project::Project::parse(text, Path::new("tiercast.toml")).unwrap();
+            project.events[0].columns.given().len()
+        };
+        assert_eq!(columns(&risky(PROJECT)), columns(PROJECT) + 7);
+    }
+
+    #[test]
+    fn fraud_is_what_the_truth_says_and_honest_members_stay_as_they_were() {
+        let (mut frauds, mut orders, mut devices) = (0, 0, std::collections::HashMap::<u64, Vec<u64>>::new());
+        for number in 0..1500 {
+            let plain = member::history(7, number, 0.3);
+            let (events, fraud) = fraud::dressed(7, number, plain.clone());
+            assert!(events.is_sorted_by_key(|event| event.time));
+            assert!(events.iter().all(|event| event.whence.is_some()));
+            if fraud.is_empty() {
+                let mut bare: Vec<Happening> =
+                    events.iter().filter(|event| event.kind != "failed_login").cloned().collect();
+                bare.iter_mut().for_each(|event| event.whence = None);
+                assert_eq!(bare, plain);
+            }
+            frauds += fraud.len();
+            let mut of_member: Vec<u32> = events.iter().filter_map(|event| event.order).collect();
+            of_member.dedup();
+            orders += of_member.len();
+            for whence in events.iter().filter_map(|event| event.whence) {
+                let members = devices.entry(whence.device).or_default();
+                if !members.contains(&number) {
+                    members.push(number);
+                }
+            }
+        }
+        assert!((20..orders / 40).contains(&frauds), "{frauds} of {orders} orders are fraud");
+        assert!(devices.values().any(|members| members.len() > 3), "rings share devices");
     }
 }

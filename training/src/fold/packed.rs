@@ -6,13 +6,16 @@
 
 use datafusion::error::{DataFusionError, Result};
 use prost::encoding::{decode_varint, encode_varint};
-use tiercast_core::{Event, EventKind, Timestamp};
+use tiercast_core::{Event, EventKind, Origin, Place, Timestamp};
 
 /// Changes when the bytes of an event do.
 pub(crate) const VERSION: u8 = 1;
 
 /// The tag of a custom kind; the built-in ones are numbered by their place in [`EventKind::BUILT_IN`].
 const CUSTOM: u8 = u8::MAX;
+
+/// Set in a built-in kind's tag, and taken off the custom one's, where behind the event is said where it came from.
+const COMES_FROM: u8 = 1 << 6;
 
 /// Thousandths of one unit, which most events have.
 const ONE: u32 = 1000;
@@ -30,7 +33,8 @@ pub(crate) fn write(event: &Event, bytes: &mut Vec<u8>) {
     let money = [event.amount, event.discount];
     let has =
         [event.id != 0].into_iter().chain(words.map(|word| word != 0)).chain(money.map(|minor| minor != 0));
-    bytes.push(tag);
+    let comes_from = event.origin != Origin::default();
+    bytes.push(if comes_from { tag ^ COMES_FROM } else { tag });
     bytes.push(has.enumerate().map(|(at, has)| u8::from(has) << at).sum());
     // Valid times are from 1970 to 2200, which is 43 bits.
     bytes.extend_from_slice(&event.time.ms().to_le_bytes()[..6]);
@@ -40,6 +44,12 @@ pub(crate) fn write(event: &Event, bytes: &mut Vec<u8>) {
     }
     words.iter().filter(|word| **word != 0).for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     money.iter().filter(|minor| **minor != 0).for_each(|minor| encode_varint(minor.cast_unsigned(), bytes));
+    if comes_from {
+        let Origin { device, card, address, network, place, device_members } = event.origin;
+        [device, card, address, network].iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+        bytes.extend_from_slice(&place.bytes());
+        bytes.push(device_members);
+    }
 }
 
 /// Appends the events that some bytes are.
@@ -64,9 +74,12 @@ fn read(bytes: &mut &[u8]) -> Option<Event> {
     let (head, mut rest) = bytes.split_at_checked(8)?;
     let (tag, bits) = (head[0], head[1]);
     let has = |at: u8| bits & 1 << at != 0;
-    let kind = match tag {
-        CUSTOM => EventKind::Custom(word(&mut rest)?),
-        tag => EventKind::BUILT_IN.get(usize::from(tag))?.1,
+    // No built-in kind has so high a number.
+    let custom = tag | COMES_FROM == CUSTOM;
+    let comes_from = (tag & COMES_FROM != 0) != custom;
+    let kind = match custom {
+        true => EventKind::Custom(word(&mut rest)?),
+        false => EventKind::BUILT_IN.get(usize::from(tag & !COMES_FROM))?.1,
     };
     let id = if has(0) { u64::from_le_bytes(take(&mut rest)?) } else { 0 };
     let mut words = [0; 5];
@@ -79,8 +92,16 @@ fn read(bytes: &mut &[u8]) -> Option<Event> {
     }
     let ([order, item, category, channel, quantity], [amount, discount]) = (words, money);
     let time = Timestamp::from_ms(time_of(head)).ok()?;
+    let origin = if comes_from { origin(&mut rest)? } else { Origin::default() };
     *bytes = rest;
-    Some(Event { time, id, kind, order, item, category, channel, quantity: quantity ^ ONE, amount, discount })
+    let quantity = quantity ^ ONE;
+    Some(Event { time, id, kind, order, item, category, channel, quantity, amount, discount, origin })
+}
+
+fn origin(bytes: &mut &[u8]) -> Option<Origin> {
+    let [device, card, address, network] = [word(bytes)?, word(bytes)?, word(bytes)?, word(bytes)?];
+    let (place, [device_members]) = (Place::of_bytes(take(bytes)?)?, take(bytes)?);
+    Some(Origin { device, card, address, network, place, device_members })
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -114,6 +135,7 @@ mod tests {
             quantity: 4,
             amount: 1_000_000_000_000_000,
             discount: 5,
+            origin: Origin::default(),
         };
         let least = Event {
             time: Timestamp::from_ms(0).unwrap(),
@@ -126,10 +148,20 @@ mod tests {
             quantity: ONE,
             amount: 0,
             discount: 0,
+            origin: Origin::default(),
         };
         let kinds = EventKind::BUILT_IN.map(|(_, kind)| kind).into_iter().chain([EventKind::Custom(77)]);
         let mut events: Vec<_> = kinds.map(full).collect();
         events.extend([least, Event { quantity: 0, ..least }, Event { channel: 9, amount: 250, ..least }]);
+        let origin = Origin {
+            device: 1,
+            card: 2,
+            address: u32::MAX,
+            network: 4,
+            place: Place::at(52.5, 13.4).unwrap(),
+            device_members: 5,
+        };
+        events.extend(events.clone().into_iter().map(|event| Event { origin, ..event }));
         let mut bytes = Vec::new();
         events.iter().for_each(|event| write(event, &mut bytes));
         let mut found = Vec::new();

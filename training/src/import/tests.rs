@@ -361,6 +361,7 @@ fn parts(old: &Bundle) -> BundleParts {
         profile: None,
         recommend: None,
         policies: Policies::default(),
+        risk: None,
         points: None,
         card: serde_json::from_str(old.card()).unwrap(),
         vectors: Vec::new(),

@@ -66,6 +66,7 @@ fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
         profile: None,
         recommend: None,
         policies: Policies::default(),
+        risk: None,
         points: None,
         card: serde_json::Value::Null,
         vectors,

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use indicatif::ProgressBar;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use tiercast_core::{Event, EventKind, FeatureSchema, FeatureSpec, MemberState, Timestamp};
+use tiercast_core::{Event, EventKind, FeatureSchema, FeatureSpec, MemberState, Origin, Timestamp};
 
 use super::{store::History, *};
 use crate::{
@@ -31,6 +31,7 @@ fn events(rng: &mut StdRng, most: usize) -> Vec<Event> {
         quantity: 1000,
         amount: rng.random_range(0..5),
         discount: 0,
+        origin: Origin { device: rng.random_range(0..2), ..Origin::default() },
     };
     let mut events: Vec<Event> = (0..rng.random_range(1..=most)).map(|_| event(rng)).collect();
     if rng.random_bool(0.5) {

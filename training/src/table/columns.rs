@@ -50,6 +50,13 @@ pub struct EventColumns<'a> {
     category: &'a StringArray,
     channel: &'a StringArray,
     order: &'a StringArray,
+    device: &'a StringArray,
+    card: &'a StringArray,
+    address: &'a StringArray,
+    ip: &'a StringArray,
+    latitude: Numbers<'a>,
+    longitude: Numbers<'a>,
+    device_members: Numbers<'a>,
 }
 
 #[derive(Debug)]
@@ -81,6 +88,13 @@ impl<'a> EventColumns<'a> {
             category: text(&arrays[7])?,
             channel: text(&arrays[8])?,
             order: text(&arrays[9])?,
+            device: text(&arrays[10])?,
+            card: text(&arrays[11])?,
+            address: text(&arrays[12])?,
+            ip: text(&arrays[13])?,
+            latitude: numbers(&arrays[14])?,
+            longitude: numbers(&arrays[15])?,
+            device_members: numbers(&arrays[16])?,
         })
     }
 
@@ -106,14 +120,18 @@ impl<'a> EventColumns<'a> {
         input.id = cell(self.id, row);
         input.amount = self.amount.scalar(row);
         input.discount = self.discount.scalar(row);
-        input.quantity = match self.quantity {
-            Numbers::Float(array) if array.is_valid(row) => Some(array.value(row)),
-            _ => None,
-        };
+        input.quantity = self.quantity.float(row);
         input.item = cell(self.item, row);
         input.category = cell(self.category, row);
         input.channel = cell(self.channel, row);
         input.order = cell(self.order, row);
+        input.device = cell(self.device, row);
+        input.card = cell(self.card, row);
+        input.address = cell(self.address, row);
+        input.ip = cell(self.ip, row);
+        input.latitude = self.latitude.float(row);
+        input.longitude = self.longitude.float(row);
+        input.device_members = self.device_members.float(row);
         Ok(input)
     }
 
@@ -129,6 +147,14 @@ impl<'a> EventColumns<'a> {
 }
 
 impl<'a> Numbers<'a> {
+    /// A number of a column that is read as floats wherever it is given.
+    fn float(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::Float(array) => array.is_valid(row).then(|| array.value(row)),
+            _ => None,
+        }
+    }
+
     fn scalar(&self, row: usize) -> Option<Scalar<'a>> {
         match self {
             Self::Int(array) => array.is_valid(row).then(|| Scalar::Int(array.value(row))),

@@ -2,7 +2,20 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "../support/chromium.js";
-import { BUNDLE, CONV_MODEL, DAMAGE, DECIDE_BUNDLE, DENSE_MODEL, memberVectorFiles, ONNX_BUNDLE, PROFILE_BUNDLE, RANKS_BUNDLE, RECOMMEND_BUNDLE, vectors } from "../support/fixtures.js";
+import {
+  BUNDLE,
+  CONV_MODEL,
+  DAMAGE,
+  DECIDE_BUNDLE,
+  DENSE_MODEL,
+  ONNX_BUNDLE,
+  PROFILE_BUNDLE,
+  RANKS_BUNDLE,
+  RECOMMEND_BUNDLE,
+  RISK_BUNDLE,
+  memberVectorFiles,
+  vectors,
+} from "../support/fixtures.js";
 import { serve } from "../support/serve.js";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
@@ -196,6 +209,20 @@ test("a bundle that decides and counts points proves itself in a page, by the bu
     [fetched, errors],
     [["/pkg/tiercast_wasm_bg.wasm", "/pkg/all/tiercast_wasm_bg.wasm"], []],
   );
+  await context.close();
+});
+
+test("a bundle that judges risk proves itself in a page", async () => {
+  const { page, context, errors } = await blankPage(server.url);
+  await page.route("**/risk.tcb", (route) => route.fulfill({ path: RISK_BUNDLE }));
+  const [proved, risk] = await page.evaluate(async () => {
+    const { Scorer } = await import("/dist/entry/browser.js");
+    const scorer = await Scorer.load("/risk.tcb");
+    const event = { kind: "purchase", time: 86_400_000, amount: 50, device: "d", ip: "203.0.113.7", latitude: 1, longitude: 2 };
+    return [scorer.prove(), scorer.member(event).risk({ reasons: 1 }, 86_400_000)];
+  });
+  assert.ok(proved > 0 && risk.probability > 0 && risk.probability < 1 && risk.reasons.length <= 1);
+  assert.deepEqual(errors, []);
   await context.close();
 });
 

@@ -35,6 +35,9 @@ export const RECOMMEND_BUNDLE = fileURLToPath(new URL("tests/fixtures/recommend.
 /** The same members, with policies and rules for points, which need all kernels. */
 export const DECIDE_BUNDLE = fileURLToPath(new URL("tests/fixtures/decide.tcb", repository));
 
+/** The same members, with what judges risk, which needs all kernels. */
+export const RISK_BUNDLE = fileURLToPath(new URL("tests/fixtures/risk.tcb", repository));
+
 /** The same members and another model, decoding by ranks. */
 export const RANKS_BUNDLE = fileURLToPath(new URL("tests/fixtures/ranks.tcb", repository));
 

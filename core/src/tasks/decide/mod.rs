@@ -23,9 +23,8 @@ use crate::{
     engine::{Engine, EngineKind, Workspace},
     error::{Result, bail},
     event::hash,
-    explain::occluded,
+    explain::{occluded, strongest},
     features::MemberState,
-    order,
     time::Timestamp,
 };
 
@@ -208,13 +207,11 @@ impl Decider {
         let mut rows = scores.chunks(self.policy.actions.len()).filter_map(|row| row.get(action));
         let Some(own) = rows.next() else { return Vec::new() };
         let effects = features.iter().zip(rows).map(|(feature, without)| (*feature, own - without));
-        let mut reasons: Vec<(u32, f32)> = effects.filter(|(_, effect)| *effect > 0.0).collect();
-        order::sort_by(&mut reasons, |a, b| (b.1, a.0) < (a.1, b.0));
         let why = |(feature, effect): (u32, f32)| Why {
             feature: bundle.schema().names().nth(feature as usize).unwrap_or_default().into(),
             effect,
         };
-        reasons.into_iter().take(usize::from(most)).map(why).collect()
+        strongest(effects, most).map(why).collect()
     }
 
     /// The action that a member gets in the period that starts at `start`.

@@ -8,11 +8,14 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, Exp, LogNormal, Normal, Poisson};
 use tiercast_core::{DAY_MS, Period, Timestamp};
 
-use super::catalogue::{self, CATEGORIES, ITEMS, TIERS};
+use super::{
+    catalogue::{self, CATEGORIES, ITEMS, TIERS},
+    whence::Whence,
+};
 
 /// 2023-01-01 and 2025-01-01, milliseconds.
 pub(super) const START: i64 = 1_672_531_200_000;
-const END: i64 = 1_735_689_600_000;
+pub(super) const END: i64 = 1_735_689_600_000;
 const MONTHS: usize = 24;
 
 /// No rate exceeds the member's own by more than this.
@@ -27,6 +30,8 @@ pub(super) struct Happening {
     pub(super) item: Option<Item>,
     pub(super) order: Option<u32>,
     pub(super) paid: Option<Paid>,
+    /// Told where fraud is planted.
+    pub(super) whence: Option<Whence>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -194,6 +199,7 @@ impl Member {
                 item: Some(item),
                 order: Some(order),
                 paid: Some(paid),
+                whence: None,
             };
             self.after(&purchase);
             self.events.push(purchase);
@@ -234,7 +240,7 @@ impl Member {
     }
 
     fn happen(&mut self, time: i64, kind: &'static str, channel: &'static str, item: Option<Item>) {
-        self.events.push(Happening { time, kind, channel, item, order: None, paid: None });
+        self.events.push(Happening { time, kind, channel, item, order: None, paid: None, whence: None });
     }
 
     fn poisson(&mut self, mean: f64) -> i64 {
@@ -257,7 +263,7 @@ fn normal(rng: &mut StdRng) -> f64 {
 }
 
 /// Stafford's finaliser (variant 13 of SplitMix64): neighbouring numbers give unrelated generators.
-fn mix(seed: u64) -> u64 {
+pub(super) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

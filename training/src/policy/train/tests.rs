@@ -76,6 +76,7 @@ pub(crate) fn bundle(project: &Project) -> Vec<u8> {
         profile: None,
         recommend: None,
         policies: Policies::default(),
+        risk: None,
         points: None,
         card: serde_json::Value::Null,
         vectors: Vec::new(),
