@@ -40,7 +40,7 @@ use tiercast_core::{Event, EventRules};
 
 use crate::{
     engine::Engine,
-    table::{Events, FIELDS, diagnose},
+    table::{Events, diagnose},
 };
 
 pub use event::EventFunction;
@@ -240,17 +240,15 @@ pub(crate) async fn packed_rows(events: &Events, how: &Gathering<'_>) -> anyhow:
     if let Some(after) = how.after {
         frame = frame.filter(col("member").gt(lit(after)))?;
     }
-    let row = std::iter::once("member").chain(FIELDS).map(col).collect();
-    Ok(frame.select(vec![col("member"), event.call(row).alias("event")])?)
+    Ok(frame.select(vec![col("member"), event.call(events.told()).alias("event")])?)
 }
 
 /// The rows that are not events, by code, in a pass of their own.
 pub(crate) async fn skipped(events: &Events, rules: &EventRules) -> anyhow::Result<Skipped> {
     let why = ScalarUDF::new_from_impl(EventFunction::why(rules.clone()));
-    let row = std::iter::once("member").chain(FIELDS).map(col).collect();
     let code = split_part(col("why"), lit(": "), lit(1_i64)).alias("code");
     let sums = vec![count(lit(1)).alias("rows"), min(col("why")).alias("first")];
-    let frame = events.frame().await?.select(vec![why.call(row).alias("why")])?;
+    let frame = events.frame().await?.select(vec![why.call(events.told()).alias("why")])?;
     let frame = frame.filter(col("why").is_not_null())?.aggregate(vec![code], sums)?;
     let mut skipped = Skipped::new();
     for batch in frame.collect().await? {

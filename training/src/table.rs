@@ -19,7 +19,7 @@ use datafusion::{
     error::DataFusionError,
     execution::{memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
     functions_aggregate::expr_fn::{max, min},
-    logical_expr::ExprSchemable,
+    logical_expr::{Expr, ExprSchemable},
     prelude::{DataFrame, SessionConfig, SessionContext, col},
 };
 use sha2::{Digest, Sha256};
@@ -63,6 +63,9 @@ pub const FIELDS: [&str; 17] = [
     "longitude",
     "device_members",
 ];
+
+/// How many of [`FIELDS`], the last ones, say where an event came from; tables that tell none of them need not give them.
+pub const ORIGINS: usize = 7;
 
 /// The number of the row in its file, from 1, where it was asked for.
 pub const ROW: &str = "__row";
@@ -340,6 +343,14 @@ impl Events {
     /// Whether times are ISO texts, and not milliseconds.
     pub fn times_are_text(&self) -> bool {
         self.shapes()[2] == Shape::Text
+    }
+
+    /// `member` and those of [`FIELDS`] that say something of an event: where no table tells where events came from, all but
+    /// [`ORIGINS`].
+    pub fn told(&self) -> Vec<Expr> {
+        let tells = self.shapes()[1 + FIELDS.len() - ORIGINS..].iter().any(|shape| *shape != Shape::Absent);
+        let fields = &FIELDS[..FIELDS.len() - if tells { 0 } else { ORIGINS }];
+        std::iter::once("member").chain(fields.iter().copied()).map(col).collect()
     }
 
     /// All events: `member` and [`FIELDS`], in no particular order.

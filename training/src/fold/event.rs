@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tiercast_core::EventRules;
 
 use super::{external, packed};
-use crate::table::{FIELDS, columns::EventColumns};
+use crate::table::columns::EventColumns;
 
 /// The scalar function that makes a row an event, or says why it is none.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl EventFunction {
     }
 
     fn of(told: Told, progress: ProgressBar) -> Self {
-        Self { told, progress, signature: Signature::any(1 + FIELDS.len(), Volatility::Stable) }
+        Self { told, progress, signature: Signature::variadic_any(Volatility::Stable) }
     }
 
     /// The names that the function has.

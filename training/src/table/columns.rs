@@ -11,7 +11,7 @@ use datafusion::{
 };
 use tiercast_core::{Event, EventInput, EventRules, Scalar};
 
-use super::FIELDS;
+use super::{FIELDS, ORIGINS};
 
 /// A row that is not an event, with the code that every runtime gives for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl fmt::Display for RowError {
 
 impl std::error::Error for RowError {}
 
-/// The columns of one batch: `member` and [`FIELDS`].
+/// The columns of one batch: `member` and [`FIELDS`], with or without the last [`ORIGINS`].
 #[derive(Debug)]
 pub struct EventColumns<'a> {
     member: &'a StringArray,
@@ -50,6 +50,12 @@ pub struct EventColumns<'a> {
     category: &'a StringArray,
     channel: &'a StringArray,
     order: &'a StringArray,
+    origins: Option<Origins<'a>>,
+}
+
+/// Where events came from.
+#[derive(Debug)]
+struct Origins<'a> {
     device: &'a StringArray,
     card: &'a StringArray,
     address: &'a StringArray,
@@ -67,15 +73,17 @@ enum Numbers<'a> {
 }
 
 impl<'a> EventColumns<'a> {
-    /// Takes the arrays of `member` and [`FIELDS`].
+    /// Takes the arrays of `member` and [`FIELDS`], with or without the last [`ORIGINS`].
     ///
     /// # Errors
     /// When an array has a type that [`Events::frame`](super::Events::frame) does not give.
     pub fn new(arrays: &'a [ArrayRef]) -> Result<Self> {
         let [member, arrays @ ..] = arrays else { return Err(missing(0)) };
-        if arrays.len() != FIELDS.len() {
-            return Err(missing(arrays.len()));
-        }
+        let origins = match arrays.len().checked_sub(FIELDS.len() - ORIGINS) {
+            Some(0) => None,
+            Some(ORIGINS) => Some(Origins::new(&arrays[FIELDS.len() - ORIGINS..])?),
+            _ => return Err(missing(arrays.len())),
+        };
         Ok(Self {
             member: text(member)?,
             kind: text(&arrays[0])?,
@@ -88,13 +96,7 @@ impl<'a> EventColumns<'a> {
             category: text(&arrays[7])?,
             channel: text(&arrays[8])?,
             order: text(&arrays[9])?,
-            device: text(&arrays[10])?,
-            card: text(&arrays[11])?,
-            address: text(&arrays[12])?,
-            ip: text(&arrays[13])?,
-            latitude: numbers(&arrays[14])?,
-            longitude: numbers(&arrays[15])?,
-            device_members: numbers(&arrays[16])?,
+            origins,
         })
     }
 
@@ -125,13 +127,9 @@ impl<'a> EventColumns<'a> {
         input.category = cell(self.category, row);
         input.channel = cell(self.channel, row);
         input.order = cell(self.order, row);
-        input.device = cell(self.device, row);
-        input.card = cell(self.card, row);
-        input.address = cell(self.address, row);
-        input.ip = cell(self.ip, row);
-        input.latitude = self.latitude.float(row);
-        input.longitude = self.longitude.float(row);
-        input.device_members = self.device_members.float(row);
+        if let Some(origins) = &self.origins {
+            origins.fill(row, &mut input);
+        }
         Ok(input)
     }
 
@@ -143,6 +141,30 @@ impl<'a> EventColumns<'a> {
         self.input(row)?
             .validate(rules)
             .map_err(|error| RowError { code: error.code().to_owned(), message: error.message().to_owned() })
+    }
+}
+
+impl<'a> Origins<'a> {
+    fn new(arrays: &'a [ArrayRef]) -> Result<Self> {
+        Ok(Self {
+            device: text(&arrays[0])?,
+            card: text(&arrays[1])?,
+            address: text(&arrays[2])?,
+            ip: text(&arrays[3])?,
+            latitude: numbers(&arrays[4])?,
+            longitude: numbers(&arrays[5])?,
+            device_members: numbers(&arrays[6])?,
+        })
+    }
+
+    fn fill(&self, row: usize, input: &mut EventInput<'a>) {
+        input.device = cell(self.device, row);
+        input.card = cell(self.card, row);
+        input.address = cell(self.address, row);
+        input.ip = cell(self.ip, row);
+        input.latitude = self.latitude.float(row);
+        input.longitude = self.longitude.float(row);
+        input.device_members = self.device_members.float(row);
     }
 }
 
