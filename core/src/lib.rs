@@ -94,7 +94,8 @@ pub use self::{
         Recommendation, Shelf, Why,
     },
     tasks::risk::{
-        MAX_RISK_RULES, Risk, RiskCondition, RiskEvidence, RiskInfo, RiskModel, RiskOptions, RiskReason, RiskRule,
+        MAX_RISK_RULES, Risk, RiskCondition, RiskEvidence, RiskInfo, RiskModel, RiskOptions, RiskReason,
+        RiskRule,
     },
     tasks::tier::{Decode, MAX_TIERS, NextTier, Standing, Tier, TierRules, expected_tier, net_spend},
     time::{DAY_MS, Duration, Period, Timestamp},

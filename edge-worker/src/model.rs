@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use tiercast_core::{
     Assessment, Bundle, Catalogue, Currency, DecideOptions, Decision, Decode, FORMAT, FeatureInfo, Manifest,
     MemberState, Period, PointsInfo, PointsOptions, PointsRules, Policy, PolicyInfo, Profile, ProfileInfo,
-    ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Risk, RiskInfo, RiskOptions, Scorer, Scratch,
-    Statement, Task, Timestamp,
+    ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Risk, RiskInfo, RiskOptions, Scorer,
+    Scratch, Statement, Task, Timestamp,
 };
 
 use crate::{config::Limits, problem::Problem};

@@ -186,7 +186,8 @@ fn taken_over(schema: &FeatureSchema, count: usize) -> MemberState {
     let mut state = MemberState::new(schema);
     for (mut event, origin) in events.into_iter().take(count) {
         event.as_object_mut().unwrap().extend(origin.as_object().unwrap().clone());
-        let event = EventInput::from_json(event.to_string().as_bytes()).unwrap().validate(&schema.spec().events);
+        let event =
+            EventInput::from_json(event.to_string().as_bytes()).unwrap().validate(&schema.spec().events);
         state.observe(event.unwrap());
     }
     let bytes = state.snapshot();
@@ -229,7 +230,10 @@ fn formulas_of_risk_agree_with_hand_computed_values() {
             // A place is a cell of ten kilometres.
             let near = if feature["op"] == "speed" { 0.003 } else { 2e-7 };
             let missing = value.is_infinite() && found.is_nan();
-            assert!(missing || (found - value).abs() <= value.abs() * near, "{feature}, {count} events: {found}");
+            assert!(
+                missing || (found - value).abs() <= value.abs() * near,
+                "{feature}, {count} events: {found}"
+            );
         }
     }
     for feature in [

@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tiercast_core::{
     Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureDecl, FeatureSpec,
-    LowerOptions, Manifest, MemberState, Of, Op, PointsRules, Policies, ProfileSpec, RecommendOptions, Scalar,
-    Scorer, TierRules, Timestamp, Transform, Vector, lower,
+    LowerOptions, Manifest, MemberState, Of, Op, PointsRules, Policies, ProfileSpec, RecommendOptions,
+    Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
 };
 
 use crate::weights::Weights;
@@ -263,10 +263,7 @@ impl Shop {
 }
 
 fn asks_where(decl: &FeatureDecl) -> bool {
-    let name = matches!(
-        decl.of,
-        Some(Of::Device | Of::Card | Of::Address | Of::Network | Of::DeviceMembers)
-    );
+    let name = matches!(decl.of, Some(Of::Device | Of::Card | Of::Address | Of::Network | Of::DeviceMembers));
     name || decl.op == Op::Speed
 }
 

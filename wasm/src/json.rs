@@ -58,7 +58,9 @@ impl Member {
 fn answered(answer: impl FnOnce() -> Result<String, Refused>) -> bool {
     let answer = match ANSWERS {
         true => answer(),
-        false => Err(Refused::new("unsupported_model", "the bundle gives no lists, decisions, points and risk")),
+        false => {
+            Err(Refused::new("unsupported_model", "the bundle gives no lists, decisions, points and risk"))
+        }
     };
     done(answer).map(|json| left::bytes(json.into())).is_some()
 }

@@ -203,7 +203,8 @@ fn risk(run: &Path) -> Result<()> {
     fs::write(&rules, RISK_RULES)?;
     let told = demo::tiercast().args(["risk", "moments", "-p"]).arg(&project).arg("--labels").arg(&labels);
     told.arg("-o").arg(&moments).shown().run()?;
-    let train = demo::tiercast().args(["risk", "train"]).arg(&bundle).arg(&moments).arg("--rules").arg(&rules);
+    let train =
+        demo::tiercast().args(["risk", "train"]).arg(&bundle).arg(&moments).arg("--rules").arg(&rules);
     train.arg("-o").arg(&folder).shown().run()?;
     let equip = demo::tiercast().arg("bundle").arg(&bundle).arg("--risk").arg(&folder);
     equip.arg("-o").arg(&whole).shown().run()?;

@@ -272,7 +272,9 @@ impl Formula {
             Compute::Onset => self.onset(selection),
             Compute::RefundShare => self.refund_share(selection),
             Compute::Oddness => live::oddness(events),
-            Compute::Familiarity(name) => live::familiarity(events, selection.now(), |event| name.code(event)),
+            Compute::Familiarity(name) => {
+                live::familiarity(events, selection.now(), |event| name.code(event))
+            }
         }
     }
 
@@ -308,12 +310,11 @@ impl Formula {
     fn refund_share(&self, selection: &Selection<'_>) -> f64 {
         let kept = selection.events(self.from, self.to).iter().map(|event| (event.kind, event.amount));
         let forgotten = self.forgotten(selection).map(|totals| (totals.kind, totals.amount));
-        let (returned, bought) = kept.chain(forgotten).fold((0_i64, 0_i64), |(returned, bought), (kind, amount)| {
-            match kind {
+        let (returned, bought) =
+            kept.chain(forgotten).fold((0_i64, 0_i64), |(returned, bought), (kind, amount)| match kind {
                 EventKind::Return => (returned.saturating_add(amount), bought),
                 _ => (returned, bought.saturating_add(amount)),
-            }
-        });
+            });
         ratio(returned as f64, bought as f64)
     }
 

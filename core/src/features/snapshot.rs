@@ -252,9 +252,7 @@ fn read_kind(body: &mut Reader<'_>) -> Option<(EventKind, bool)> {
     let number = usize::from(byte & !COMES_FROM);
     let kind = match EventKind::BUILT_IN.get(number) {
         Some((_, kind)) => *kind,
-        None if number == EventKind::BUILT_IN.len() => {
-            EventKind::Custom(u32::try_from(body.varint()?).ok()?)
-        }
+        None if number == EventKind::BUILT_IN.len() => EventKind::Custom(u32::try_from(body.varint()?).ok()?),
         None => return None,
     };
     Some((kind, byte & COMES_FROM != 0))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, StringArray, StructArray},
+        array::{
+            ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, StringArray, StructArray,
+        },
         buffer::OffsetBuffer,
         datatypes::{DataType, Field, FieldRef, Fields},
     },

@@ -23,9 +23,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use self::model::{
-    MAX_RISK_RULES, RiskCondition, RiskEvidence, RiskInfo, RiskModel, RiskRule, RiskRuleInfo,
-};
+pub use self::model::{MAX_RISK_RULES, RiskCondition, RiskEvidence, RiskInfo, RiskModel, RiskRule};
 
 /// Whether this build judges risk; the small one leaves it out.
 pub(crate) const RISKS: bool = cfg!(feature = "all-kernels");
@@ -59,7 +57,8 @@ impl RiskOptions {
         if !json.trim_ascii_start().starts_with(b"{") {
             bail!(InvalidInput, "options of risk are an object, as {{\"reasons\":3}}");
         }
-        serde_json::from_slice(json).or_else(|error| bail!(InvalidInput, "these are no options of risk: {error}"))
+        serde_json::from_slice(json)
+            .or_else(|error| bail!(InvalidInput, "these are no options of risk: {error}"))
     }
 }
 

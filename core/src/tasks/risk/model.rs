@@ -104,7 +104,7 @@ pub struct RiskInfo<'m> {
 
 /// A rule in words.
 #[derive(Debug, Serialize)]
-pub struct RiskRuleInfo<'m> {
+struct RiskRuleInfo<'m> {
     name: &'m str,
     when: String,
 }

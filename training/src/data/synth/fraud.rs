@@ -43,7 +43,11 @@ impl Scheme {
 }
 
 /// The history of a member with where everything came from and with what fraudsters do, and the orders that are fraud.
-pub(super) fn dressed(seed: u64, number: u64, mut events: Vec<Happening>) -> (Vec<Happening>, Vec<(u32, Scheme)>) {
+pub(super) fn dressed(
+    seed: u64,
+    number: u64,
+    mut events: Vec<Happening>,
+) -> (Vec<Happening>, Vec<(u32, Scheme)>) {
     let mut rng = StdRng::seed_from_u64(mix(mix(seed ^ 0xf4a0d) ^ number));
     if let Some(ring) = Ring::of(seed, number) {
         let events = ring.history(number, &mut rng);
@@ -245,14 +249,7 @@ fn dear(rng: &mut StdRng) -> Item {
     Item { category: DEAR[rng.random_range(0..DEAR.len())], rank: rng.random_range(0..catalogue::ITEMS) }
 }
 
-fn bought(
-    time: i64,
-    channel: &'static str,
-    item: Item,
-    order: u32,
-    price: f64,
-    whence: Whence,
-) -> Happening {
+fn bought(time: i64, channel: &'static str, item: Item, order: u32, price: f64, whence: Whence) -> Happening {
     let list = catalogue::price(item.category, item.rank);
     let amount = (list * price).round();
     let paid = Paid { amount: amount as i64, discount: (list - amount) as i64, quantity: 1 };
