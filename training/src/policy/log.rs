@@ -9,7 +9,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 mod others;
-mod table;
+pub(crate) mod table;
 
 pub use others::Others;
 pub(crate) use table::{Source, Table};

@@ -100,7 +100,8 @@ pub(super) fn write(folder: &Path, record: &RiskRecord, onnx: &[u8]) -> anyhow::
 pub fn read(folder: &Path) -> anyhow::Result<(RiskRecord, Vec<u8>)> {
     let open = |name: &str| {
         let path = folder.join(name);
-        fs::read(&path).with_context(|| format!("cannot read {}; `tiercast risk train` writes it", path.display()))
+        fs::read(&path)
+            .with_context(|| format!("cannot read {}; `tiercast risk train` writes it", path.display()))
     };
     let path = folder.join(JSON);
     let json: serde_json::Value =

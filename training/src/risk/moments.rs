@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context, ensure};
 use datafusion::arrow::{
     array::{
-        Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+        Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
+        TimestampMillisecondArray,
     },
     datatypes::{Field, Float32Type, Int64Type, Schema},
 };
@@ -85,7 +86,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let rows = runtime.block_on(rows(&project, moments, &args))?.sorted(schema.len());
     let labels = known.map(|known| rows.labels(known)).transpose()?;
     features::write_parquet(&args.output, &batch(&rows, schema.names(), labels.as_deref())?)?;
-    let frauds = labels.map_or(String::new(), |labels| format!(", {} of them fraud", labels.iter().sum::<i64>()));
+    let frauds =
+        labels.map_or(String::new(), |labels| format!(", {} of them fraud", labels.iter().sum::<i64>()));
     say!(
         "{}: {}{frauds}, {}, written in {:.1} s",
         args.output.display(),
@@ -178,10 +180,8 @@ fn batch<'n>(
 ) -> anyhow::Result<RecordBatch> {
     let members: StringArray = rows.keys.iter().map(|(member, _)| Some(member.as_str())).collect();
     let times = TimestampMillisecondArray::from_iter_values(rows.keys.iter().map(|(_, time)| *time));
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("member".into(), Arc::new(members)),
-        ("time".into(), Arc::new(times.with_timezone("UTC"))),
-    ];
+    let mut columns: Vec<(String, ArrayRef)> =
+        vec![("member".into(), Arc::new(members)), ("time".into(), Arc::new(times.with_timezone("UTC")))];
     if let Some(labels) = labels {
         columns.push(("label".into(), Arc::new(Int64Array::from(labels.to_vec()))));
     }

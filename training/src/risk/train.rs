@@ -90,14 +90,19 @@ struct Moments {
 /// When a file cannot be read or the rows lack a feature, the label or the time, when there is no fraud to learn from or to judge by, and
 /// when the folder cannot be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    ensure!(args.alerts > 0.0 && args.alerts < 100.0, "--alerts {} is no percentage above 0 and below 100", args.alerts);
+    ensure!(
+        args.alerts > 0.0 && args.alerts < 100.0,
+        "--alerts {} is no percentage above 0 and below 100",
+        args.alerts
+    );
     ensure!(args.test > 0.0 && args.test < 1.0, "--test {} is not above 0 and below 1", args.test);
     let inputs: Vec<PathBuf> =
         [Some(&args.bundle), Some(&args.rows), args.rules.as_ref()].into_iter().flatten().cloned().collect();
     for name in [folder::JSON, folder::ONNX] {
         whole::refuse_inputs(&args.output.join(name), &inputs)?;
     }
-    let bytes = std::fs::read(&args.bundle).with_context(|| format!("cannot read {}", args.bundle.display()))?;
+    let bytes =
+        std::fs::read(&args.bundle).with_context(|| format!("cannot read {}", args.bundle.display()))?;
     let bundle = Bundle::parse(&bytes).with_context(|| args.bundle.display().to_string())?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
     let moments = runtime.block_on(moments(&args.rows, bundle.schema()))?;
@@ -106,7 +111,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (record, onnx) = threads::allow(threads, || args.learn(&bundle, &moments))?;
     folder::write(&args.output, &record, &onnx)?;
     say!("{}", words(&record).trim_end());
-    say!("{}: put it in with `tiercast bundle {} --risk {} -o OUT`", args.output.display(), args.bundle.display(), args.output.display());
+    say!(
+        "{}: put it in with `tiercast bundle {} --risk {} -o OUT`",
+        args.output.display(),
+        args.bundle.display(),
+        args.output.display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,8 +130,11 @@ async fn moments(path: &Path, schema: &FeatureSchema) -> anyhow::Result<Moments>
     if let Some(row) = labels.iter().position(|label| *label != 0.0 && *label != 1.0) {
         anyhow::bail!("{}, column \"label\", row {}: {} is neither 0 nor 1", of(), row + 1, labels[row]);
     }
-    let columns: Vec<Vec<f32>> =
-        schema.names().map(|name| table.some_numbers(name)).collect::<anyhow::Result<_>>().with_context(of)?;
+    let columns: Vec<Vec<f32>> = schema
+        .names()
+        .map(|name| table.some_numbers(name))
+        .collect::<anyhow::Result<_>>()
+        .with_context(of)?;
     let mut order: Vec<usize> = (0..table.rows).collect();
     order.sort_by_key(|row| times[*row]);
     Ok(Moments {
@@ -160,7 +173,8 @@ impl Args {
         let tried = Tried::best(&settings, &earlier, &aside, self.seed, |_| bar.inc(1))
             .context("of the rows before those that judge, the last quarter chooses and calibrates")?;
         let threshold = {
-            let mut said: Vec<f64> = tried.scores.iter().map(|score| tried.platt.probability(*score)).collect();
+            let mut said: Vec<f64> =
+                tried.scores.iter().map(|score| tried.platt.probability(*score)).collect();
             said.sort_unstable_by(|a, b| b.total_cmp(a));
             let last = ((said.len() as f64 * self.alerts / 100.0) as usize).min(said.len() - 1);
             // As core compares it.
@@ -202,7 +216,8 @@ impl Args {
         threshold: f32,
         all: &Labelled<'_>,
     ) -> anyhow::Result<RiskEvidence> {
-        let chances: Vec<f32> = forest.probabilities(test.values()).chunks_exact(2).map(|pair| pair[1]).collect();
+        let chances: Vec<f32> =
+            forest.probabilities(test.values()).chunks_exact(2).map(|pair| pair[1]).collect();
         let scores: Vec<f64> = chances.iter().copied().map(f64::from).collect();
         let order = Order::new(&scores);
         let figures = curve::figures(&order, fraud, |_| 1.0)

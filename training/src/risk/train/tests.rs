@@ -4,13 +4,7 @@ use clap::Parser;
 use tiercast_core::{MemberState, RiskOptions, Scorer, Timestamp};
 
 use super::*;
-use crate::{
-    data::synth,
-    equip,
-    policy::train::tests::bundle,
-    project::Project,
-    risk::moments,
-};
+use crate::{data::synth, equip, policy::train::tests::bundle, project::Project, risk::moments};
 
 #[derive(Parser)]
 struct Cli<A: clap::Args> {
@@ -31,9 +25,11 @@ fn risk_is_learned_put_in_and_judged_alike_by_core() {
     let project = Project::load(&folder.path().join("tiercast.toml")).unwrap();
     fs::write(place("bundle.tcb"), bundle(&project)).unwrap();
 
-    let told = ["-p", &place("tiercast.toml"), "--labels", &place("fraud.parquet"), "-o", &place("moments.parquet")];
+    let told =
+        ["-p", &place("tiercast.toml"), "--labels", &place("fraud.parquet"), "-o", &place("moments.parquet")];
     moments::run(parsed(&told)).unwrap();
-    fs::write(place("rules.toml"), "\"new and dear\" = \"device_known <= 0.1 and last_order >= 150\"\n").unwrap();
+    fs::write(place("rules.toml"), "\"new and dear\" = \"device_known <= 0.1 and last_order >= 150\"\n")
+        .unwrap();
     let (bundle, rows, risk) = (place("bundle.tcb"), place("moments.parquet"), place("risk"));
     let train = [&*bundle, &rows, "--alerts", "2", "--rules", &place("rules.toml"), "-o", &risk];
     run(parsed(&train)).unwrap();
@@ -62,7 +58,8 @@ fn risk_is_learned_put_in_and_judged_alike_by_core() {
     scorer.prove().unwrap();
     assert_eq!(scorer.risk_model().unwrap().rules[0].name, "new and dear");
     let empty = MemberState::new(scorer.bundle().schema());
-    let nobody = scorer.risk(&empty, Timestamp::parse("2024-06-01").unwrap(), &RiskOptions::default()).unwrap();
+    let nobody =
+        scorer.risk(&empty, Timestamp::parse("2024-06-01").unwrap(), &RiskOptions::default()).unwrap();
     assert!(nobody.probability < 0.5 && nobody.bundle == scorer.bundle().fingerprint());
 }
 
