@@ -48,19 +48,21 @@ name = "a stamp"
 kind = "stamp"
 points = 10
 "#;
-/// Its policies: task, period, what can be done, what is added to the training. Points are dear, so that giving them to everybody is worse
-/// than what is learned, by more than chance.
-const POLICIES: [(&str, &str, &str, &[&str]); 2] = [
+/// Its policies: task, period, what can be done, what a point costs, what is added to the training. Points are dear, so that giving them to
+/// everybody is worse than what is learned, by more than chance.
+const POLICIES: [(&str, &str, &str, &str, &[&str]); 2] = [
     (
         "reward",
         "month",
         "none=0,50 points=50,100 points=100,400 points=400",
+        "0.015",
         &["--budget", "0.25", "--cap", "450"],
     ),
     (
         "assign",
         "quarter",
         "Basic=0,Bronze=50,Silver=100,Gold=200,Platinum=400",
+        "0.03",
         &["--margin", "0.1", "--lift", "2"],
     ),
 ];
@@ -179,10 +181,10 @@ fn retrain() -> Result<()> {
 fn decide(run: &Path) -> Result<()> {
     let project = run.with_file_name("tiercast.toml");
     let bundle = run.join("bundle.tcb");
-    for (task, period, arms, more) in POLICIES {
+    for (task, period, arms, cost, more) in POLICIES {
         let (log, policy) = (run.join(format!("{task}.parquet")), run.join(task));
         let simulate =
-            demo::tiercast().args(["policy", "simulate", "--periods", "24", "--point-value", "0.015"]);
+            demo::tiercast().args(["policy", "simulate", "--periods", "24", "--point-value", cost]);
         let simulate = simulate.args(["--period", period, "--arms", arms, "-p"]).arg(&project);
         simulate.arg("-o").arg(&log).shown().run()?;
         let train = demo::tiercast().args(["policy", "train", "--task", task]).args(more);

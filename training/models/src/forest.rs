@@ -69,12 +69,6 @@ impl Tree {
         }
     }
 
-    /// Trees of two classes whose log-odds are these, `weight` times as far and `bias` further.
-    #[must_use]
-    pub fn calibrated(&self, weight: f64, bias: f64) -> Self {
-        self.scaled(weight, &[0.0, bias])
-    }
-
     /// The number of leaves.
     pub fn leaves(&self) -> usize {
         self.nodes.iter().filter(|node| matches!(node, Node::Leaf(_))).count()
@@ -121,6 +115,12 @@ impl Forest {
             }
         }
         forest
+    }
+
+    /// Trees of two classes whose log-odds are these, `weight` times as far and `bias` further.
+    #[must_use]
+    pub fn calibrated(&self, weight: f64, bias: f64) -> Self {
+        self.scaled(weight, &[0.0, bias])
     }
 
     /// The number of leaves.

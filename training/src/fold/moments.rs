@@ -57,7 +57,9 @@ impl Moments {
         let mut state = MemberState::new(&self.schema);
         let mut times = Vec::new();
         for same in events.chunk_by(|a, b| a.time == b.time) {
-            same.iter().for_each(|event| drop(state.observe(*event)));
+            for event in same {
+                state.observe(*event);
+            }
             if same.iter().any(|event| self.kinds.contains(&event.kind)) {
                 let start = features.len();
                 features.resize(start + self.schema.len(), f32::NAN);

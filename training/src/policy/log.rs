@@ -9,7 +9,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 mod others;
-pub(crate) mod table;
+mod table;
 
 pub use others::Others;
 pub(crate) use table::{Source, Table};

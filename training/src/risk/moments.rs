@@ -21,7 +21,7 @@ use tiercast_core::Timestamp;
 use crate::{
     features::{self, report_skipped},
     fold::{self, Gathering, Moments},
-    policy::log::table::Source,
+    policy::log::Source,
     progress,
     project::{Project, count},
     table::{Events, ReadOptions},

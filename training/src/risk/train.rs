@@ -26,7 +26,7 @@ use crate::{
         threads,
         uplift::qini::Order,
     },
-    policy::{log::table::Source, record::digest},
+    policy::{log::Source, record::digest},
     progress,
     project::count,
     whole,
