@@ -39,6 +39,7 @@ pub mod progress;
 pub mod project;
 pub mod recommend;
 pub mod report;
+pub mod risk;
 pub mod score;
 pub mod similar;
 pub mod states;

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "cluster")]
 use tiercast::cluster;
 use tiercast::{
-    campaign, check, data, equip, evaluate, features, import, init, inspect, members, policy, score, similar,
-    states, train,
+    campaign, check, data, equip, evaluate, features, import, init, inspect, members, policy, risk, score,
+    similar, states, train,
 };
 
 /// Rows of tables are allocated by one thread and freed by another, millions of times.
@@ -56,6 +56,9 @@ enum Command {
     /// Which offer or tier a member gets: learned from a log of decisions, and judged by it.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Which transactions are frauds, and how well that can be told.
+    #[command(subcommand)]
+    Risk(risk::Command),
     Similar(similar::Args),
     Members(members::Args),
 }
@@ -87,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cluster(command) => cluster::run(command),
         Command::Campaign(args) => campaign::run(args),
         Command::Policy(command) => policy::run(command),
+        Command::Risk(command) => risk::run(command),
         Command::Similar(args) => similar::run(args),
         Command::Members(args) => members::run(args),
     }

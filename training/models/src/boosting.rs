@@ -90,6 +90,22 @@ pub(super) fn fit(params: &Params, tiers: usize, rows: &Rows, seed: u64) -> Fitt
     Fitted { model: Model::Trees(forest), curve, l2: None }
 }
 
+/// Boosts for as many rounds as tell other rows best, or without such rows for as many as the settings say; gives how many.
+pub(super) fn forest(
+    params: &Params,
+    tiers: usize,
+    rows: &Rows,
+    aside: Option<&Rows>,
+    seed: u64,
+) -> (Forest, u32) {
+    let judged = aside.map(|aside| (aside, Goal::Tiers(tiers, &aside.targets)));
+    let most = params.rounds.unwrap_or(ROUNDS);
+    let (mut forest, curve) = boost(params, most, &Goal::Tiers(tiers, &rows.targets), rows, seed, judged);
+    let rounds = if aside.is_some() { best(&curve) } else { most };
+    forest.trees.truncate(rounds as usize * tiers);
+    (forest, rounds)
+}
+
 /// The round with the least loss on the rows aside.
 fn best(curve: &[CurvePoint]) -> u32 {
     curve.iter().min_by(|a, b| a.validation.total_cmp(&b.validation)).map_or(0, |point| point.step)

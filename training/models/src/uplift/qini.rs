@@ -33,6 +33,12 @@ impl Order {
         let ends = (1..=rows.len()).filter(is_end).collect();
         Self { rows, ends }
     }
+
+    /// The rows of each step, the highest scores first.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &[usize]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| &self.rows[from..*to])
+    }
 }
 
 /// What was done with rows and what came of it.

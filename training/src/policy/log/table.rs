@@ -49,6 +49,11 @@ impl Source {
         self.names.iter().any(|known| known == name)
     }
 
+    /// Its columns, in their order.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Reads columns, each once however often it is asked for.
     ///
     /// # Errors
@@ -111,6 +116,36 @@ impl Table {
         match numbers.iter().position(|number| !number.is_finite()) {
             Some(row) => bail!("column {name:?}, row {}: {} is not finite", row + 1, numbers[row]),
             None => Ok(numbers),
+        }
+    }
+
+    /// Whether a column is of numbers, or of true and false.
+    pub(crate) fn is_number(&self, name: &str) -> anyhow::Result<bool> {
+        let data_type = self.column(name)?.data_type();
+        Ok(data_type.is_numeric() || *data_type == DataType::Boolean)
+    }
+
+    /// Numbers, NaN where there is none.
+    pub(crate) fn some_numbers(&self, name: &str) -> anyhow::Result<Vec<f32>> {
+        let made = cast(self.column(name)?, &DataType::Float64)?;
+        let numbers: Vec<f32> =
+            made.as_primitive::<Float64Type>().iter().map(|x| x.unwrap_or(f64::NAN) as f32).collect();
+        match numbers.iter().position(|number| number.is_infinite()) {
+            Some(row) => {
+                bail!("column {name:?}, row {}: too large; leave it empty where it is not known", row + 1)
+            }
+            None => Ok(numbers),
+        }
+    }
+
+    /// Texts, null where there is none.
+    pub(crate) fn some_texts(&self, name: &str) -> anyhow::Result<StringArray> {
+        let column = self.column(name)?;
+        match column.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+                Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
+            }
+            other => bail!("column {name:?} is {other}, neither numbers nor texts; leave it out"),
         }
     }
 
