@@ -3,7 +3,7 @@
 use super::{
     evaluate::{Args, Missed},
     learn::{Learned, Model},
-    record::{Alert, ByAlerts, FORMAT, FiguresRecord, ModelRecord, Part, ReasonRecord, Report},
+    record::{Against, Alert, ByAlerts, FORMAT, FiguresRecord, ModelRecord, Part, ReasonRecord, Report},
     rows::Rows,
     words,
 };
@@ -42,6 +42,8 @@ struct Test<'a> {
     span: (i64, i64),
     alerted: Vec<Vec<f64>>,
     orders: Vec<Order>,
+    /// The rule that finds most.
+    baseline: Option<usize>,
 }
 
 /// Judges all models.
@@ -54,7 +56,7 @@ pub(super) fn judge(args: &Args, rows: &Rows, learned: &Learned) -> anyhow::Resu
     let budget = Budget::new(span.0..=span.1, args.alerts_per_day)?;
     let times: Vec<i64> = rows.judged.iter().map(|at| rows.times[*at]).collect();
     let orders: Vec<Order> = learned.models.iter().map(|model| Order::new(&model.test)).collect();
-    let test = Test {
+    let mut test = Test {
         args,
         rows,
         fraud: rows.judged.iter().map(|at| rows.fraud.as_ref().is_some_and(|fraud| fraud[*at])).collect(),
@@ -63,7 +65,9 @@ pub(super) fn judge(args: &Args, rows: &Rows, learned: &Learned) -> anyhow::Resu
         alerted: orders.iter().map(|order| budget.alerted(order, &times)).collect(),
         times,
         orders,
+        baseline: None,
     };
+    test.baseline = test.best_rule(learned);
     let ranked: Vec<Ranked<'_>> =
         test.orders.iter().zip(&test.alerted).map(|(order, alerted)| Ranked { order, alerted }).collect();
     let draws = Resamples::new(&ranked, &test.fraud, args.rounds, mix(args.seed ^ 0x5eed));
@@ -111,7 +115,7 @@ pub(super) fn judge(args: &Args, rows: &Rows, learned: &Learned) -> anyhow::Resu
         seed: args.seed,
         rounds: args.rounds,
         chosen: name(learned.chosen),
-        baseline: name(learned.baseline),
+        baseline: name(test.baseline),
         headline: String::new(),
         finding: String::new(),
         notes: words::notes(args, rows, &left_out, budget.total()),
@@ -145,12 +149,30 @@ fn part(rows: &Rows, at: &[usize]) -> Part {
 }
 
 impl Test<'_> {
+    /// The rule that finds most frauds at the test's alerts, of as good ones the one with the higher average precision.
+    fn best_rule(&self, learned: &Learned) -> Option<usize> {
+        let found = |at: usize| {
+            let figures = curve::figures(&self.orders[at], &self.fraud, |_| 1.0)?;
+            Some((at, alerts::found(&self.alerted[at], &self.fraud), figures.average_precision))
+        };
+        let rules = (0..learned.models.len()).filter(|at| learned.models[*at].is_rule()).filter_map(found);
+        rules.max_by(|a, b| a.1.total_cmp(&b.1).then(a.2.total_cmp(&b.2))).map(|(at, ..)| at)
+    }
+
     fn figures(&self, at: usize, learned: &Learned, draws: &Resamples) -> anyhow::Result<FiguresRecord> {
         let (model, order, alerted) = (&learned.models[at], &self.orders[at], &self.alerted[at]);
         let found = alerts::found(alerted, &self.fraud);
         let taken: f64 = alerted.iter().sum();
-        let against = learned.baseline.filter(|baseline| *baseline != at);
+        let against = self.baseline.filter(|baseline| *baseline != at);
         let missed = |found: &Found| 1.0 - found.recall;
+        let fewer = |rule: usize| {
+            draws.interval(|all| match (missed(&all[at]), missed(&all[rule])) {
+                // Where the rule misses none, nobody can miss fewer.
+                (ours, theirs) if theirs > 0.0 => 1.0 - ours / theirs,
+                (ours, _) => -ours,
+            })
+        };
+        let rules = (0..learned.models.len()).filter(|rule| *rule != at && learned.models[*rule].is_rule());
         let prices = Prices { review: self.args.review_cost, missed: &self.missed };
         let outcomes = cost::outcomes(order, &model.test, &self.fraud, &prices);
         let said = model.says_chances.then(|| calibration::reliability(&model.test, &self.fraud));
@@ -162,9 +184,10 @@ impl Test<'_> {
             precision: if taken > 0.0 { found / taken } else { 0.0 },
             found,
             missed_per_thousand: draws.interval(|all| 1000.0 * missed(&all[at])),
-            fewer_missed: against.map(|rule| {
-                draws.interval(|all| 1.0 - missed(&all[at]) / missed(&all[rule]).max(f64::MIN_POSITIVE))
-            }),
+            fewer_missed: against.map(fewer),
+            against: rules
+                .map(|rule| Against { rule: learned.models[rule].name.to_owned(), fewer_missed: fewer(rule) })
+                .collect(),
             ahead: against
                 .map(|rule| draws.interval(|all| all[at].average_precision - all[rule].average_precision)),
             cost: self.chosen_cost(model, &prices)?,
@@ -211,9 +234,9 @@ impl Test<'_> {
         places.sort_by(|a, b| model.test[*b].total_cmp(&model.test[*a]).then(a.cmp(b)));
         places.truncate(LISTED);
         let all: Vec<usize> = places.iter().map(|at| self.rows.judged[*at]).collect();
-        let found = match model.has_reasons() {
-            true => reasons::reasons(&self.rows.inputs.select(&all), typical, |rows| model.scores(rows)),
-            false => vec![Vec::new(); all.len()],
+        let found = match model.is_rule() {
+            true => vec![Vec::new(); all.len()],
+            false => reasons::reasons(&self.rows.inputs.select(&all), typical, |rows| model.scores(rows)),
         };
         let alert = |((at, place), reasons): ((&usize, &usize), Vec<Reason>)| Alert {
             row: self.rows.places[*place],

@@ -37,9 +37,8 @@ mod rules;
 pub(super) struct Learned {
     /// Those with labels first, the rules last.
     pub(super) models: Vec<Model>,
-    /// Which of them is ours, and which rule it is to beat; none without labels.
+    /// Which of them is ours; none without labels.
     pub(super) chosen: Option<usize>,
-    pub(super) baseline: Option<usize>,
     /// The version of a file of rules.
     pub(super) rules_version: Option<String>,
     /// The medians of the rows that were learned from.
@@ -87,9 +86,9 @@ impl Model {
         self.scorer.scores(inputs)
     }
 
-    /// Whether its reasons say something: of a rule they are the rule itself.
-    pub(super) fn has_reasons(&self) -> bool {
-        !matches!(self.scorer, Scorer::Rules(_))
+    /// Whether it is a rule, which is its own reason.
+    pub(super) fn is_rule(&self) -> bool {
+        matches!(self.scorer, Scorer::Rules(_))
     }
 }
 
@@ -156,7 +155,7 @@ pub(super) fn learn(args: &Args, rows: &Rows) -> anyhow::Result<Learned> {
             let both = Arc::new(Unlabelled::fit(&parts.train, None, args.seed)?);
             bar.finish_and_clear();
             let models = vec![isolation(&both, &parts, None), autoencoder(&both, &parts, None)];
-            Ok(Learned { models, chosen: None, baseline: None, rules_version: None, typical })
+            Ok(Learned { models, chosen: None, rules_version: None, typical })
         }
     }
 }
@@ -222,14 +221,14 @@ fn labelled(
     let chosen = (0..models.len()).min_by(|a, b| loss(&models[*a]).total_cmp(&loss(&models[*b])));
     models.push(isolation(&before, parts, Some(&later)).tested(&after, parts));
     models.push(autoencoder(&before, parts, Some(&later)).tested(&after, parts));
-    let baseline = rules::made(args, rows, parts, (&earlier, &later, &train), &mut models)?;
+    rules::made(args, rows, parts, (&earlier, &later, &train), &mut models)?;
     bar.inc(1);
     let rules_version = declared.as_ref().map(|file| file.version.clone());
     if let Some(file) = declared {
         models.push(rules::declared(file, rows, parts, &later)?);
     }
     bar.finish_and_clear();
-    Ok(Learned { models, chosen, baseline: Some(baseline), rules_version, typical })
+    Ok(Learned { models, chosen, rules_version, typical })
 }
 
 fn supervised(

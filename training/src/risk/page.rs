@@ -16,7 +16,7 @@ use crate::{
 
 const WIDTH: f64 = 440.0;
 /// Where the drawing of a chart lies.
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 66.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 280.0;
 const RIGHT: f64 = WIDTH - 12.0;
@@ -39,6 +39,7 @@ pub(super) fn html(report: &Report) -> anyhow::Result<String> {
     let ours = report.model(report.chosen.as_ref());
     let keys: Vec<_> = shown(report)
         .iter()
+        .rev()
         .map(|model| context! { title => &model.title, class => class(report, model) })
         .collect();
     let lists: Vec<_> = report
@@ -103,7 +104,7 @@ fn shares(title: &str) -> (Canvas, Scale) {
         canvas.line((LEFT, y.at(share)), (RIGHT, y.at(share)), "grid");
         canvas.text((LEFT - 8.0, y.at(share) + 4.0), Anchor::End, "tick", &format!("{:.0} %", 100.0 * share));
     }
-    canvas.upright((12.0, f64::midpoint(TOP, BOTTOM)), "axis", title);
+    canvas.upright((10.0, f64::midpoint(TOP, BOTTOM)), "axis", title);
     (canvas, y)
 }
 
@@ -169,10 +170,14 @@ fn odds(p: f64) -> f64 {
 /// What our thresholds cost, and the one that later rows chose.
 fn cost(figures: &FiguresRecord) -> String {
     let x = Scale { domain: (odds(LEAST), odds(0.999)), range: (LEFT, RIGHT) };
-    let known: Vec<_> =
-        figures.by_threshold.iter().filter(|outcome| (LEAST..=0.999).contains(&outcome.threshold)).collect();
-    let most = known.iter().map(|outcome| outcome.cost).fold(figures.cost_of_none, f64::max).max(1e-9);
-    let y = Scale { domain: (0.0, most * 1.05), range: (BOTTOM, TOP) };
+    // Beyond that no threshold is worth a look.
+    let most = (figures.cost_of_none.max(figures.cost.cost) * 1.5).max(1e-9);
+    let known: Vec<_> = figures
+        .by_threshold
+        .iter()
+        .filter(|outcome| (LEAST..=0.999).contains(&outcome.threshold) && outcome.cost <= most)
+        .collect();
+    let y = Scale { domain: (0.0, most), range: (BOTTOM, TOP) };
     let mut canvas = Canvas::new(WIDTH, BOTTOM + 46.0);
     let marks = ticks(y.domain, 5);
     for mark in &marks {
@@ -186,7 +191,7 @@ fn cost(figures: &FiguresRecord) -> String {
         canvas.text((x.at(odds(p)), BOTTOM + 18.0), Anchor::Middle, "tick", label);
     }
     below(&mut canvas, "probability from which rows are alerted");
-    canvas.upright((12.0, f64::midpoint(TOP, BOTTOM)), "axis", "reviews and missed frauds");
+    canvas.upright((10.0, f64::midpoint(TOP, BOTTOM)), "axis", "reviews and missed frauds");
     canvas.line((LEFT, y.at(figures.cost_of_none)), (RIGHT, y.at(figures.cost_of_none)), "rule-line");
     let points: Vec<_> =
         known.iter().map(|outcome| (x.at(odds(outcome.threshold)), y.at(outcome.cost))).collect();
@@ -216,7 +221,7 @@ fn reliability(figures: &FiguresRecord) -> Option<String> {
         canvas.text((x.at(p.ln()), BOTTOM + 18.0), anchor, "tick", label);
     }
     below(&mut canvas, "probability that was said");
-    canvas.upright((8.0, f64::midpoint(TOP, BOTTOM)), "axis", "share that were frauds");
+    canvas.upright((6.0, f64::midpoint(TOP, BOTTOM)), "axis", "share that were frauds");
     canvas.line((x.at(LEAST.ln()), y.at(LEAST.ln())), (x.at(0.0), y.at(0.0)), "rule-line");
     for bin in bins {
         let title = format!("{} rows: {:.4} said, {:.4} came", thousands(bin.rows), bin.said, bin.came);

@@ -48,7 +48,7 @@ pub(super) struct Report {
     pub(super) rounds: usize,
     /// The model that later rows chose.
     pub(super) chosen: Option<String>,
-    /// The rule to beat.
+    /// The rule to beat: the one that finds most frauds at the test's alerts, so that the test chooses among rules and not among models.
     pub(super) baseline: Option<String>,
     /// What was found, in a few words.
     pub(super) headline: String,
@@ -133,6 +133,8 @@ pub(super) struct FiguresRecord {
     pub(super) missed_per_thousand: Interval,
     /// The share of the frauds that the rule to beat misses by which fewer are missed at as many alerts; none for that rule.
     pub(super) fewer_missed: Option<Interval>,
+    /// The same against each rule.
+    pub(super) against: Vec<Against>,
     /// By how much the average precision is above the rule's.
     pub(super) ahead: Option<Interval>,
     /// What comes of the threshold that the later rows chose.
@@ -147,6 +149,16 @@ pub(super) struct FiguresRecord {
     pub(super) by_alerts: Vec<ByAlerts>,
     /// What other thresholds cost.
     pub(super) by_threshold: Vec<Outcome>,
+}
+
+/// A model held against a rule.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Against {
+    /// The rule's name.
+    pub(super) rule: String,
+    /// The share of the frauds that it misses by which fewer are missed at as many alerts.
+    pub(super) fewer_missed: Interval,
 }
 
 /// What so many alerts find.

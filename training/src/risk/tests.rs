@@ -210,7 +210,7 @@ fn what_cannot_be_judged_says_why() {
     assert!(with(&["--exclude", "nothing"]).contains("there is no column \"nothing\""));
     assert!(with(&["--test", "1"]).contains("--test 1"));
     assert!(with(&["--missed-cost", "much"]).contains("neither a number nor `amount`"));
-    assert!(with(&["--alerts-per-day", "0"]).contains("above 0"));
+    assert!(with(&["--review-cost=-1"]).contains("not be below 0"));
     let label = |column: &str| refused(&all, &["--label", column, "--time", "time", "--exclude", "id"]);
     assert!(label("freud").contains("did you mean \"fraud\"?"));
     assert!(

@@ -4,7 +4,7 @@ use tiercast_core::Timestamp;
 
 use super::{
     evaluate::Args,
-    record::{Alert, ModelRecord, Report},
+    record::{Alert, ByAlerts, FiguresRecord, ModelRecord, Report},
     rows::Rows,
 };
 use crate::{
@@ -52,22 +52,34 @@ pub(super) fn finding(report: &Report) -> (String, String) {
     };
     let frauds = report.test.frauds.unwrap_or_default();
     let finding = format!(
-        "With {} alerts a day ({} in the test's {}) {} finds {} of {frauds} frauds and {}, the rule to beat, {}: {} fewer \
-         are missed ({} to {}). Average precision is {} against {}.",
+        "With {} alerts a day ({} in the test's {}) {} of {frauds} frauds are found by {} and {} by {}, the rule to beat: {} fewer \
+         are missed ({} to {}). {}Average precision is {} against {}.",
         short_number(report.alerts_per_day),
         thousands(report.alerts as usize),
         days(report.test.days),
-        named(ours),
         short(our.found),
-        named(rule),
+        named(ours),
         short(their.found),
+        named(rule),
         percent(fewer.value),
         percent(fewer.low),
         percent(fewer.high),
+        at_more(our, their, report.alerts_per_day),
         three(our.average_precision.value),
         three(their.average_precision.value),
     );
     (headline, finding)
+}
+
+/// What three times as many alerts find.
+fn at_more(our: &FiguresRecord, their: &FiguresRecord, per_day: f64) -> String {
+    let more = |by: &&ByAlerts| (by.per_day / per_day - 3.0).abs() < 1e-9;
+    match (our.by_alerts.iter().find(more), their.by_alerts.iter().find(more)) {
+        (Some(our), Some(their)) => {
+            format!("Three times as many alerts find {} and {}. ", short(our.found), short(their.found))
+        }
+        _ => String::new(),
+    }
 }
 
 fn named(model: &ModelRecord) -> String {
@@ -126,6 +138,11 @@ pub(super) fn notes(args: &Args, rows: &Rows, left_out: &[usize], alerts: f64) -
         notes.push(format!("Numbers of {:?} are read as {unit}; --time-unit says otherwise.", args.time));
     }
     if rows.fraud.is_some() {
+        notes.push(
+            "The rule to beat is the one that finds most frauds in the test: the test chooses among rules, in their favour, and not \
+             among models."
+                .into(),
+        );
         notes.push(
             "A day's alerts are its highest scores, as if somebody chose at the day's end. Thresholds for cost were chosen on \
              later rows to learn from, and may give more or fewer alerts than a day has room for."

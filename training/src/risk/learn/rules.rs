@@ -1,6 +1,6 @@
 //! Rules beside the models: the thresholds that the rows to learn from would make somebody write, and declared ones.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use serde_json::json;
 
 use super::{Model, Parts, Scorer, validation};
@@ -21,24 +21,24 @@ use crate::{
 /// What looks for thresholds within so many alerts.
 type Make = fn(&Labelled<'_>, usize) -> anyhow::Result<Option<Made>>;
 
-/// Adds the best one and two thresholds, and gives the place of the one that finds more of the rows that it was made from.
+/// Adds the best one and two thresholds.
 pub(super) fn made(
     args: &Args,
     rows: &Rows,
     parts: &Parts,
     (earlier, later, train): (&Labelled<'_>, &Labelled<'_>, &Labelled<'_>),
     models: &mut Vec<Model>,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<()> {
     let alerts = |from: usize, to: usize| -> anyhow::Result<usize> {
         let budget = Budget::new(rows.times[from]..=rows.times[to - 1], args.alerts_per_day)?;
         Ok((budget.total() as usize).max(1))
     };
     let (few, all) = (alerts(0, rows.later)?, alerts(0, rows.test)?);
-    let mut best: Option<(usize, Made)> = None;
     let ways: [(&str, &str, Make); 2] = [
         ("one-threshold", "one threshold", rules::best_single),
         ("two-thresholds", "two thresholds", rules::best_pair),
     ];
+    let before_rules = models.len();
     for (name, title, make) in ways {
         let (Some(before), Some(after)) = (make(earlier, few)?, make(train, all)?) else { continue };
         let text = rule_file::text(&after.rule, &rows.names);
@@ -53,18 +53,14 @@ pub(super) fn made(
             title,
             about: found.replace("threshold that find", "threshold that finds"),
             settings: json!({ "rule": text, "alerts": after.alerts, "found": after.found }),
-            ..ruled(Rules::new(vec![after.rule.clone()], &parts.train)?, before, parts, later)
+            ..ruled(Rules::new(vec![after.rule], &parts.train)?, before, parts, later)
         });
-        if best.as_ref().is_none_or(|(_, best)| after.found > best.found) {
-            best = Some((models.len() - 1, after));
-        }
     }
-    let Some((at, _)) = best else {
-        bail!(
-            "no threshold finds a fraud within {all} alerts of the rows to learn from; raise --alerts-per-day"
-        );
-    };
-    Ok(at)
+    ensure!(
+        models.len() > before_rules,
+        "no threshold finds a fraud within {all} alerts of the rows to learn from; raise --alerts-per-day"
+    );
+    Ok(())
 }
 
 /// Rules with their scores.
