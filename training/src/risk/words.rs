@@ -120,7 +120,7 @@ pub(super) fn notes(args: &Args, rows: &Rows, left_out: &[usize], alerts: f64) -
             String::new()
         };
         notes.push(format!(
-            "{} of the test{labelled} have exactly the inputs of a row that was learned from and are left out of all figures.",
+            "{} of the test{labelled} with exactly the inputs of a row that was learned from: left out of all figures.",
             count(left_out.len(), "row")
         ));
     }
@@ -185,17 +185,18 @@ pub(super) fn report(report: &Report) -> String {
 fn head(report: &Report) -> Vec<String> {
     let frauds = |frauds: Option<usize>| frauds.map_or(String::new(), |n| format!(", {}", count(n, "fraud")));
     let learned = report.earlier.rows + report.later.rows;
+    let chose = report.chosen.as_ref().map_or(String::new(), |_| {
+        format!("; the last {} of them{} chose", thousands(report.later.rows), frauds(report.later.frauds))
+    });
     let both = report.earlier.frauds.zip(report.later.frauds).map(|(a, b)| a + b);
     vec![
         format!(
-            "{}: learned from {} rows{}, {} to {}; the last {} of them{} chose",
+            "{}: learned from {} rows{}, {} to {}{chose}",
             report.table,
             thousands(learned),
             frauds(both),
             report.earlier.from,
             report.later.to,
-            thousands(report.later.rows),
-            frauds(report.later.frauds)
         ),
         format!(
             "judged on {} later rows{}, {} to {}; {} alerts a day are {} there\n",

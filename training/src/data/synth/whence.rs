@@ -57,9 +57,7 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn draw(number: u64, rng: &mut StdRng) -> Self {
         let changes = |a_year: f64, rng: &mut StdRng| -> Vec<i64> {
-            let change = |_| {
-                rng.random_bool(a_year / 3.0).then(|| START + rng.random_range(0..731) * DAY_MS)
-            };
+            let change = |_| rng.random_bool(a_year / 3.0).then(|| START + rng.random_range(0..731) * DAY_MS);
             (0..6).filter_map(change).collect()
         };
         let city = (CITIES.len() as f64 * rng.random::<f64>().powf(1.7)) as usize;
