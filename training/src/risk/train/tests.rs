@@ -70,7 +70,8 @@ fn labels_that_name_nothing_and_kinds_that_are_not_there_are_refused() {
     synth::run(parsed(&["--members", "60", "--fraud", "--out", folder.path().to_str().unwrap()])).unwrap();
     fs::write(place("labels.csv"), "member,time\nm00000001,2023-05-05T00:00:00\n").unwrap();
     let refused = |more: &[&str]| {
-        let words = [&["-p", &*place("tiercast.toml"), "-o", &*place("moments.parquet")], more].concat();
+        let (project, output) = (place("tiercast.toml"), place("moments.parquet"));
+        let words = [&["-p", &*project, "-o", &*output], more].concat();
         let error = format!("{:#}", moments::run(parsed(&words)).unwrap_err());
         assert!(!Path::new(&place("moments.parquet")).exists());
         error
