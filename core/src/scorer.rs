@@ -13,7 +13,7 @@ use crate::{
     bundle::{Bundle, Opened},
     engine::{Engine, Workspace},
     error::{Error, Result, bail},
-    event::EventInput,
+    event::{Event, EventInput},
     features::{MemberState, Observed},
     held::Held,
     order,
@@ -63,6 +63,42 @@ impl Bundle {
     /// # Errors
     /// The code of the first event that is refused; its message begins with the event's index.
     pub fn observe(&self, state: &mut MemberState, events: &[EventInput<'_>]) -> Result<Vec<Observed>> {
+        let mut outcomes = alloc::vec![Observed::Added; events.len()];
+        for (event, i) in self.checked(events)? {
+            let outcome = state.observe(event);
+            if let Some(slot) = outcomes.get_mut(i) {
+                *slot = outcome;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// As [`Bundle::observe`], and the events that changed the history, in canonical order: what has to be kept beside an
+    /// earlier snapshot, so that observing them again in this order gives the same history.
+    ///
+    /// # Errors
+    /// As [`Bundle::observe`].
+    pub fn observe_news(
+        &self,
+        state: &mut MemberState,
+        events: &[EventInput<'_>],
+    ) -> Result<(Vec<Observed>, Vec<Event>)> {
+        let mut news = Vec::new();
+        let mut outcomes = alloc::vec![Observed::Added; events.len()];
+        for (event, i) in self.checked(events)? {
+            if state.is_news(&event) {
+                news.push(event);
+            }
+            let outcome = state.observe(event);
+            if let Some(slot) = outcomes.get_mut(i) {
+                *slot = outcome;
+            }
+        }
+        Ok((outcomes, news))
+    }
+
+    /// Events as they were sent, checked, in canonical order, each with its place.
+    fn checked(&self, events: &[EventInput<'_>]) -> Result<Vec<(Event, usize)>> {
         let rules = &self.schema().spec().events;
         let check = |(i, event): (usize, &EventInput<'_>)| match event.validate(rules) {
             Ok(event) => Ok((event, i)),
@@ -70,14 +106,7 @@ impl Bundle {
         };
         let mut checked = events.iter().enumerate().map(check).collect::<Result<Vec<_>>>()?;
         order::sort(&mut checked);
-        let mut outcomes = alloc::vec![Observed::Added; events.len()];
-        for (event, i) in checked {
-            let outcome = state.observe(event);
-            if let Some(slot) = outcomes.get_mut(i) {
-                *slot = outcome;
-            }
-        }
-        Ok(outcomes)
+        Ok(checked)
     }
 
     /// Takes the decision from features and probabilities, however these were computed.

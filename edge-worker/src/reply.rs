@@ -17,6 +17,11 @@ impl Reply {
         Self { status, headers: vec![("content-type", "application/json".into())], body }
     }
 
+    /// An answer that says nothing.
+    pub(crate) fn empty() -> Self {
+        Self { status: 204, headers: Vec::new(), body: Vec::new() }
+    }
+
     pub(crate) fn refused(problem: &Problem) -> Self {
         let mut reply = Self::json(problem.status, problem.json());
         reply.headers.extend(problem.header.map(|(name, value)| (name, value.into())));
@@ -26,15 +31,11 @@ impl Reply {
     /// The answer to a preflight from an allowed origin.
     pub(crate) fn preflight() -> Self {
         let headers = [
-            ("access-control-allow-methods", "GET, HEAD, POST"),
+            ("access-control-allow-methods", "GET, HEAD, POST, PUT, DELETE"),
             ("access-control-allow-headers", "authorization, content-type"),
             ("access-control-max-age", "86400"),
         ];
-        Self {
-            status: 204,
-            headers: headers.map(|(name, value)| (name, value.into())).to_vec(),
-            body: Vec::new(),
-        }
+        Self { headers: headers.map(|(name, value)| (name, value.into())).to_vec(), ..Self::empty() }
     }
 
     /// Adds what every answer carries.

@@ -121,6 +121,79 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
 
 type Read<'a> = Fields<Event<'a>>;
 
+/// A body, read in one pass or, where that failed, as it stands.
+enum Body<'a> {
+    Usual(Wire<'a, Read<'a>>),
+    Odd(Wire<'a, Strict>),
+}
+
+impl<'a> Body<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, Problem> {
+        let json = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+        if let Ok(Fields(wire)) = serde_json::from_str::<Fields<Wire<'a, Read<'a>>>>(json) {
+            return Ok(Self::Usual(wire));
+        }
+        match serde_json::from_str::<Fields<Wire<'a, Strict>>>(json) {
+            Ok(Fields(wire)) => Ok(Self::Odd(wire)),
+            Err(error) if error.classify() == Category::Data => Err(Problem::malformed(error.to_string())),
+            Err(error) => Err(not_json(&error)),
+        }
+    }
+}
+
+/// What is sent to a stored member: events or a state, and nothing else.
+#[derive(Debug)]
+pub(crate) enum Sent<'a> {
+    /// Each with an identity.
+    Events(Vec<EventInput<'a>>),
+    /// In base64.
+    State(Cow<'a, str>),
+}
+
+impl<'a> Sent<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// Those of [`ScoreRequest::parse`] but for batches; 422 `invalid_event` also for an event without an identity.
+    pub(crate) fn parse(body: &'a [u8], limits: Limits) -> Result<Self, Problem> {
+        match Body::read(body)? {
+            Body::Usual(wire) => Self::of(wire, limits, all),
+            Body::Odd(wire) => Self::of(wire, limits, one_by_one),
+        }
+    }
+
+    fn of<E>(wire: Wire<'a, E>, limits: Limits, read: EventsOf<'a, E>) -> Result<Self, Problem> {
+        let Wire { now, features, return_state, profile, recommend, options, members, member, events, state } =
+            wire;
+        let more = [features, return_state, profile].iter().any(Option::is_some)
+            || now.is_some()
+            || recommend.is_some()
+            || options.is_some()
+            || members.is_some()
+            || member.is_some();
+        let alone = WireMember { member: None, now: None, events, state, options: None };
+        let one = match (more, alone.events.is_some(), alone.state.is_some()) {
+            (false, true, false) | (false, false, true) => MemberRequest::of(alone, limits, read)?,
+            _ => {
+                return Err(Problem::malformed(
+                    "this body holds events, or for a state the state, and nothing else",
+                ));
+            }
+        };
+        if let Some(state) = one.state {
+            return Ok(Self::State(state));
+        }
+        if let Some(index) = one.events.iter().position(|event| event.id.is_none()) {
+            return Err(Problem::new(422, "invalid_event", "an event of a stored member needs an id")
+                .hint(
+                    "give each event an id of its own, such as an order's line: it makes sending again safe",
+                )
+                .at(format_args!("event {index}")));
+        }
+        Ok(Self::Events(one.events))
+    }
+}
+
 impl<'a> ScoreRequest<'a> {
     /// Reads a body; what the query says goes before what the body says.
     ///
@@ -128,14 +201,9 @@ impl<'a> ScoreRequest<'a> {
     /// 400 `malformed_json` or `invalid_request`; 413 `too_many_members` or `too_many_events`; 422 `invalid_event` for
     /// the one member of a request.
     pub(crate) fn parse(body: &'a [u8], query: Options, limits: Limits) -> Result<Self, Problem> {
-        let json = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
-        if let Ok(Fields(wire)) = serde_json::from_str::<Fields<Wire<'a, Read<'a>>>>(json) {
-            return Self::of(wire, query, limits, all);
-        }
-        match serde_json::from_str::<Fields<Wire<'a, Strict>>>(json) {
-            Ok(Fields(wire)) => Self::of(wire, query, limits, one_by_one),
-            Err(error) if error.classify() == Category::Data => Err(Problem::malformed(error.to_string())),
-            Err(error) => Err(not_json(&error)),
+        match Body::read(body)? {
+            Body::Usual(wire) => Self::of(wire, query, limits, all),
+            Body::Odd(wire) => Self::of(wire, query, limits, one_by_one),
         }
     }
 
@@ -268,6 +336,37 @@ mod tests {
         assert!(many.return_state && many.profile && !one.profile);
         assert!(MemberRequest::parse(&members[0], LIMITS).is_ok());
         assert_eq!(MemberRequest::parse(&members[1], LIMITS).unwrap_err().code, "invalid_request");
+    }
+
+    #[test]
+    fn a_stored_member_is_sent_events_or_a_state() {
+        let parse = |body: &'static str| Sent::parse(body.as_bytes(), LIMITS).map_err(|p| (p.status, p.code));
+        let event = r#"{"events":[{"kind":"view","time":1,"id":"a"}]}"#;
+        assert!(matches!(parse(event), Ok(Sent::Events(events)) if events.len() == 1));
+        assert!(matches!(parse(r#"{"events":[]}"#), Ok(Sent::Events(events)) if events.is_empty()));
+        assert!(matches!(parse(r#"{"state":"AA"}"#), Ok(Sent::State(state)) if state == "AA"));
+        // Core reads the name of an odd one.
+        assert!(parse(r#"{"events":[{"kind":"view","time":1,"id":5}]}"#).is_ok());
+        for body in [
+            "{}",
+            r#"{"events":[],"state":"AA"}"#,
+            r#"{"events":[],"features":false}"#,
+            r#"{"events":[],"now":1}"#,
+            r#"{"events":[],"member":"m"}"#,
+            r#"{"events":[],"options":{}}"#,
+            r#"{"events":[],"recommend":{}}"#,
+            r#"{"members":[]}"#,
+            r#"{"state":"AA","members":[]}"#,
+        ] {
+            assert_eq!(parse(body).unwrap_err(), (400, "invalid_request"), "{body}");
+        }
+        assert_eq!(parse(r#"{"events":[1,2,3,4]}"#).unwrap_err(), (413, "too_many_events"));
+        for body in [
+            r#"{"events":[7]}"#,
+            r#"{"events":[{"kind":"view","time":1,"id":"a"},{"kind":"view","time":1}]}"#,
+        ] {
+            assert_eq!(parse(body).unwrap_err(), (422, "invalid_event"), "{body}");
+        }
     }
 
     #[test]

@@ -2,10 +2,15 @@
 
 use tiercast_core::Task;
 
-use crate::{config::Config, problem::Problem};
+use crate::{
+    claims::Scope,
+    config::Config,
+    members::{self, Visit},
+    problem::Problem,
+};
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// Is the worker able to score?
     Health,
@@ -13,6 +18,8 @@ pub(crate) enum Route {
     Model,
     /// Score one member or many, or answer something else about them.
     Score(Options),
+    /// Do something with a stored member.
+    Member(Visit),
     /// A browser asks whether it may call.
     Preflight,
 }
@@ -85,6 +92,8 @@ pub(crate) struct Head<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,
     pub(crate) authorization: Option<&'a str>,
+    /// What a signed token in `authorization` claims, or [`crate::claims`]' word for a late one.
+    pub(crate) claims: Option<&'a str>,
     pub(crate) origin: Option<&'a str>,
 }
 
@@ -103,7 +112,8 @@ impl<'a> Head<'a> {
 /// Decides what a request asks for and whether its caller may.
 ///
 /// # Errors
-/// 401 or 503 from [`crate::auth::check`] on everything but `/healthz`; then 404, 405 or 400 `invalid_query`.
+/// 401 or 503 from [`crate::auth::caller`] on everything but `/healthz`; then 404, 405, 403 `forbidden`, those of
+/// [`members::visit`] or 400 `invalid_query`.
 pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
     if head.method == "OPTIONS" && config.allowed_origin(head.origin).is_some() {
         return Ok(Route::Preflight);
@@ -111,31 +121,41 @@ pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
     if head.path == "/healthz" {
         return reading(head.method, Route::Health);
     }
-    crate::auth::check(head.authorization, &config.tokens)?;
+    let caller = crate::auth::caller(head, config)?;
+    if let Some(place) = head.path.strip_prefix(members::PREFIX) {
+        return members::visit(head, place, caller, config).map(Route::Member);
+    }
     if head.path == "/v1/model" {
-        return reading(head.method, Route::Model);
+        let route = reading(head.method, Route::Model)?;
+        return caller.must(Scope::Score).map(|()| route);
     }
     match ANSWERS.iter().find(|(path, _)| *path == head.path) {
         Some((_, answer)) if head.method == "POST" => {
+            caller.must(Scope::Score)?;
             Ok(Route::Score(Options { answer: *answer, ..options(head.query)? }))
         }
         Some(_) => Err(not_allowed("POST")),
-        None => Err(Problem::new(404, "not_found", "there is no such route").hint(
-            "the routes are POST /v1/score, /v1/recommend, /v1/assign, /v1/reward, /v1/points and /v1/risk, \
-             GET /v1/model and GET /healthz",
-        )),
+        None => Err(nowhere()),
     }
+}
+
+/// There is nothing at this path.
+pub(crate) fn nowhere() -> Problem {
+    Problem::new(404, "not_found", "there is no such route").hint(
+        "the routes are POST /v1/score, /v1/recommend, /v1/assign, /v1/reward, /v1/points and /v1/risk, GET /v1/model, \
+         GET /healthz and those under /v1/members/{id}; see edge-worker/openapi.json",
+    )
 }
 
 fn reading(method: &str, route: Route) -> Result<Route, Problem> {
     if matches!(method, "GET" | "HEAD") { Ok(route) } else { Err(not_allowed(READ)) }
 }
 
-fn not_allowed(allow: &'static str) -> Problem {
+pub(crate) fn not_allowed(allow: &'static str) -> Problem {
     Problem::new(405, "method_not_allowed", format!("this route takes {allow}")).header("allow", allow)
 }
 
-fn options(query: &str) -> Result<Options, Problem> {
+pub(crate) fn options(query: &str) -> Result<Options, Problem> {
     let mut options = Options::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
@@ -174,7 +194,7 @@ mod tests {
 
     fn ask(method: &str, path: &str, query: &str) -> Result<Route, (u16, &'static str)> {
         let authorization = Some("Bearer 0123456789abcdef");
-        route(Head { method, path, query, authorization, origin: None }, &config(""))
+        route(Head { method, path, query, authorization, ..Head::default() }, &config(""))
             .map_err(|problem| (problem.status, problem.code))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! [`fetch`] answers every request. What a promise in Rust costs is a good part of all that scoring one member costs,
 //! so that `shim.js` first asks [`expects`] and [`score_one`], which wait for nothing: they answer the one request that is
-//! frequent, a good one with one member, and leave all others to [`fetch`].
+//! frequent, a good one with one member, and leave all others to [`fetch`]. What the objects of stored members call is in
+//! [`crate::objects`].
 
 // What JavaScript may call must be public.
 #![allow(unreachable_pub)]
@@ -14,7 +15,7 @@ use std::{
 };
 
 use worker::{
-    Context, Date, Delay, Env, Result, event,
+    Date, Delay, Env,
     js_sys::{ArrayBuffer, Object, Promise, Reflect, Uint8Array},
     wasm_bindgen::{self, prelude::*},
     wasm_bindgen_futures::JsFuture,
@@ -24,6 +25,7 @@ use worker::{
 use crate::{
     body::{self, BodyHeaders},
     config::{Config, Limits},
+    members,
     model::Model,
     problem::Problem,
     reply::Reply,
@@ -37,11 +39,11 @@ const BUNDLE_URL: &str = "https://assets.local/bundle.tcb";
 #[wasm_bindgen(module = "/request.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
-    fn whole(request: &Request) -> std::result::Result<Promise, JsValue>;
+    fn whole(request: &Request) -> Result<Promise, JsValue>;
     fn bounded(request: &Request, limit: usize) -> Promise;
     fn discard(request: &Request) -> Promise;
     #[wasm_bindgen(catch)]
-    fn answer(body: Option<Uint8Array>, init: &ResponseInit) -> std::result::Result<Response, JsValue>;
+    fn answer(body: Option<Uint8Array>, init: &ResponseInit) -> Result<Response, JsValue>;
 }
 
 /// How a batch is recognised before it is read, and in how many bytes.
@@ -58,10 +60,19 @@ thread_local! {
     static USUAL: ResponseInit = init(&Reply::json(200, Vec::new()).finish(None, None));
 }
 
-type Loaded<T> = std::result::Result<T, Problem>;
+pub(crate) type Loaded<T> = Result<T, Problem>;
 
-#[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+/// The answer to any request but those to the objects of stored members. `claims` are those of its signed token, as a
+/// line of JSON, `expired`, or nothing.
+///
+/// # Errors
+/// What JavaScript throws when an answer is made.
+#[wasm_bindgen(
+    wasm_bindgen = ::worker::wasm_bindgen,
+    wasm_bindgen_futures = ::worker::wasm_bindgen_futures,
+    js_sys = ::worker::js_sys
+)]
+pub async fn fetch(request: Request, env: Env, claims: String) -> Result<Response, JsValue> {
     let (method, url, headers) = (request.method(), request.url(), request.headers());
     // `shim.js` cannot tell an empty header from none, so nothing else does.
     let header = |name| headers.get(name).ok().flatten().filter(|value| !value.is_empty());
@@ -70,6 +81,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     let head = Head {
         method: &method,
         authorization: authorization.as_deref(),
+        claims: Some(&*claims).filter(|claims| !claims.is_empty()),
         origin: origin.as_deref(),
         ..Head::default()
     };
@@ -95,21 +107,17 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
 /// length of its body is stated and within the limit, and the model is loaded. 0 if not, or else what to give
 /// [`score_one`].
 ///
-/// `head` is lines: method, URL, and the headers Authorization, Origin, Content-Type, Content-Encoding and
-/// Content-Length, empty where there is none.
+/// `head` is lines: method, URL, the headers Authorization, Origin, Content-Type, Content-Encoding and Content-Length,
+/// and the claims that [`fetch`] takes, empty where there is none.
 #[wasm_bindgen]
 pub fn expects(head: &str) -> u32 {
     expected(head).map_or(0, Options::code)
 }
 
 fn expected(head: &str) -> Option<Options> {
-    let config = CONFIG.get()?.as_ref().ok()?;
-    let mut lines = head.split('\n').map(|line| Some(line).filter(|line| !line.is_empty()));
-    let mut line = || lines.next().flatten();
-    let (method, url, authorization, origin) = (line()?, line()?, line(), line());
-    let body = BodyHeaders { content_type: line(), content_encoding: line(), content_length: line() };
-    let head = Head { method, authorization, origin, ..Head::default() }.at(url);
-    match (route(head, config), body.check(config.limits.body_bytes), origin) {
+    let config = settings()?;
+    let (head, body) = lines(head)?;
+    match (route(head, config), body.check(config.limits.body_bytes), head.origin) {
         (Ok(Route::Score(options)), Ok(true), None) if loaded().is_some_and(|model| model.is_ok()) => {
             Some(options)
         }
@@ -117,10 +125,19 @@ fn expected(head: &str) -> Option<Options> {
     }
 }
 
+/// Reads the lines that [`expects`] takes.
+pub(crate) fn lines(head: &str) -> Option<(Head<'_>, BodyHeaders<'_>)> {
+    let mut lines = head.split('\n').map(|line| Some(line).filter(|line| !line.is_empty()));
+    let mut line = || lines.next().flatten();
+    let (method, url, authorization, origin) = (line()?, line()?, line(), line());
+    let body = BodyHeaders { content_type: line(), content_encoding: line(), content_length: line() };
+    Some((Head { method, authorization, origin, claims: line(), ..Head::default() }.at(url), body))
+}
+
 /// The answer to a request that [`expects`] lets pass, if one member is to be scored and can be.
 #[wasm_bindgen]
 pub fn score_one(code: u32, body: &[u8], clock: f64) -> Option<Response> {
-    let config = CONFIG.get()?.as_ref().ok()?;
+    let config = settings()?;
     // A batch would be read here in vain; one that says so later than that is.
     let begin = &body[..body.len().min(BEGIN)];
     if begin.windows(MEMBERS.len()).any(|part| part == MEMBERS) {
@@ -134,12 +151,17 @@ pub fn score_one(code: u32, body: &[u8], clock: f64) -> Option<Response> {
     }
 }
 
-fn loaded() -> Option<Loaded<Rc<Model>>> {
+pub(crate) fn loaded() -> Option<Loaded<Rc<Model>>> {
     MODEL.with_borrow(Clone::clone)
 }
 
+/// The settings, if they were read and can be.
+pub(crate) fn settings() -> Option<&'static Config> {
+    CONFIG.get()?.as_ref().ok()
+}
+
 /// The settings, read once.
-fn config(env: &Env) -> &'static Loaded<Config> {
+pub(crate) fn config(env: &Env) -> &'static Loaded<Config> {
     CONFIG.get().unwrap_or_else(|| {
         let read = Config::read(|name| {
             let value = Reflect::get(env, &name.into()).ok()?;
@@ -162,6 +184,13 @@ async fn reply(
         Route::Preflight => Ok(Reply::preflight()),
         Route::Health => Ok(Reply::json(200, model(env).await?.health()?)),
         Route::Model => Ok(Reply::json(200, model(env).await?.describe(config.limits))),
+        // Good ones go to the objects, where there is a binding.
+        Route::Member(_) => {
+            if matches!(head.method, "POST" | "PUT") {
+                headers.check(config.limits.body_bytes)?;
+            }
+            Err(members::unbound())
+        }
         Route::Score(options) => {
             let body = read_body(request, headers, config.limits).await?;
             let model = model(env).await?;
@@ -194,7 +223,7 @@ async fn score(model: &Rc<Model>, body: &[u8], options: Options, limits: Limits)
     Ok(batch.finish())
 }
 
-async fn model(env: &Env) -> Loaded<Rc<Model>> {
+pub(crate) async fn model(env: &Env) -> Loaded<Rc<Model>> {
     if let Some(loaded) = loaded() {
         return loaded;
     }
@@ -223,14 +252,19 @@ async fn fetch_bundle(env: &Env) -> Loaded<Vec<u8>> {
     }
 }
 
-fn respond(reply: Reply, method: &str, origin: Option<&str>, config: Option<&Config>) -> Result<Response> {
+pub(crate) fn respond(
+    reply: Reply,
+    method: &str,
+    origin: Option<&str>,
+    config: Option<&Config>,
+) -> Result<Response, JsValue> {
     let body = Some(&*reply.body).filter(|body| !body.is_empty() && method != "HEAD").map(Uint8Array::from);
     let usual = reply.status == 200 && config.is_some_and(|config| config.allow_origins.is_empty());
-    Ok(if usual {
+    if usual {
         USUAL.with(|init| answer(body, init))
     } else {
         answer(body, &init(&reply.finish(origin, config)))
-    }?)
+    }
 }
 
 fn init(reply: &Reply) -> ResponseInit {

@@ -6,11 +6,12 @@ use std::{rc::Rc, vec};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 use serde_json::Value;
-use tiercast_core::{Bundle, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
+use tiercast_core::{Bundle, FeatureSchema, MemberState, Observed, Profile, Scalar, Standing, Timestamp};
 
 use crate::{
     ask::{Ask, Found},
     config::Limits,
+    members::View,
     model::Model,
     problem::{Problem, ProblemBody},
     request::{MemberRequest, ScoreRequest, Subject},
@@ -73,14 +74,14 @@ struct Scored<'a> {
 /// How many of the events that were sent became part of the history.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outcomes {
+pub(crate) struct Outcomes {
     added: usize,
     duplicate: usize,
     too_late: usize,
 }
 
 impl Outcomes {
-    fn count(observed: &[Observed]) -> Self {
+    pub(crate) fn count(observed: &[Observed]) -> Self {
         let of = |outcome| observed.iter().filter(|o| **o == outcome).count();
         Self {
             added: of(Observed::Added),
@@ -214,10 +215,7 @@ fn name_of(member: &Value) -> Option<&str> {
 
 impl Form {
     fn of(request: &ScoreRequest<'_>, model: &Model, clock: i64) -> Result<Self, Problem> {
-        if request.profile && !model.has_profiles() {
-            return Err(Problem::new(422, "no_profiles", "the deployed bundle has no profiles")
-                .hint("leave `profile` out, or deploy a bundle trained with a network over a [sequence]"));
-        }
+        can_profile(request.profile, model)?;
         let ask = Ask::of(request, model)?;
         let now = match &request.now {
             Some(now) => time(now)?,
@@ -226,6 +224,35 @@ impl Form {
         let ScoreRequest { features, return_state, profile, .. } = *request;
         Ok(Self { now, features, return_state, profile, ask })
     }
+}
+
+/// # Errors
+/// 422 `no_profiles` when one is asked of a bundle without them.
+fn can_profile(profile: bool, model: &Model) -> Result<(), Problem> {
+    if !profile || model.has_profiles() {
+        return Ok(());
+    }
+    Err(Problem::new(422, "no_profiles", "the deployed bundle has no profiles")
+        .hint("leave `profile` out, or deploy a bundle trained with a network over a [sequence]"))
+}
+
+/// The assessment of a history that is at hand; `clock` is the time now.
+///
+/// # Errors
+/// 422 for the moment or for what the bundle cannot give, 500 when the model fails.
+pub(crate) fn assess(
+    model: &Model,
+    state: &MemberState,
+    view: &View,
+    clock: i64,
+) -> Result<Vec<u8>, Problem> {
+    let View { features, profile, ref now } = *view;
+    can_profile(profile, model)?;
+    let now = now.as_ref().map_or_else(|| Timestamp::from_ms(clock).map_err(Problem::from), time)?;
+    let form = Form { now, features, return_state: false, profile, ask: Ask::Score };
+    let mut json = Vec::with_capacity(ANSWER);
+    write_assessment(&mut json, model, None, state, now, (Outcomes::default(), None), &form)?;
+    Ok(json)
 }
 
 fn write_member(
@@ -242,10 +269,22 @@ fn write_member(
         write(json, &Answered { member: name, now, found, observed, state: kept });
         return Ok(());
     }
-    let assessment = model.assess(&state, now)?;
-    let profile = form.profile.then(|| model.profile(&state, now)).transpose()?;
+    write_assessment(json, model, name, &state, now, (observed, kept), form)
+}
+
+fn write_assessment(
+    json: &mut Vec<u8>,
+    model: &Model,
+    member: Option<&str>,
+    state: &MemberState,
+    now: Timestamp,
+    (observed, kept): (Outcomes, Option<String>),
+    form: &Form,
+) -> Result<(), Problem> {
+    let assessment = model.assess(state, now)?;
+    let profile = form.profile.then(|| model.profile(state, now)).transpose()?;
     let scored = Scored {
-        member: name,
+        member,
         now: assessment.now,
         schema_hash: &assessment.schema_hash,
         tier: assessment.tier,
@@ -266,19 +305,23 @@ fn write_member(
 /// The member's history: the state that was sent, if one was, and the events after it.
 fn state_of(bundle: &Bundle, member: &MemberRequest<'_>) -> Result<(MemberState, Outcomes), Problem> {
     let schema = bundle.schema();
-    let mut state = match &member.state {
-        None => MemberState::new(schema),
-        Some(text) => {
-            let bytes = BASE64.decode(text.as_bytes()).map_err(|error| {
-                Problem::new(422, "invalid_state", format!("not base64: {error}"))
-                    .hint("send the state exactly as an earlier answer returned it")
-                    .at("state")
-            })?;
-            MemberState::restore(&bytes, schema).map_err(|error| Problem::from(error).at("state"))?
-        }
-    };
+    let mut state =
+        member.state.as_ref().map_or_else(|| Ok(MemberState::new(schema)), |text| restored(text, schema))?;
     let observed = Outcomes::count(&bundle.observe(&mut state, &member.events)?);
     Ok((state, observed))
+}
+
+/// The history that was sent as base64.
+///
+/// # Errors
+/// 422 `invalid_state`, `state_version` or `schema_mismatch`.
+pub(crate) fn restored(text: &str, schema: &FeatureSchema) -> Result<MemberState, Problem> {
+    let bytes = BASE64.decode(text.as_bytes()).map_err(|error| {
+        Problem::new(422, "invalid_state", format!("not base64: {error}"))
+            .hint("send the state exactly as an earlier answer returned it")
+            .at("state")
+    })?;
+    MemberState::restore(&bytes, schema).map_err(|error| Problem::from(error).at("state"))
 }
 
 fn time(now: &Scalar<'_>) -> Result<Timestamp, Problem> {
@@ -292,7 +335,7 @@ fn time(now: &Scalar<'_>) -> Result<Timestamp, Problem> {
     time.map_err(|problem| problem.at("now"))
 }
 
-fn write(json: &mut Vec<u8>, value: &impl Serialize) {
+pub(crate) fn write(json: &mut Vec<u8>, value: &impl Serialize) {
     // A vector takes every byte and the types above have only string keys: serde_json has nothing to refuse.
     let _ = serde_json::to_writer(json, value);
 }

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { TOKEN, edge, root, sample } from "./support/worker.js";
+import { KEYS, TOKEN, edge, root, sample } from "./support/worker.js";
 
 const run = promisify(execFile);
 const wrangler = join(root, "node_modules", "wrangler", "bin", "wrangler.js");
@@ -17,6 +17,7 @@ test("wrangler deploy --dry-run builds and accepts the worker", async () => {
   const args = [wrangler, "deploy", "--dry-run"];
   const { stdout } = await run(process.execPath, args, { cwd: edge, env, timeout: 600_000 });
   assert.match(stdout, /env\.ASSETS/);
+  assert.match(stdout, /env\.MEMBERS/);
   const [, size, unit, gzip] = stdout.match(/Total Upload: ([\d.]+) (\w+) \/ gzip: ([\d.]+)/);
   console.log(`wrangler: upload ${size} ${unit}, gzip ${gzip} ${unit}`);
   assert.equal(unit, "KiB");
@@ -31,7 +32,7 @@ test("wrangler dev serves the bundle from its assets to the worker, and to nobod
   }
   mkdirSync(join(folder, "assets"), { recursive: true });
   writeFileSync(join(folder, "assets", "bundle.tcb"), bundle);
-  writeFileSync(join(folder, ".dev.vars"), `TIERCAST_TOKEN=${TOKEN}\n`);
+  writeFileSync(join(folder, ".dev.vars"), Object.entries({ ...KEYS, TIERCAST_TOKEN: TOKEN }).map(([name, value]) => `${name}=${value}\n`).join(""));
   const loopback = ["--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0"];
   const dev = spawn(
     process.execPath,
@@ -47,6 +48,11 @@ test("wrangler dev serves the bundle from its assets to the worker, and to nobod
     assert.equal((await fetch(`${url}/bundle.tcb`, { headers })).status, 404);
     const scored = await fetch(`${url}/v1/score`, { method: "POST", headers, body: JSON.stringify({ events, now }) });
     assert.equal((await scored.json()).tier, sample().expected.tier);
+    const sent = JSON.stringify({ events: events.map((event, i) => ({ ...event, id: `event-${i}` })) });
+    const stored = await fetch(`${url}/v1/members/m/events`, { method: "POST", headers, body: sent });
+    assert.equal((await stored.json()).observed.added, events.length);
+    const assessed = await fetch(`${url}/v1/members/m/assessment?now=${now}`, { headers });
+    assert.equal((await assessed.json()).tier, sample().expected.tier);
   } finally {
     process.kill(-dev.pid, "SIGTERM");
     await ended;

@@ -6,10 +6,11 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { contentOf } from "../../web/test/support/sections.js";
 import { forged } from "./support/state.js";
-import { root, sample, start } from "./support/worker.js";
+import { KEYS, root, sample, start } from "./support/worker.js";
 
 const SEED = Number(process.env.TIERCAST_FUZZ_SEED ?? 20171001);
 const RUNS = Number(process.env.TIERCAST_FUZZ_RUNS ?? 500);
+const MEMBER_RUNS = Number(process.env.TIERCAST_FUZZ_MEMBER_RUNS ?? 5000);
 const { bundle, events, now } = sample();
 
 const deciding = readFileSync(join(root, "tests", "fixtures", "decide.tcb"));
@@ -17,7 +18,7 @@ const deciding = readFileSync(join(root, "tests", "fixtures", "decide.tcb"));
 let worker;
 let decider;
 before(async () => {
-  [worker, decider] = await Promise.all([start({ bundle }), start({ bundle: deciding })]);
+  [worker, decider] = await Promise.all([start({ bundle, vars: KEYS }), start({ bundle: deciding })]);
 });
 after(() => Promise.all([worker.stop(), decider.stop()]));
 
@@ -61,7 +62,8 @@ const structural = [
   },
   (random, holder, key) => {
     if (typeof holder[key] === "number") holder[key] *= random.of([-1, 0, 0.1, 1000, 1e15, 1e300]);
-    if (typeof holder[key] === "string") holder[key] = holder[key].repeat(random.below(400));
+    // Twice what a body may have is enough: a text can be chosen again.
+    if (typeof holder[key] === "string") holder[key] = holder[key].repeat(Math.min(random.below(400), (2 << 20) / (holder[key].length + 1)));
   },
 ];
 
@@ -133,5 +135,46 @@ test(`${RUNS} mutated bodies for decisions and points from seed ${SEED}`, async 
   console.log(`fuzz: ${[...statuses].sort().map(([status, n]) => `${n} × ${status}`).join(", ")}`);
   for (const status of [200, 400, 422]) {
     assert.ok(statuses.get(status) > RUNS / 50, `hardly any ${status}: the mutations are one-sided`);
+  }
+});
+
+test(`${MEMBER_RUNS} hostile requests to stored members from seed ${SEED}`, async () => {
+  const random = generator(SEED);
+  const known = events.slice(0, 6).map((event, i) => ({ ...event, id: `event-${i}` }));
+  await worker.observe("victim", known);
+  const { json: before } = await worker.member("GET", "victim");
+  const news = known.map((event, i) => ({ ...event, id: `news-${i}` }));
+  const paths = ["victim", "Victim", "victim%00", "%76ictim%2F", "..%2Fvictim", "victim/", "/victim", "victim%2Fevents", "", "%", "%ff", "a".repeat(300), "victim/../victim2", "%2e%2e/victim", "victim;x", "victim%0A", "victim%0d%0aX:1"];
+  const rests = ["", "/events", "/assessment", "/state", "/state/", "/audit", "/events/..", "/%65vents", "//"];
+  const queries = ["", "?", "?now=0", "?now=9e9", "?now=%00", "?features=true", "?returnState=true", "?now=2199-12-31&now=x", "?who=00", `?${"a".repeat(5000)}`];
+  const bodies = [{ events: news }, { events: [known[0], news[1]] }, { state: before.state }, { events: known }, { events: [{ ...news[0], id: null }] }, {}];
+  const routes = [["POST", "/events"], ["PUT", "/state"], ["GET", "/assessment"], ["GET", ""], ["DELETE", ""]];
+  const members = ["victim", "Victim", "victim%00", "%76ictim%2F", "..%2Fvictim", "victim;x", "other"];
+  // The one that may write would change the victim, rightly: it is sent to others.
+  const good = (method, path, rest) => path.includes("ictim") && ((method === "POST" && rest === "/events") || method === "DELETE");
+  const statuses = new Map();
+  for (let run = 0; run < MEMBER_RUNS; run += 1) {
+    let method = random.of(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]);
+    let [path, rest] = [random.of(paths), random.of(rests)];
+    let query = random.of(queries);
+    // Half of them are for a member and by a route that exist, or else hardly any would get as far as a history.
+    if (random.below(2)) [path, [method, rest], query] = [random.of(members), random.of(routes), random.of([query, ""])];
+    if (good(method, path, rest)) path = random.of(["Victim", "other", "victim%00"]);
+    const auth = random.below(10) > 0;
+    const headers = random.below(8) ? { "content-type": "application/json" } : {};
+    if (random.below(6) === 0) headers.authorization = random.of(["Bearer eyJhbGciOiJub25lIn0.e30.", "Bearer ey.ey.ey", `Bearer ey${"a".repeat(4000)}.b.c`, "Bearer \t"]);
+    const body = ["POST", "PUT", "PATCH", "DELETE"].includes(method) ? random.of([mutated(random, bodies), JSON.stringify(random.of(bodies))]) : undefined;
+    const what = `run ${run}: ${method} ${path}${rest}`;
+    const answer = await worker.fetch(`/v1/members/${path}${rest}${query}`, { method, headers, auth, body });
+    assert.ok(answer.status < 500, `${what}: ${answer.status} ${answer.text}`);
+    if (!auth || headers.authorization) assert.ok([401, 404, 405].includes(answer.status), `${what}: ${answer.status}`);
+    statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+  }
+  const { audit: _, ...after } = (await worker.member("GET", "victim")).json;
+  const { audit: __, ...expected } = before;
+  assert.deepEqual(after, expected, "the member is as it was");
+  console.log(`fuzz: ${[...statuses].sort().map(([status, n]) => `${n} × ${status}`).join(", ")}`);
+  for (const status of [200, 204, 400, 401, 404, 405]) {
+    assert.ok(statuses.get(status) > MEMBER_RUNS / 500, `hardly any ${status}: the requests are one-sided`);
   }
 });

@@ -7,13 +7,13 @@
 // it does not read. Start-up is the whole process's; `startupWorkerd` is that of workerd with an empty script.
 //
 //     node tests/bench/edge.js [--rounds N] [--requests N] [--connections N]
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
+import { ask, children, cpu, request as requestOf } from "./workerd.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const { Log, LogLevel, Miniflare, Response } = createRequire(join(root, "package.json"))("miniflare");
@@ -60,54 +60,9 @@ function scripts(name) {
   return { modulesRoot: folder, modules };
 }
 
-/** The workerd processes that this process started. */
-function children() {
-  return readdirSync("/proc").filter((pid) => {
-    try {
-      const [, name, , parent] = readFileSync(`/proc/${pid}/stat`, "utf8").match(/\((.*)\) (.) (\d+)/);
-      return name.startsWith("workerd") && Number(parent) === process.pid;
-    } catch {
-      return false; // Not a process, or one that has ended meanwhile.
-    }
-  });
-}
-
-/** Processor milliseconds of all threads of a process so far, to the nanosecond. */
-function cpu(pid) {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  const spent = threads.map((id) => Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]));
-  return spent.reduce((sum, ns) => sum + ns, 0) / 1e6;
-}
-
-/** An HTTP request as bytes. */
+/** An HTTP request as bytes, with our token if it has a body. */
 function request(method, path, body = "") {
-  const head = [`${method} ${path} HTTP/1.1`, "Host: 127.0.0.1"];
-  if (body) head.push(`Authorization: Bearer ${TOKEN}`, "Content-Type: application/json", `Content-Length: ${Buffer.byteLength(body)}`);
-  return Buffer.from(`${head.join("\r\n")}\r\n\r\n${body}`);
-}
-
-/** Sends a request again and again over one connection, each after the answer to the one before. */
-function ask(port, bytes, times) {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-    let [left, seen] = [times, ""];
-    const answered = () => {
-      const end = seen.indexOf("\r\n\r\n") + 4;
-      const length = seen.match(/\r\ncontent-length: (\d+)\r\n/i);
-      if (end < 4 || (length && seen.length < end + Number(length[1]))) return;
-      if (!length || !seen.startsWith("HTTP/1.1 200 ")) return socket.destroy(new Error(seen));
-      const last = seen.slice(end);
-      seen = "";
-      if ((left -= 1) > 0) return socket.write(bytes);
-      socket.end();
-      resolve(last);
-    };
-    socket.setEncoding("latin1").on("data", (chunk) => {
-      seen += chunk;
-      answered();
-    });
-    socket.on("error", reject).write(bytes);
-  });
+  return requestOf(method, path, body ? { authorization: `Bearer ${TOKEN}` } : {}, body);
 }
 
 /** Processor microseconds of a request, over `requests` of them. */

@@ -331,3 +331,63 @@ fn shuffled<T: Clone>(items: &[T], mut seed: u64) -> Vec<T> {
     }
     items
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What a keeper of histories relies on: a snapshot and the packed news of each batch since are the history, by bits,
+    /// whatever was forgotten meanwhile; and a batch without news changed nothing.
+    #[test]
+    fn a_snapshot_and_the_news_since_are_the_history(
+        batches in prop::collection::vec(prop::collection::vec(any_event(), 0..30), 1..8),
+        capacity in 1_u32..40,
+    ) {
+        let bundle = bundle();
+        let first = bundle.new_member().snapshot();
+        let mut state = MemberState::restore_kept(&first, capacity).unwrap();
+        let mut replayed = state.clone();
+        for batch in &batches {
+            let before = state.clone();
+            let (outcomes, news) = bundle.observe_news(&mut state, batch).unwrap();
+            prop_assert_eq!(outcomes.len(), batch.len());
+            prop_assert_eq!(news.is_empty(), before == state);
+            for event in Event::unpack(&Event::pack(&news)).unwrap() {
+                replayed.observe(event);
+            }
+            prop_assert_eq!(&replayed, &state);
+        }
+        let snapshot = state.snapshot();
+        prop_assert_eq!(MemberState::restore_kept(&snapshot, capacity).unwrap(), state.clone());
+        state.fit(bundle.schema()).unwrap();
+        prop_assert_eq!(MemberState::restore(&snapshot, bundle.schema()).unwrap(), state);
+    }
+}
+
+#[test]
+fn what_was_not_packed_is_not_unpacked() {
+    let bundle = bundle();
+    let mut state = bundle.new_member();
+    let events: Vec<EventInput<'_>> =
+        (0..5).map(|i| EventInput::new("view", Scalar::Int(members::NOW + i))).collect();
+    let (_, news) = bundle.observe_news(&mut state, &events).unwrap();
+    let bytes = Event::pack(&news);
+    assert_eq!(Event::unpack(&bytes).as_deref(), Some(&*news));
+    for end in 0..bytes.len() {
+        assert_eq!(Event::unpack(&bytes[..end]), None, "{end} bytes");
+    }
+    let mut longer = bytes.clone();
+    longer.push(0);
+    assert_eq!(Event::unpack(&longer), None);
+}
+
+#[test]
+fn a_history_in_another_currency_is_kept_but_not_fitted() {
+    let bundle = bundle();
+    let mut foreign = bundle.schema().spec().clone();
+    foreign.events.currency.code = "EUR".into();
+    let foreign = FeatureSchema::compile(foreign).unwrap();
+    let snapshot = bundle.new_member().snapshot();
+    let mut state = MemberState::restore_kept(&snapshot, 7).unwrap();
+    assert_eq!(state.fit(&foreign).unwrap_err().code(), "schema_mismatch");
+    assert_eq!(state.snapshot(), snapshot);
+}

@@ -8,6 +8,7 @@ import { Log, LogLevel, Miniflare, Response } from "miniflare";
 
 const [build, bundle, port] = process.argv.slice(2);
 const token = randomBytes(16).toString("hex");
+const secrets = Object.fromEntries(["TIERCAST_MEMBER_KEY", "TIERCAST_STATE_KEY"].map((name) => [name, randomBytes(24).toString("hex")]));
 const bytes = readFileSync(bundle);
 const miniflare = new Miniflare({
   log: new Log(LogLevel.ERROR),
@@ -20,8 +21,10 @@ const miniflare = new Miniflare({
     { type: "CompiledWasm", path: join(build, "index_bg.wasm") },
   ],
   compatibilityDate: "2026-04-01",
-  // A frequent household's year is larger than what the public default lets in.
-  bindings: { TIERCAST_TOKEN: token, TIERCAST_MAX_BODY_BYTES: "8388608" },
+  // A frequent household's year is larger than what the public default lets in. Members that are stored are so while
+  // this runs.
+  bindings: { TIERCAST_TOKEN: token, TIERCAST_MAX_BODY_BYTES: "8388608", ...secrets },
+  durableObjects: { MEMBERS: { className: "Member", useSQLite: true } },
   serviceBindings: { ASSETS: () => new Response(bytes) },
 });
 const url = await miniflare.ready;

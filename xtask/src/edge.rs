@@ -27,17 +27,19 @@ pub(crate) fn build_hello() -> Result<()> {
     bundle(&wasm::build_hello()?, &root().join("tests/bench/hello-worker"))
 }
 
-/// Bundles a bound module and the folder's `shim.js` into the folder's `build`.
+/// Bundles a bound module and the folder's scripts, of which `shim.js` is the entry, into the folder's `build`.
 fn bundle(from: &Path, folder: &Path) -> Result<()> {
     let _alone = exclusive()?;
-    let (shim, to) = (folder.join("shim.js"), folder.join("build"));
-    let key =
-        Key::default().file(&shim)?.file(&from.join("index.js"))?.file(&from.join("index_bg.wasm"))?.hex();
+    let (scripts, to) = (scripts(folder)?, folder.join("build"));
+    let key = Key::default().file(&from.join("index.js"))?.file(&from.join("index_bg.wasm"))?;
+    let key = scripts.iter().try_fold(key, |key, path| key.file(path))?.hex();
     let (script, module) = (to.join("index.js"), to.join("index_bg.wasm"));
     unless_done(&to.join(".stamp"), &key, &[&script, &module], || {
         step("worker: bundle", || {
             fs::create_dir_all(to)?;
-            copy(&shim, &from.join("shim.js"))?;
+            for path in &scripts {
+                copy(path, &from.join(path.file_name().unwrap_or_default()))?;
+            }
             Run::npm_bin("esbuild")
                 .args(["shim.js", "--bundle", "--format=esm", "--minify", "--log-level=warning"])
                 .args(["--external:./index_bg.wasm", "--external:cloudflare:*"])
@@ -50,4 +52,17 @@ fn bundle(from: &Path, folder: &Path) -> Result<()> {
             copy(&from.join("index_bg.wasm"), &module)
         })
     })
+}
+
+/// The folder's own scripts, in order.
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "js") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

@@ -47,12 +47,7 @@ impl MemberState {
         }
         out.varint(self.forgotten.totals.len() as u64);
         self.forgotten.totals.iter().for_each(|totals| write_totals(&mut out, totals));
-        out.varint(self.log.len() as u64);
-        let mut previous = 0;
-        for event in &self.log {
-            write_event(&mut out, event, previous);
-            previous = event.time.ms();
-        }
+        write_events(&mut out, self.log.iter(), self.log.len());
         let check = checksum(&out.0) as u32;
         out.bytes(&check.to_le_bytes());
         out.0
@@ -66,57 +61,83 @@ impl MemberState {
     /// `state_version` for another version, `schema_mismatch` for another currency, `invalid_state` for
     /// anything that `snapshot` could not have written.
     pub fn restore(bytes: &[u8], schema: &FeatureSchema) -> Result<Self> {
-        let Some((head, rest)) = bytes.split_at_checked(HEAD) else {
-            bail!(
-                InvalidState,
-                "a snapshot of {} bytes is too short; it was cut off or is not one",
-                bytes.len()
-            );
-        };
-        let (magic, rules) = head.split_at(MAGIC.len() + 1);
-        if !magic.starts_with(MAGIC) {
-            bail!(InvalidState, "the bytes do not begin like a snapshot of a member's state");
-        }
-        if magic.last() != Some(&VERSION) {
-            bail!(
-                StateVersion,
-                "the snapshot has version {}; this build reads {VERSION}; observe the events again",
-                magic.last().copied().unwrap_or_default()
-            );
-        }
-        let Some((body, check)) = rest.len().checked_sub(TAIL).and_then(|at| rest.split_at_checked(at))
-        else {
-            bail!(InvalidState, "the snapshot was cut off");
-        };
-        let sum = checksum(bytes.get(..HEAD + body.len()).unwrap_or_default()) as u32;
-        if check != sum.to_le_bytes() {
-            bail!(InvalidState, "the snapshot's check sum does not fit: it was changed or cut off");
-        }
-        if rules != schema.money_hash() {
+        let (money, body) = open(bytes)?;
+        if money != schema.money_hash() {
             bail!(SchemaMismatch, "the snapshot was made under another currency; observe the events again");
         }
+        Self::of(body, money, schema.spec().capacity)
+    }
+
+    /// Reads what [`MemberState::snapshot`] wrote in any currency, as a history of at most `capacity` events: for who
+    /// keeps histories, and has to read them whatever bundle is at hand. [`MemberState::fit`] comes before scoring.
+    ///
+    /// # Errors
+    /// `state_version` and `invalid_state`, as [`MemberState::restore`].
+    pub fn restore_kept(bytes: &[u8], capacity: u32) -> Result<Self> {
+        let (money, body) = open(bytes)?;
+        Self::of(body, money, capacity)
+    }
+
+    fn of(body: &[u8], money: [u8; 8], capacity: u32) -> Result<Self> {
         let mut body = Reader(body);
-        match read_body(&mut body) {
-            Some((log, forgotten)) if body.0.is_empty() => Self::of(log, forgotten, schema),
+        let (log, forgotten) = match read_body(&mut body) {
+            Some(read) if body.0.is_empty() => read,
             Some(_) => bail!(InvalidState, "the snapshot has bytes behind its end"),
             None => bail!(
                 InvalidState,
                 "the snapshot ends early, or has an event with an impossible kind, time or amount"
             ),
-        }
-    }
-
-    fn of(log: VecDeque<Event>, forgotten: Forgotten, schema: &FeatureSchema) -> Result<Self> {
+        };
         let newest = forgotten.newest.as_ref();
         let ordered = newest.iter().copied().chain(&log).is_sorted();
         let identities = Identities::of_distinct(&log);
         let Some(identities) = identities.filter(|_| ordered && are_sound(&forgotten.totals, newest)) else {
             bail!(InvalidState, "the snapshot holds what no history can");
         };
-        let mut state = Self { identities, log, forgotten, ..Self::new(schema) };
+        let mut state = Self { capacity: capacity as usize, money, log, identities, forgotten };
         state.forget();
         Ok(state)
     }
+}
+
+impl Event {
+    /// Events in canonical order as bytes, about 35 an event: what is kept of a batch beside an earlier snapshot.
+    pub fn pack(events: &[Self]) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(8 + events.len() * EVENT));
+        write_events(&mut out, events.iter(), events.len());
+        out.0
+    }
+
+    /// Reads what [`Event::pack`] wrote; none for anything else.
+    pub fn unpack(bytes: &[u8]) -> Option<Vec<Self>> {
+        let mut body = Reader(bytes);
+        read_events(&mut body).filter(|events| body.0.is_empty() && events.is_sorted())
+    }
+}
+
+/// The currency's hash and the body of a snapshot that is whole and of this version.
+fn open(bytes: &[u8]) -> Result<([u8; 8], &[u8])> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+        bail!(InvalidState, "a snapshot of {} bytes is too short; it was cut off or is not one", bytes.len());
+    };
+    let [a, b, c, version, money @ ..] = *head;
+    if [a, b, c] != *MAGIC {
+        bail!(InvalidState, "the bytes do not begin like a snapshot of a member's state");
+    }
+    if version != VERSION {
+        bail!(
+            StateVersion,
+            "the snapshot has version {version}; this build reads {VERSION}; observe the events again"
+        );
+    }
+    let Some((body, check)) = rest.len().checked_sub(TAIL).and_then(|at| rest.split_at_checked(at)) else {
+        bail!(InvalidState, "the snapshot was cut off");
+    };
+    let sum = checksum(bytes.get(..HEAD + body.len()).unwrap_or_default()) as u32;
+    if check != sum.to_le_bytes() {
+        bail!(InvalidState, "the snapshot's check sum does not fit: it was changed or cut off");
+    }
+    Ok((money, body))
 }
 
 /// The newest forgotten event, the totals of all forgotten ones, and the events kept.
@@ -127,15 +148,29 @@ fn read_body(body: &mut Reader<'_>) -> Option<(VecDeque<Event>, Forgotten)> {
         _ => return None,
     };
     let totals = (0..body.length(1)?).map(|_| read_totals(body)).collect::<Option<_>>()?;
+    let log = read_events(body)?;
+    Some((log.into(), Forgotten { newest, totals }))
+}
+
+fn write_events<'e>(out: &mut Writer, events: impl Iterator<Item = &'e Event>, length: usize) {
+    out.varint(length as u64);
+    let mut previous = 0;
+    for event in events {
+        write_event(out, event, previous);
+        previous = event.time.ms();
+    }
+}
+
+fn read_events(body: &mut Reader<'_>) -> Option<Vec<Event>> {
     let length = body.length(LEAST)?;
-    let mut log = Vec::with_capacity(length);
+    let mut events = Vec::with_capacity(length);
     let mut previous = 0;
     for _ in 0..length {
         let event = read_event(body, previous)?;
         previous = event.time.ms();
-        log.push(event);
+        events.push(event);
     }
-    Some((log.into(), Forgotten { newest, totals }))
+    Some(events)
 }
 
 /// Whether totals could be those of forgotten events of which `newest` is the last.

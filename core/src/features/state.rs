@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::{FeatureSchema, identities::Identities};
 use crate::{
+    error::{Result, bail},
     event::{Event, EventKind},
     time::Timestamp,
 };
@@ -95,6 +96,27 @@ impl MemberState {
         self.forget();
         self.identities.add(event.id, &self.log);
         Observed::Added
+    }
+
+    /// Whether [`MemberState::observe`] would change anything by this event: it is new, or takes the place of a later
+    /// one with its identity.
+    pub fn is_news(&self, event: &Event) -> bool {
+        let forgotten = self.forgotten.newest.is_some_and(|newest| *event <= newest);
+        let known = self.place_of(event.id).and_then(|at| self.log.get(at));
+        !forgotten && known.is_none_or(|known| event < known)
+    }
+
+    /// Makes a kept history one of this schema: cut to its capacity, oldest events first.
+    ///
+    /// # Errors
+    /// `schema_mismatch` when its amounts are in another currency; it is then as it was.
+    pub fn fit(&mut self, schema: &FeatureSchema) -> Result<()> {
+        if self.money != schema.money_hash() {
+            bail!(SchemaMismatch, "the member's history is in another currency; observe the events again");
+        }
+        self.capacity = schema.spec().capacity as usize;
+        self.forget();
+        Ok(())
     }
 
     /// Where the event with an identity is.

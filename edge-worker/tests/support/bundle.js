@@ -27,3 +27,24 @@ export function withSection(bundle, name, content) {
   }
   return Buffer.concat(parts);
 }
+
+/** The bundle with another currency, or another capacity under 128, in what scoring reads of its declaration. */
+export function withRules(bundle, { currency = "USD", capacity }) {
+  const scorer = sectionOf(bundle, "scorer");
+  const at = scorer.indexOf("\x03USD\x02\x01\x05stamp", 0, "latin1");
+  if (at < 0) throw new Error("the bundle's declaration is not the fixture's");
+  const changed = Buffer.from(scorer);
+  changed.write(currency, at + 1, "latin1");
+  const end = at + 12;
+  const kept = capacity === undefined ? changed.subarray(end, end + 2) : Buffer.of(capacity);
+  return withSection(bundle, "scorer", Buffer.concat([changed.subarray(0, end), kept, changed.subarray(end + 2)]));
+}
+
+function sectionOf(bundle, name) {
+  for (let at = HEAD; at < HEAD + bundle.readUInt32LE(12) * LINE; at += LINE) {
+    if (bundle.toString("latin1", at, at + 16).replace(/\0+$/, "") !== name) continue;
+    const offset = Number(bundle.readBigUInt64LE(at + 16));
+    return bundle.subarray(offset, offset + Number(bundle.readBigUInt64LE(at + 24)));
+  }
+  throw new Error(`the bundle has no section ${name}`);
+}

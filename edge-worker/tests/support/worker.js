@@ -9,6 +9,12 @@ export const edge = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 export const root = join(edge, "..");
 export const TOKEN = "test-token-0123456789";
 
+/** What members are stored with. */
+export const KEYS = {
+  TIERCAST_MEMBER_KEY: "member-key-0123456789-0123456789-0",
+  TIERCAST_STATE_KEY: "state-key-0123456789-0123456789-01",
+};
+
 const built = ["index.js", "index_bg.wasm"].map((name) => join(edge, "build", name));
 for (const path of built) {
   if (!existsSync(path)) throw new Error(`${path} is missing: run \`cargo xtask build\` first`);
@@ -64,9 +70,10 @@ export function sample() {
 
 /**
  * A worker on loopback. `bundle` is what its ASSETS binding serves: bytes, null for a 404, or a function.
- * `token: null` leaves the secret unset.
+ * `token: null` leaves the secret unset; `members` is the folder in which members are stored, or true for one that ends
+ * with the worker, or false for no binding.
  */
-export async function start({ bundle, vars = {}, token = TOKEN, assets = true }) {
+export async function start({ bundle, vars = {}, token = TOKEN, assets = true, members = true }) {
   const serve = typeof bundle === "function" ? bundle : () => respond(bundle);
   const miniflare = new Miniflare({
     log: new Log(LogLevel.ERROR),
@@ -81,6 +88,8 @@ export async function start({ bundle, vars = {}, token = TOKEN, assets = true })
     compatibilityDate: "2026-04-01",
     bindings: { ...vars, ...(token === null ? {} : { TIERCAST_TOKEN: token }) },
     serviceBindings: assets ? { ASSETS: serve } : {},
+    ...(members && { durableObjects: { MEMBERS: { className: "Member", useSQLite: true } } }),
+    ...(typeof members === "string" && { durableObjectsPersist: members }),
     // Past miniflare's own entry worker, so that its time and its rules are not measured.
     unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   });
@@ -99,9 +108,9 @@ class Worker {
   }
 
   /** Any request; the answer is checked against openapi.json. */
-  async fetch(path, { method = "GET", headers = {}, body, auth = true, duplex } = {}) {
+  async fetch(path, { method = "GET", headers = {}, body, auth = true, duplex, signal } = {}) {
     const sent = { ...(auth && this.token ? { authorization: `Bearer ${this.token}` } : {}), ...headers };
-    const response = await fetch(new URL(path, this.url), { method, headers: sent, body, duplex });
+    const response = await fetch(new URL(path, this.url), { method, headers: sent, body, duplex, signal });
     const text = await response.text();
     const answer = { status: response.status, headers: response.headers, text, json: undefined };
     if (text !== "") answer.json = JSON.parse(text);
@@ -118,6 +127,17 @@ class Worker {
       body,
       ...rest,
     });
+  }
+
+  /** POST, PUT, GET or DELETE under /v1/members/{id}; `id` is encoded here. */
+  member(method, id, rest = "", value = undefined, options = {}) {
+    const body = value === undefined || typeof value === "string" || Buffer.isBuffer(value) ? value : JSON.stringify(value);
+    const headers = { ...(body === undefined ? {} : { "content-type": "application/json" }), ...options.headers };
+    return this.fetch(`/v1/members/${encodeURIComponent(id)}${rest}`, { ...options, method, headers, body });
+  }
+
+  observe(id, events, options) {
+    return this.member("POST", id, "/events", { events }, options);
   }
 
   stop() {

