@@ -51,13 +51,13 @@ test("decisions and points are the vectors': one member, and many", async () => 
 });
 
 test("options are the call's, a member's own go before them, and a state stands for the events", async () => {
-  const { name, events, now } = vectors.find(({ decisions }) => decisions[1].points === 100);
+  const { name, events, now } = vectors.find(({ decisions }) => decisions[1].points === 50);
   const free = await ask("reward", { member: name, events, now, returnState: true, options: { given: 450, reasons: 0 } });
   assert.deepEqual([free.json.decision.action, free.json.decision.propensity, free.json.decision.reasons], ["none", 1, []]);
   const { state } = free.json;
-  const members = [{ member: name, state }, { member: name, state, options: { exclude: ["none", "50 points", "400 points"] } }, { state }];
+  const members = [{ member: name, state }, { member: name, state, options: { exclude: ["none", "100 points", "400 points"] } }, { state }];
   const { results } = (await ask("reward", { now, members, options: { given: 450 } })).json;
-  assert.deepEqual(results.map(({ decision, error }) => decision?.action ?? error.code), ["none", "100 points", "invalid_input"]);
+  assert.deepEqual(results.map(({ decision, error }) => decision?.action ?? error.code), ["none", "50 points", "invalid_input"]);
   const again = await ask("reward", { member: name, state, now: now + 30 * 86_400_000 });
   const first = await ask("reward", { member: name, events, now });
   assert.deepEqual(again.json.decision, first.json.decision, "the same all through the period");

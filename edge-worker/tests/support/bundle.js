@@ -31,11 +31,12 @@ export function withSection(bundle, name, content) {
 /** The bundle with another currency, or another capacity under 128, in what scoring reads of its declaration. */
 export function withRules(bundle, { currency = "USD", capacity }) {
   const scorer = sectionOf(bundle, "scorer");
-  const at = scorer.indexOf("\x03USD\x02\x01\x05stamp", 0, "latin1");
+  const declared = "\x03USD\x02\x02\x05stamp\x0cfailed_login";
+  const at = scorer.indexOf(declared, 0, "latin1");
   if (at < 0) throw new Error("the bundle's declaration is not the fixture's");
   const changed = Buffer.from(scorer);
   changed.write(currency, at + 1, "latin1");
-  const end = at + 12;
+  const end = at + declared.length;
   const kept = capacity === undefined ? changed.subarray(end, end + 2) : Buffer.of(capacity);
   return withSection(bundle, "scorer", Buffer.concat([changed.subarray(0, end), kept, changed.subarray(end + 2)]));
 }
