@@ -68,7 +68,9 @@ test("an erasure leaves no byte of the member on disk, and a second one changes 
       for (let i = 0; i < 70; i += 1) await worker.observe(MEMBER, [{ kind: "view", time: now - i, id: `view ${i}` }]);
       await worker.member("GET", MEMBER);
     });
-    const before = filesIn(folder).flatMap(({ bytes }) => pieces(bytes));
+    // Of the member's own files: beside them the platform keeps an index of objects, whose check sums look as random.
+    const own = filesIn(folder).filter(({ path }) => /[0-9a-f]{64}\.sqlite/.test(path));
+    const before = own.flatMap(({ bytes }) => pieces(bytes));
     assert.ok(before.length > 100, `${before.length} pieces of sealed bytes were found`);
     await during(folder, async (worker) => {
       const erased = await worker.member("DELETE", MEMBER);
