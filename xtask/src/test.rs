@@ -222,20 +222,10 @@ fn cluster_tests() -> Result<Option<Count>> {
     Count::of_cargo(&format!("{units}\n{processes}")).map(Some)
 }
 
-/// What is compiled for a few minutes of tests, in which it waits for the card; from cold that takes longer than they do.
-const ON_A_CARD: [&str; 4] = [
-    "profile.dev.opt-level=0",
-    "profile.dev.package.burn-dispatch.opt-level=0",
-    "profile.dev.package.burn-flex.opt-level=1",
-    "profile.dev.package.burn-tensor.opt-level=1",
-];
-
 /// Training on a graphics card: the machine's first, or what Vulkan makes one of in software.
 fn gpu_tests() -> Result<Option<Count>> {
     setup::vulkan()?;
-    let options = ON_A_CARD.iter().flat_map(|option| ["--config", option]);
-    let run = native::cargo("test").args(options);
-    let run = run.args(["--features", "tiercast/wgpu", "--lib", "--test", "pipeline"]);
+    let run = native::cargo("test").args(["--features", "tiercast/wgpu", "--lib", "--test", "pipeline"]);
     Count::of_cargo(&run.args(["--", "device"]).read().output()?).map(Some)
 }
 
