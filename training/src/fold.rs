@@ -17,9 +17,12 @@ use std::{
 use anyhow::Context;
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, LargeBinaryArray, RecordBatch, StringArray},
+        array::{
+            Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, LargeBinaryArray, RecordBatch,
+            StringArray,
+        },
         compute::cast,
-        datatypes::{DataType, Int64Type},
+        datatypes::{DataType, Field, Int64Type},
     },
     error::{DataFusionError, Result},
     functions::expr_fn::split_part,
@@ -340,6 +343,18 @@ impl ScalarUDFImpl for Make {
         }
         Ok(ColumnarValue::Array(self.of.make(names.as_string(), members)?))
     }
+}
+
+/// The type of a feature vector: so many 32-bit floats.
+fn vector_type(width: usize) -> DataType {
+    DataType::FixedSizeList(Arc::new(Field::new_list_field(DataType::Float32, false)), width as i32)
+}
+
+/// Feature vectors, one after the other, as such a list each.
+fn vectors(features: Vec<f32>, width: usize) -> Result<ArrayRef> {
+    let values = Arc::new(Field::new_list_field(DataType::Float32, false));
+    let features = Arc::new(Float32Array::from(features));
+    Ok(Arc::new(FixedSizeListArray::try_new(values, width as i32, features, None)?))
 }
 
 pub(crate) fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {

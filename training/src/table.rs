@@ -13,13 +13,13 @@ use anyhow::{Context, anyhow, bail};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, RecordBatch},
-        datatypes::{DataType, Int64Type, TimeUnit},
+        datatypes::Int64Type,
     },
     common::DFSchema,
     error::DataFusionError,
     execution::{memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
     functions_aggregate::expr_fn::{max, min},
-    logical_expr::{Expr, ExprSchemable},
+    logical_expr::Expr,
     prelude::{DataFrame, SessionConfig, SessionContext, col},
 };
 use sha2::{Digest, Sha256};
@@ -35,11 +35,13 @@ use crate::{
 pub mod columns;
 pub mod diagnose;
 mod old_times;
+mod shape;
 pub mod source;
 pub mod stores;
 pub mod survey;
 
 pub use old_times::OldTimes;
+use shape::{Shape, canonical};
 pub use source::{Place, Source, SourceFile};
 use stores::Stores;
 
@@ -165,15 +167,6 @@ pub struct Table {
     alias: String,
     declared: EventTable,
     expressions: Vec<(String, Shape)>,
-}
-
-/// What a field's expression gives, which decides the canonical column's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Absent,
-    Integer,
-    Float,
-    Text,
 }
 
 /// All of a project's tables in one session.
@@ -417,25 +410,6 @@ fn instant(times: &ArrayRef) -> anyhow::Result<Timestamp> {
     }
 }
 
-impl Shape {
-    fn widen(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Absent, shape) | (shape, Self::Absent) => shape,
-            (a, b) if a == b => a,
-            (Self::Text, _) | (_, Self::Text) => Self::Text,
-            _ => Self::Float,
-        }
-    }
-
-    fn sql_type(self) -> &'static str {
-        match self {
-            Self::Integer => "BIGINT",
-            Self::Float => "DOUBLE",
-            Self::Absent | Self::Text => "VARCHAR",
-        }
-    }
-}
-
 impl Table {
     async fn open(
         context: &SessionContext,
@@ -582,47 +556,4 @@ pub fn check_expression(
     sql: &str,
 ) -> anyhow::Result<()> {
     canonical(context, schema, field, sql).map(drop)
-}
-
-/// An expression cast to what the event's field is read from: times to milliseconds, exact decimals to text.
-///
-/// # Errors
-/// When the expression names an unknown column or has a type that the field cannot be read from.
-fn canonical(
-    context: &SessionContext,
-    schema: &DFSchema,
-    field: &str,
-    sql: &str,
-) -> anyhow::Result<(String, Shape)> {
-    let found = context.parse_sql_expr(sql, schema)?.get_type(schema)?;
-    let cast = match field {
-        "time" => time(sql, &found),
-        "amount" | "discount" => Some(match found {
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => (format!("({sql})"), Shape::Float),
-            _ => (format!("({sql})"), Shape::Text),
-        }),
-        "quantity" | "latitude" | "longitude" | "device_members" => Some((format!("({sql})"), Shape::Float)),
-        _ => Some((format!("({sql})"), Shape::Text)),
-    };
-    cast.ok_or_else(|| {
-        anyhow!("a {found} cannot be read as a time; give a timestamp, a date, ISO text or milliseconds")
-    })
-}
-
-fn time(sql: &str, found: &DataType) -> Option<(String, Shape)> {
-    let ms = match found {
-        DataType::Timestamp(TimeUnit::Second, _) => format!("CAST(({sql}) AS BIGINT) * 1000"),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => format!("CAST(({sql}) AS BIGINT)"),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => format!("CAST(({sql}) AS BIGINT) / 1000"),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => format!("CAST(({sql}) AS BIGINT) / 1000000"),
-        DataType::Date32 => format!("CAST(CAST(({sql}) AS INT) AS BIGINT) * 86400000"),
-        DataType::Date64 => format!("CAST(({sql}) AS BIGINT)"),
-        found if found.is_integer() => format!("CAST(({sql}) AS BIGINT)"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            return Some((format!("({sql})"), Shape::Text));
-        }
-        DataType::Null => return Some((format!("({sql})"), Shape::Text)),
-        _ => return None,
-    };
-    Some((ms, Shape::Integer))
 }

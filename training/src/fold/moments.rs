@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{
-            ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, StringArray, StructArray,
-        },
+        array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray},
         buffer::OffsetBuffer,
         datatypes::{DataType, Field, FieldRef, Fields},
     },
@@ -16,7 +14,7 @@ use datafusion::{
 use serde::{Deserialize, Serialize};
 use tiercast_core::{Event, EventKind, FeatureSchema, FeatureSpec, MemberState};
 
-use super::{OfMember, external};
+use super::{OfMember, external, vector_type, vectors};
 
 /// What is computed of each member.
 #[derive(Clone, Debug)]
@@ -81,10 +79,9 @@ impl Moments {
     }
 
     fn fields(&self) -> Fields {
-        let values = Arc::new(Field::new_list_field(DataType::Float32, false));
         Fields::from(vec![
             Field::new("time", DataType::Int64, false),
-            Field::new("features", DataType::FixedSizeList(values, self.schema.len() as i32), false),
+            Field::new("features", vector_type(self.schema.len()), false),
         ])
     }
 
@@ -109,10 +106,8 @@ impl OfMember for Moments {
             lengths.push(of_member.len());
             times.extend(of_member);
         }
-        let values = Arc::new(Field::new_list_field(DataType::Float32, false));
-        let (width, features) = (self.schema.len() as i32, Arc::new(Float32Array::from(features)));
-        let features = FixedSizeListArray::try_new(values, width, features, None)?;
-        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(times)), Arc::new(features)];
+        let features = vectors(features, self.schema.len())?;
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(times)), features];
         let structs = StructArray::try_new(self.fields(), columns, None)?;
         let offsets = OffsetBuffer::from_lengths(lengths);
         Ok(Arc::new(ListArray::try_new(self.item_field(), offsets, Arc::new(structs), None)?))

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{
-            ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, StringArray, StructArray,
-        },
+        array::{ArrayRef, Float32Array, Int64Array, ListArray, StringArray, StructArray},
         buffer::OffsetBuffer,
         datatypes::{DataType, Field, FieldRef, Fields},
     },
@@ -19,7 +17,7 @@ use tiercast_core::{
     DAY_MS, Duration, Event, EventKind, FeatureSchema, FeatureSpec, MemberState, Period, Timestamp, net_spend,
 };
 
-use super::{OfMember, external};
+use super::{OfMember, external, vector_type, vectors};
 
 /// What is computed of each member.
 #[derive(Clone, Debug)]
@@ -112,11 +110,9 @@ impl Points {
     }
 
     fn point_fields(&self) -> Fields {
-        let values = Arc::new(Field::new_list_field(DataType::Float32, false));
-        let width = self.schema.len() as i32;
         Fields::from(vec![
             Field::new("as_of", DataType::Int64, false),
-            Field::new("features", DataType::FixedSizeList(values, width), false),
+            Field::new("features", vector_type(self.schema.len()), false),
             Field::new("current", DataType::Int64, false),
             Field::new("target", DataType::Int64, false),
             Field::new("next", DataType::Float32, false),
@@ -159,13 +155,9 @@ impl OfMember for Points {
         let numbers = |get: fn(&Point) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(points.iter().map(get)))
         };
-        let values = Arc::new(Field::new_list_field(DataType::Float32, false));
-        let width = self.schema.len() as i32;
-        let features =
-            FixedSizeListArray::try_new(values, width, Arc::new(Float32Array::from(features)), None)?;
         let columns: Vec<ArrayRef> = vec![
             numbers(|point| point.as_of.ms()),
-            Arc::new(features),
+            vectors(features, self.schema.len())?,
             numbers(|point| point.current),
             numbers(|point| point.target),
             Arc::new(Float32Array::from_iter_values(points.iter().map(|point| point.next))),

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use datafusion::arrow::{
     array::{
         Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
@@ -60,6 +60,9 @@ pub struct Args {
     pub memory: usize,
 }
 
+/// Columns that are no features.
+const OWN: [&str; 3] = ["member", "time", "label"];
+
 /// Whose moment, and when in milliseconds.
 type Key = (String, i64);
 
@@ -81,6 +84,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     whole::refuse_inputs(&args.output, &inputs)?;
     let schema = project.schema()?;
     let moments = Moments::new(schema.clone(), args.each.clone())?;
+    if let Some(name) = schema.names().find(|name| OWN.contains(name)) {
+        bail!("a feature is called {name:?}, as a column of its own is here; give the feature another name");
+    }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the worker threads")?;
     let known = args.labels.as_deref().map(|path| runtime.block_on(labels(path))).transpose()?;
     let rows = runtime.block_on(rows(&project, moments, &args))?.sorted(schema.len());
@@ -163,7 +169,7 @@ impl Rows {
         let labels = self.keys.iter().map(|key| i64::from(known.remove(key))).collect();
         if let Some((member, time)) = known.iter().min() {
             let time = Timestamp::from_ms(*time)?.date();
-            anyhow::bail!(
+            bail!(
                 "{} of the labels name no event that has a row, for example of member {member:?} on {time}; \
                  is its kind one of --each, and its time the event's to the millisecond?",
                 known.len()

@@ -154,6 +154,11 @@ impl Args {
     fn learn(&self, bundle: &Bundle, moments: &Moments) -> anyhow::Result<(RiskRecord, Vec<u8>)> {
         let schema = bundle.schema();
         let rows = moments.fraud.len();
+        ensure!(
+            rows > 2,
+            "{} are too few to learn from some, choose by others and judge by the rest",
+            count(rows, "row")
+        );
         let judged = rows - ((rows as f64 * self.test).round() as usize).clamp(1, rows - 1);
         let later = judged - (judged / 4).max(1);
         let tiers: Vec<u8> = moments.fraud.iter().map(|fraud| 1 + u8::from(*fraud)).collect();

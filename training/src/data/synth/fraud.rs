@@ -103,15 +103,7 @@ fn take_over(number: u64, events: &mut Vec<Happening>, fraud: &mut Vec<(u32, Sch
         place: place.unwrap_or(CITIES[city]),
         device_members: 1,
     };
-    let event = |time, kind| Happening {
-        time,
-        kind,
-        channel: "web",
-        item: None,
-        order: None,
-        paid: None,
-        whence: Some(crew),
-    };
+    let event = |time, kind| online(time, kind, crew);
     // Half know the password.
     if rng.random_bool(0.5) {
         for _ in 0..rng.random_range(2..9) {
@@ -215,15 +207,7 @@ impl Ring {
                 place: (latitude + 0.05 * rng.random::<f64>(), longitude),
                 device_members: seen.count() as u8,
             };
-            let event = |time, kind| Happening {
-                time,
-                kind,
-                channel: "web",
-                item: None,
-                order: None,
-                paid: None,
-                whence: Some(whence),
-            };
+            let event = |time, kind| online(time, kind, whence);
             events.push(event(now, "session"));
             events.push(event(now + 5 * MINUTE, "coupon"));
             let card = identity(number, 700 + u64::from(order));
@@ -239,6 +223,11 @@ impl Ring {
         }
         events
     }
+}
+
+/// What happens on the site and is no purchase.
+fn online(time: i64, kind: &'static str, whence: Whence) -> Happening {
+    Happening { time, kind, channel: "web", item: None, order: None, paid: None, whence: Some(whence) }
 }
 
 fn next_order(events: &[Happening]) -> u32 {

@@ -80,4 +80,7 @@ fn labels_that_name_nothing_and_kinds_that_are_not_there_are_refused() {
     assert!(refused(&["--each", "nothing"]).contains("unknown_kind"));
     assert!(refused(&["--each", "stamp"]).contains("unknown_kind"));
     assert!(refused(&["--each", "search"]).contains("no event is of kind search"));
+    let project = fs::read_to_string(place("tiercast.toml")).unwrap();
+    fs::write(place("tiercast.toml"), project.replace("name = \"orders_1h\"", "name = \"label\"")).unwrap();
+    assert!(refused(&[]).contains("a feature is called \"label\""));
 }
