@@ -47,8 +47,22 @@ pub(crate) fn lint_what_is_built() -> Result<()> {
     Ok(())
 }
 
-/// A cargo command on the native crates.
+/// A cargo command on the native crates; among the tests, of the program that can run on a cluster, so that it is compiled once.
 pub(crate) fn cargo(command: &str) -> Run {
+    let run = linted(command);
+    if LINTER.get().is_some() { run.args(["--features", "tiercast/cluster"]) } else { run }
+}
+
+/// A cargo command on the native crates with what trains on a graphics card, compiled to be tested once: without the cluster,
+/// so that this program too is built, and hardly optimised, as compiling takes longer than running.
+pub(crate) fn card(command: &str) -> Run {
+    let levels = [("burn-flex", 0), ("burn-tensor", 0), ("tiercast", 0), ("tiercast-models", 1)];
+    let levels = levels.map(|(name, level)| format!("profile.dev.package.{name}.opt-level={level}"));
+    let options = levels.iter().flat_map(|option| ["--config", option.as_str()]);
+    linted(command).args(options).args(["--features", "tiercast/wgpu"])
+}
+
+fn linted(command: &str) -> Run {
     let run = Run::cargo().arg(command).arg("--locked").args(SELECTION);
     match LINTER.get() {
         Some(driver) => run.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", REFUSE_WARNINGS),

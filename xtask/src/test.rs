@@ -45,6 +45,9 @@ const REAL_VECTORS: &str = "TIERCAST_REAL_VECTORS";
 /// Installs the package elsewhere; whether it scores rightly is the other suites' question.
 const PACKAGING: &str = "test:pack";
 
+/// The tests that start a cluster, by their names' beginning.
+const ON_CLUSTER: &str = "processes::";
+
 const STEPS: [Step; 19] = [
     Step { name: "setup", work: || done(setup::run()) },
     Step { name: "format", work: format },
@@ -188,9 +191,9 @@ fn native_build() -> Result<Option<Count>> {
     done(bench.arg("--bins").run())
 }
 
-/// Unit, property, fuzz, parity and doc tests of the native crates.
+/// Unit, property, fuzz, parity and doc tests of the native crates; those on a cluster are a step of their own.
 fn native_tests() -> Result<Option<Count>> {
-    let out = native::cargo("test").read().output()?;
+    let out = native::cargo("test").args(["--", "--skip", ON_CLUSTER]).read().output()?;
     Count::of_cargo(&out).map(Some)
 }
 
@@ -216,17 +219,15 @@ fn cluster_tests() -> Result<Option<Count>> {
     let python = setup::python_with(&folder.join("requirements.txt"), &environment)?;
     let validate = python.with_file_name("kubernetes-validate");
     Run::new(validate).arg("--strict").arg(root().join("training/kubernetes.yaml")).run()?;
-    let test = || native::cargo("test").args(["--features", "tiercast/cluster"]).read();
-    let units = test().args(["--lib", "--", "cluster::", "engine::"]).output()?;
-    let processes = test().args(["--test", "cluster"]).limit(1200).output()?;
-    Count::of_cargo(&format!("{units}\n{processes}")).map(Some)
+    let test = native::cargo("test").args(["--test", "cluster", "--", ON_CLUSTER]);
+    Count::of_cargo(&test.read().limit(1200).output()?).map(Some)
 }
 
 /// Training on a graphics card: the machine's first, or what Vulkan makes one of in software.
 fn gpu_tests() -> Result<Option<Count>> {
     setup::vulkan()?;
-    let run = native::cargo("test").args(["--features", "tiercast/wgpu", "--lib", "--test", "pipeline"]);
-    Count::of_cargo(&run.args(["--", "device"]).read().output()?).map(Some)
+    let run = native::card("test").args(["--lib", "--test", "pipeline", "--", "device"]);
+    Count::of_cargo(&run.read().output()?).map(Some)
 }
 
 fn web_tests(script: &str) -> Result<Option<Count>> {
