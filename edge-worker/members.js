@@ -4,14 +4,18 @@
 // An object does one thing at a time: whatever it waits for, nothing that was asked later comes between. Nobody is answered
 // before what was written is on disk: the platform holds answers back until then.
 import { DurableObject } from "cloudflare:workers";
+import { AT_ONCE, OF_A_MEMBER, forget, seen } from "./devices.js";
 import * as tiercast from "./index.js";
+import { refresh } from "./release.js";
 import { bounded } from "./request.js";
 import { sealOf } from "./seal.js";
 import { failed, headOf, revive } from "./start.js";
+import { telling } from "./watch.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS state (part INTEGER PRIMARY KEY, record BLOB NOT NULL);
   CREATE TABLE IF NOT EXISTS news (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
+  CREATE TABLE IF NOT EXISTS devices (name TEXT PRIMARY KEY) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS audit (at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);`;
 
 /** Bytes of a row, of which the platform takes two million. Only a history of tens of thousands of events has two. */
@@ -21,7 +25,7 @@ const PART = 1 << 20;
 const AUDIT = 1000;
 
 /** What an object is asked for, as `Visit::url` in src/members.rs numbers it. */
-const [EXPORT, ERASE] = ["2", "4"];
+const [OBSERVE, EXPORT, ERASE] = ["0", "2", "4"];
 
 /** Asks a member's object; `url` says which, and what. */
 export async function visit(url, request, env) {
@@ -57,6 +61,8 @@ export class Member extends DurableObject {
       return failed(error);
     });
     this.#last = done;
+    refresh(this.env, this.ctx);
+    telling(this.env, this.ctx);
     return done;
   }
 
@@ -65,6 +71,7 @@ export class Member extends DurableObject {
     const head = `${request.method}\n${request.url}\n\n${request.headers.get("origin") ?? ""}`;
     const [, , , deed, object] = request.url.split("/");
     if (deed === ERASE) {
+      if (this.env.DEVICES) await forget(this.env, this.#devices(), object);
       await this.ctx.storage.deleteAll();
       tiercast.member_forget(this.#handle);
       return tiercast.member_instead("erased", head);
@@ -74,21 +81,44 @@ export class Member extends DurableObject {
       if (refusal) return refusal;
     }
     this.#seal ??= await sealOf(object, this.env);
-    if (!tiercast.member_holds(this.#handle) && !(await this.#open())) return tiercast.member_instead("unreadable", head);
+    const counts = deed === OBSERVE && this.env.DEVICES ? await this.#seen(body, object) : [];
+    // Another release may come while the records are opened: they are read as the bundle that answers reads them.
+    while (!tiercast.member_holds(this.#handle)) {
+      if (!(await this.#open(head))) return tiercast.member_instead("unreadable", head);
+    }
     const audit = deed === EXPORT && this.#stored() ? this.#audit() : "[]";
-    const [response, record, whole, who, what] = tiercast.member_act(this.#handle, head, body, audit, Date.now());
+    const [response, record, whole, who, what] = tiercast.member_act(this.#handle, head, body, audit, new Uint16Array(counts), Date.now());
     if (record) this.#store(await this.#seal.seal(record), whole);
     if (who) this.#note(who, what);
     return response;
   }
 
   /** Whether anything was ever stored: looking must not make tables. */
-  #stored() {
-    return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'state'").toArray().length > 0;
+  #stored(table = "state") {
+    return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = ?", table).toArray().length > 0;
+  }
+
+  /** With how many members the devices of a body of events were seen. */
+  async #seen(body, object) {
+    const devices = tiercast.member_devices(body).slice(0, AT_ONCE);
+    if (devices.length === 0) return [];
+    // Noted first, so that an erasure finds all of them.
+    const { sql } = this.ctx.storage;
+    sql.exec(TABLES);
+    const noted = new Set(this.#devices());
+    const own = devices.filter((device) => noted.has(device) || noted.size < OF_A_MEMBER);
+    own.forEach((device) => sql.exec("INSERT OR IGNORE INTO devices VALUES (?)", device));
+    const counts = await seen(this.env, own, object);
+    return devices.map((device) => counts[own.indexOf(device)] ?? 0);
+  }
+
+  #devices() {
+    if (!this.#stored("devices")) return [];
+    return this.ctx.storage.sql.exec("SELECT name FROM devices").toArray().map(({ name }) => name);
   }
 
   /** Takes what is stored into the module's memory; false when it cannot be read. */
-  async #open() {
+  async #open(head) {
     const { sql } = this.ctx.storage;
     const records = (table, key) => sql.exec(`SELECT record FROM ${table} ORDER BY ${key}`).toArray().map(({ record }) => new Uint8Array(record));
     const plain = [];
@@ -101,7 +131,7 @@ export class Member extends DurableObject {
         return false;
       }
     }
-    return tiercast.member_open(this.#handle, plain);
+    return tiercast.member_open(this.#handle, head, plain);
   }
 
   /** Stores a record: one more row, or in place of all. */

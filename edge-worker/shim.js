@@ -2,10 +2,15 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import * as tiercast from "./index.js";
 import { visit } from "./members.js";
+import { refresh } from "./release.js";
+import { discard } from "./request.js";
 import { failed, headOf, revive } from "./start.js";
 import { claimsOf, signedIn } from "./tokens.js";
+import { counted } from "./watch.js";
 
+export { Device } from "./devices.js";
 export { Member } from "./members.js";
+export { Watch } from "./watch.js";
 
 /** Answers, without a promise in Rust, the request that is frequent: one member, and nothing is wrong with it. */
 async function answer(request, env) {
@@ -13,6 +18,10 @@ async function answer(request, env) {
   const token = signedIn(head);
   const claims = token ? await claimsOf(token, env) : "";
   if (claims) head = headOf(request, claims);
+  if (env.LIMITER && !(await allowed(head, env))) {
+    await discard(request);
+    return tiercast.member_instead("limited", head);
+  }
   if (head.includes("/v1/members/")) {
     const url = tiercast.member_url(head, env);
     if (url !== undefined) return visit(url, request, env);
@@ -28,9 +37,18 @@ async function answer(request, env) {
   return tiercast.score_one(call, body, Date.now()) ?? tiercast.fetch(new Request(request, { body }), env, claims);
 }
 
+/** Whether a caller has not yet sent more than the limit; who may not call is refused elsewhere. */
+async function allowed(head, env) {
+  const key = tiercast.caller_name(head, env);
+  return key === undefined || (await env.LIMITER.limit({ key })).success;
+}
+
 export default class extends WorkerEntrypoint {
   fetch(request) {
     revive();
-    return answer(request, this.env).catch(failed);
+    refresh(this.env, this.ctx);
+    const from = Date.now();
+    const answered = answer(request, this.env).catch(failed);
+    return answered.then((response) => counted(request, response, from, this.env, this.ctx));
   }
 }

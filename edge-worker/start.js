@@ -1,6 +1,7 @@
 // The instance of the module, for the worker and for the objects that keep members.
 // A Rust panic leaves it unusable: the next request starts on a fresh one.
 import * as tiercast from "./index.js";
+import { crashed } from "./watch.js";
 
 const state = tiercast.__worker_init_state();
 
@@ -16,6 +17,7 @@ export function revive() {
 /** Notes an error that nothing else has answered, and answers. */
 export function failed(error) {
   if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+  crashed();
   // Never the message: it could quote a member's data.
   console.error("tiercast-edge: failed;", error instanceof WebAssembly.RuntimeError ? "starting afresh" : "went on");
   return Response.json(

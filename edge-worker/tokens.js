@@ -5,24 +5,32 @@ import { bytesOf, wordsOf } from "./seal.js";
 /** The header Authorization is the third line. */
 const SIGNED = /^.*\n.*\nbearer +(ey[\w-]+\.[\w-]+\.[\w-]+) *\n/i;
 
-/** Bytes of an Ed25519 key; before them may stand what kind of key it is. */
+/** Bytes of an Ed25519 key. */
 const PUBLIC_KEY = 32;
 
 /** Each key with the one algorithm that it is for. They are fixed for each deployed version. */
 let keys;
 
-const binary = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+/** As WebCrypto names it. */
+export const ED25519 = { name: "Ed25519" };
+
+/** The bytes of base64. */
+export const binary = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const unpacked = (part) => binary(part.replaceAll("-", "+").replaceAll("_", "/"));
 const read = (part) => JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(unpacked(part)));
 
 async function keysOf(env) {
   const secrets = wordsOf(env.TIERCAST_JWT_SECRET).map((secret) => ["HS256", { name: "HMAC", hash: "SHA-256" }, bytesOf(secret)]);
-  const open = wordsOf(env.TIERCAST_JWT_PUBLIC_KEY).map((key) => ["EdDSA", { name: "Ed25519" }, binary(key).subarray(-PUBLIC_KEY)]);
+  const open = wordsOf(env.TIERCAST_JWT_PUBLIC_KEY).map((key) => ["EdDSA", ED25519, binary(key)]);
   return Promise.all(
-    [...secrets, ...open].map(async ([algorithm, kind, bytes]) => {
-      return { algorithm, kind, key: await crypto.subtle.importKey("raw", bytes, kind, false, ["verify"]) };
-    }),
+    [...secrets, ...open].map(async ([algorithm, kind, bytes]) => ({ algorithm, kind, key: await keyOf(kind, bytes) })),
   );
+}
+
+/** A key to verify with; before a public key's own bytes may stand what kind of key it is. */
+export function keyOf(kind, bytes) {
+  const own = kind === ED25519 ? bytes.subarray(-PUBLIC_KEY) : bytes;
+  return crypto.subtle.importKey("raw", own, kind, false, ["verify"]);
 }
 
 /** The token in what `headOf` wrote, if it is one that could be signed. */

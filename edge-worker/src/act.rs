@@ -2,18 +2,21 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
-use tiercast_core::Timestamp;
+use tiercast_core::{EventInput, MemberState, RiskOptions, Timestamp};
 
 use crate::{
+    ask::no_risk,
     body,
     config::Limits,
     kept::{FORMAT, Kept, Write},
     members::{Deed, View, Visit},
     model::Model,
     problem::Problem,
+    release::Deployed,
     reply::Reply,
     request::Sent,
-    score::{self, Outcomes},
+    score::{self, Outcomes, Seen, Told},
+    watch,
 };
 
 /// What came of it.
@@ -36,6 +39,8 @@ pub(crate) struct Order<'a> {
     pub(crate) body: Option<&'a [u8]>,
     /// The entries of the audit so far, as JSON.
     pub(crate) audit: &'a str,
+    /// With how many members each of the body's [`devices`] was seen; 0 where that is not known.
+    pub(crate) seen: &'a [u16],
     /// The time, in milliseconds.
     pub(crate) clock: i64,
 }
@@ -75,18 +80,36 @@ const VERSION: usize = 3;
 ///
 /// # Errors
 /// Those of [`body::check`], [`Sent::parse`] and [`score::assess`]; 400 `body_unreadable`; 404 `member_not_found`; 409
-/// `member_exists`; 422 `schema_mismatch` where the deployed bundle has another currency than the history.
-pub(crate) fn act(kept: &mut Kept, model: &Model, order: Order<'_>, limits: Limits) -> Result<Done, Problem> {
+/// `member_exists`; 422 `schema_mismatch` where the deployed bundle has another currency than the history, and `no_risk`.
+pub(crate) fn act(
+    kept: &mut Kept,
+    deployed: &Deployed,
+    order: Order<'_>,
+    limits: Limits,
+) -> Result<Done, Problem> {
     let body = order.body.ok_or_else(cut_off)?;
     body::check(body, limits.body_bytes)?;
-    match order.visit.deed {
-        Deed::Observe => observe(kept, model, Sent::parse(body, limits)?, order.clock),
+    let (visit, view) = (order.visit, View::read(order.visit.deed, order.query)?);
+    let drawn = Some(visit.draw);
+    let (model, _) = deployed.answers(drawn);
+    match visit.deed {
+        Deed::Observe => observe(kept, deployed, Sent::parse(body, limits)?, &view, order),
         Deed::Put => put(kept, model, Sent::parse(body, limits)?, order.clock),
         Deed::Assess => {
             known(kept)?;
             fits(kept)?;
-            let json = score::assess(model, &kept.state, &View::read(order.query)?, order.clock)?;
-            Ok(Done { json, write: None, audit: Some("assessment") })
+            let told = deployed.ask(drawn, |model| score::assess(model, &kept.state, &view, order.clock))?;
+            told.count();
+            Ok(Done { json: told.json, write: None, audit: Some("assessment") })
+        }
+        Deed::Judge => {
+            known(kept)?;
+            fits(kept)?;
+            let newest = || kept.state.last_time().map_or_else(|| Ok(Timestamp::from_ms(order.clock)?), Ok);
+            let now = view.now.as_ref().map_or_else(newest, score::time)?;
+            let risk = judge(deployed, drawn, &kept.state, now, &view)?;
+            let json = [format!("{{\"now\":{},\"risk\":", now.ms()).as_bytes(), &risk, b"}"].concat();
+            Ok(Done { json, write: None, audit: Some("risk") })
         }
         Deed::Export => export(kept, order),
         // `members.js` erases without asking: what is stored need not be readable for that.
@@ -94,17 +117,95 @@ pub(crate) fn act(kept: &mut Kept, model: &Model, order: Order<'_>, limits: Limi
     }
 }
 
-fn observe(kept: &mut Kept, model: &Model, sent: Sent<'_>, clock: i64) -> Result<Done, Problem> {
-    let Sent::Events(events) = sent else {
+fn observe(
+    kept: &mut Kept,
+    deployed: &Deployed,
+    sent: Sent<'_>,
+    view: &View,
+    order: Order<'_>,
+) -> Result<Done, Problem> {
+    let Sent::Events(mut events) = sent else {
         return Err(Problem::malformed(
             "this route takes events; a state goes to PUT /v1/members/{id}/state",
         ));
     };
     fits(kept)?;
+    let drawn = Some(order.visit.draw);
+    let (model, _) = deployed.answers(drawn);
+    if view.risk {
+        judges(model)?;
+    }
+    tell(&mut events, order.seen);
     let bundle = model.bundle();
+    // What cannot be judged is not stored either.
+    let before = view.risk.then(|| kept.state.clone());
     let (outcomes, news) = bundle.observe_news(&mut kept.state, &events)?;
-    let write = (!news.is_empty()).then(|| kept.write(&news, bundle.schema(), clock));
-    Ok(Done { json: stored(kept, Some(Outcomes::count(&outcomes))), write, audit: None })
+    let observed = Outcomes::count(&outcomes);
+    let newest = kept.state.last_time().filter(|_| view.risk);
+    let judged = newest.map(|now| judge(deployed, drawn, &kept.state, now, view)).transpose();
+    if let (Err(_), Some(before)) = (&judged, before) {
+        kept.state = before;
+    }
+    let risk = judged?;
+    watch::with(|counts| counts.events(observed));
+    let write = (!news.is_empty()).then(|| kept.write(&news, bundle.schema(), order.clock));
+    let mut json = stored(kept, Some(observed));
+    if let Some(risk) = &risk {
+        json.truncate(json.len() - 1);
+        json.extend_from_slice(b",\"risk\":");
+        json.extend_from_slice(risk);
+        json.push(b'}');
+    }
+    Ok(Done { json, write, audit: risk.is_some().then_some("risk") })
+}
+
+/// How likely what a member did at a moment is fraud, in JSON.
+fn judge(
+    deployed: &Deployed,
+    drawn: Option<u32>,
+    state: &MemberState,
+    now: Timestamp,
+    view: &View,
+) -> Result<Vec<u8>, Problem> {
+    let mut options = RiskOptions::default();
+    options.reasons = view.reasons.unwrap_or(options.reasons);
+    let told = deployed.ask(drawn, |model| {
+        judges(model)?;
+        let risk = model.risk(state, now, &options)?;
+        let mut json = Vec::new();
+        score::write(&mut json, &risk);
+        Ok(Told { json, seen: Seen { alert: Some(risk.alert), ..Seen::default() } })
+    })?;
+    told.count();
+    Ok(told.json)
+}
+
+fn judges(model: &Model) -> Result<(), Problem> {
+    if model.judges() { Ok(()) } else { Err(no_risk()) }
+}
+
+/// The devices that a body of events names without saying with how many members they were seen, each once, in their order.
+pub(crate) fn devices<'s>(events: &'s [EventInput<'_>]) -> Vec<&'s str> {
+    let mut devices = Vec::new();
+    for event in events.iter().filter(|event| event.device_members.is_none()) {
+        if let Some(device) = event.device.as_deref().filter(|device| !devices.contains(device)) {
+            devices.push(device);
+        }
+    }
+    devices
+}
+
+/// Says with how many members each of the [`devices`] was seen.
+fn tell(events: &mut [EventInput<'_>], seen: &[u16]) {
+    let counts: Vec<(String, u16)> = {
+        let known = devices(events).into_iter().zip(seen).filter(|(_, count)| **count > 0);
+        known.map(|(device, count)| (device.to_owned(), *count)).collect()
+    };
+    for event in events.iter_mut().filter(|event| event.device_members.is_none()) {
+        let device = event.device.as_deref();
+        let known = counts.iter().find(|(name, _)| Some(&**name) == device);
+        event.device_members = known.map(|(_, count)| f64::from(*count));
+    }
 }
 
 fn put(kept: &mut Kept, model: &Model, sent: Sent<'_>, clock: i64) -> Result<Done, Problem> {
@@ -195,6 +296,11 @@ pub(crate) fn instead(what: &str) -> Reply {
             &Problem::new(500, "state_unreadable", "what is stored of the member cannot be read")
                 .hint("deploy with the TIERCAST_STATE_KEY that it was written with as the second of the two, or DELETE the member"),
         ),
+        "limited" => Reply::refused(
+            &Problem::new(429, "rate_limited", "the caller sent more requests than are allowed")
+                .hint("send fewer, or members in batches; the limit is that of [[ratelimits]] in wrangler.toml")
+                .header("retry-after", "60"),
+        ),
         _ => Reply::refused(
             &Problem::new(503, "member_unavailable", "the member's object did not answer")
                 .hint("send the request again: an event that was stored already counts once"),
@@ -211,26 +317,41 @@ mod tests {
     const NOW: i64 = 1_506_816_000_000;
     const LIMITS: Limits = Limits { body_bytes: 1 << 20, members: 1, events: 1_000, time_ms: 9 };
 
-    fn model() -> Model {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fixture.tcb");
-        Model::load(&std::fs::read(path).unwrap()).unwrap()
+    fn fixture(name: &str) -> Deployed {
+        let path = format!("{}/../tests/fixtures/{name}.tcb", env!("CARGO_MANIFEST_DIR"));
+        Deployed::only(Model::load(&std::fs::read(path).unwrap()).unwrap())
     }
 
-    fn new(model: &Model) -> Kept {
-        Kept::read(&[], model.bundle().schema()).unwrap()
+    fn model() -> Deployed {
+        fixture("fixture")
+    }
+
+    fn new(deployed: &Deployed) -> Kept {
+        Kept::read(&[], deployed.stable.bundle().schema()).unwrap()
     }
 
     fn ask(
         kept: &mut Kept,
-        model: &Model,
+        deployed: &Deployed,
         deed: Deed,
         body: &Value,
     ) -> Result<(Value, Done), (u16, &'static str)> {
-        let visit = Visit { deed, object: "o".into(), who: "a \"quoted\" name".into() };
+        ask_with(kept, deployed, deed, body, "", &[])
+    }
+
+    fn ask_with(
+        kept: &mut Kept,
+        deployed: &Deployed,
+        deed: Deed,
+        body: &Value,
+        query: &str,
+        seen: &[u16],
+    ) -> Result<(Value, Done), (u16, &'static str)> {
+        let visit = Visit { deed, object: "o".into(), who: "a \"quoted\" name".into(), draw: 0 };
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let audit = r#"[{"at":1,"who":"w","what":"assessment"}]"#;
-        let order = Order { visit: &visit, query: "", body: Some(text.as_bytes()), audit, clock: NOW };
-        match act(kept, model, order, LIMITS) {
+        let order = Order { visit: &visit, query, body: Some(text.as_bytes()), audit, seen, clock: NOW };
+        match act(kept, deployed, order, LIMITS) {
             Ok(done) => Ok((serde_json::from_slice(&done.json).unwrap(), done)),
             Err(problem) => Err((problem.status, problem.code)),
         }
@@ -325,10 +446,44 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_event_is_judged_with_its_devices_members() {
+        let (deployed, mut kept) = (fixture("risk"), new(&fixture("risk")));
+        let order = |i: i64, device: &str| json!({ "events": [{ "kind": "purchase", "time": NOW + i, "id": format!("e{i}"), "amount": "5.00", "device": device }] });
+        let (answer, done) =
+            ask_with(&mut kept, &deployed, Deed::Observe, &order(0, "d"), "risk=true&reasons=0", &[3])
+                .unwrap();
+        assert_eq!((done.audit, &answer["risk"]["reasons"]), (Some("risk"), &json!([])));
+        let newest = |kept: &Kept| kept.state.events().last().unwrap().origin.device_members;
+        assert_eq!((newest(&kept), kept.state.len()), (3, 1));
+        let (judged, done) =
+            ask_with(&mut kept, &deployed, Deed::Judge, &Value::Null, "reasons=0", &[]).unwrap();
+        assert_eq!((&judged["risk"], &judged["now"]), (&answer["risk"], &json!(NOW)));
+        assert!(done.write.is_none() && done.audit == Some("risk"));
+        let mut told = order(1, "d");
+        told["events"][0]["deviceMembers"] = json!(7);
+        ask_with(&mut kept, &deployed, Deed::Observe, &told, "", &[9]).unwrap();
+        assert_eq!(newest(&kept), 7, "what the shop says goes before what was counted");
+        ask_with(&mut kept, &deployed, Deed::Observe, &order(2, "e"), "", &[0]).unwrap();
+        assert_eq!(newest(&kept), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_not_stored() {
+        let (model, mut kept) = (model(), new(&model()));
+        ask(&mut kept, &model, Deed::Observe, &events(0..3)).unwrap();
+        let refused = ask_with(&mut kept, &model, Deed::Observe, &events(3..4), "risk", &[]).unwrap_err();
+        assert_eq!((refused, kept.state.len()), ((422, "no_risk"), 3));
+        assert_eq!(ask(&mut kept, &model, Deed::Judge, &Value::Null).unwrap_err(), (422, "no_risk"));
+        let deployed = fixture("risk");
+        let refused = ask(&mut new(&deployed), &deployed, Deed::Judge, &Value::Null).unwrap_err();
+        assert_eq!(refused, (404, "member_not_found"));
+    }
+
+    #[test]
     fn a_body_that_broke_off_is_refused() {
         let (model, mut kept) = (model(), new(&model()));
-        let visit = Visit { deed: Deed::Observe, object: "o".into(), who: "w".into() };
-        let order = Order { visit: &visit, query: "", body: None, audit: "[]", clock: NOW };
+        let visit = Visit { deed: Deed::Observe, object: "o".into(), who: "w".into(), draw: 0 };
+        let order = Order { visit: &visit, query: "", body: None, audit: "[]", seen: &[], clock: NOW };
         assert_eq!(act(&mut kept, &model, order, LIMITS).unwrap_err().code, "body_unreadable");
     }
 }

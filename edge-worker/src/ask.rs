@@ -66,8 +66,7 @@ impl Ask {
             }
             Answer::Points => Self::Points(PointsOptions::default()),
             Answer::Risk if !model.judges() => {
-                return Err(Problem::new(422, "no_risk", "the deployed bundle judges no risk")
-                    .hint("deploy a bundle that `tiercast bundle --risk` put a model into"));
+                return Err(no_risk());
             }
             Answer::Risk => Self::Risk(RiskOptions::default()),
         };
@@ -128,6 +127,12 @@ impl Ask {
             }
         })
     }
+}
+
+/// The bundle has no model of risk.
+pub(crate) fn no_risk() -> Problem {
+    Problem::new(422, "no_risk", "the deployed bundle judges no risk")
+        .hint("deploy a bundle that `tiercast bundle --risk` put a model into")
 }
 
 fn read<'v, T: Deserialize<'v>>(options: &'v Value) -> Result<T, Problem> {

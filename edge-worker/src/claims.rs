@@ -27,14 +27,16 @@ pub(crate) enum Scope {
     Write,
     Read,
     Admin,
+    Watch,
 }
 
 /// Scopes by their names in the claim `scope`, with the refusal where one is missing.
-const SCOPES: [(&str, &str); 4] = [
+const SCOPES: [(&str, &str); 5] = [
     ("score", "the token lacks the scope score"),
     ("write", "the token lacks the scope write"),
     ("read", "the token lacks the scope read"),
     ("admin", "the token lacks the scope admin"),
+    ("watch", "the token lacks the scope watch"),
 ];
 
 /// Who calls.
@@ -103,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Scope; 4] = [Scope::Score, Scope::Write, Scope::Read, Scope::Admin];
+    const ALL: [Scope; 5] = [Scope::Score, Scope::Write, Scope::Read, Scope::Admin, Scope::Watch];
 
     fn code(claims: &str) -> (u16, &'static str) {
         let problem = Caller::claimed(claims).unwrap_err();

@@ -27,6 +27,9 @@ const STATE_KEY: &str = "TIERCAST_STATE_KEY";
 const JWT_SECRET: &str = "TIERCAST_JWT_SECRET";
 const JWT_PUBLIC_KEY: &str = "TIERCAST_JWT_PUBLIC_KEY";
 
+/// What releases of a store of bundles are verified with, which `release.js` does: an Ed25519 key in base64.
+const RELEASE_KEY: &str = "TIERCAST_RELEASE_KEY";
+
 /// Bytes of an Ed25519 key, and what may stand before them: its kind, as RFC 8410 writes it.
 const PUBLIC_KEY: usize = 32;
 const KIND: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -96,6 +99,16 @@ impl Config {
         };
         // `tokens.js` reads it again.
         number("TIERCAST_JWT_LEEWAY_S", 0, 0, 60)?;
+        // And `release.js` these two.
+        number("TIERCAST_RELEASE_SECONDS", 60, 1, 86_400)?;
+        if !words(RELEASE_KEY).iter().all(is_key) {
+            return Err(Problem::new(
+                503,
+                "invalid_configuration",
+                format!("{RELEASE_KEY} is no Ed25519 key in base64"),
+            )
+            .hint("set it to what `tiercast deploy key` printed"));
+        }
         let mut tokens = words(TOKEN);
         tokens.retain(|token| token.len() >= MIN_TOKEN);
         Ok(Self {
@@ -122,11 +135,8 @@ impl Config {
 
 /// Whether there is a key to verify signed tokens with. A key that is no key stops the worker.
 fn signed(secrets: &[String], public: &[String]) -> Result<bool, Problem> {
-    let sound = |key: &String| {
-        let bytes = BASE64.decode(key).unwrap_or_default();
-        bytes.strip_prefix(&KIND).unwrap_or(&bytes).len() == PUBLIC_KEY
-    };
-    let (secrets_fit, public_fits) = (are_secrets(secrets, 2), public.len() == 1 && public.iter().all(sound));
+    let (secrets_fit, public_fits) =
+        (are_secrets(secrets, 2), public.len() == 1 && public.iter().all(is_key));
     if (secrets_fit || secrets.is_empty()) && (public_fits || public.is_empty()) {
         return Ok(secrets_fit || public_fits);
     }
@@ -135,6 +145,12 @@ fn signed(secrets: &[String], public: &[String]) -> Result<bool, Problem> {
     );
     Err(Problem::new(503, "invalid_configuration", message)
         .hint("set it again with `npx wrangler secret put`, or delete it with `npx wrangler secret delete`"))
+}
+
+/// Whether a text is an Ed25519 key in base64.
+fn is_key(text: &String) -> bool {
+    let bytes = BASE64.decode(text).unwrap_or_default();
+    bytes.strip_prefix(&KIND).unwrap_or(&bytes).len() == PUBLIC_KEY
 }
 
 /// The secret that members' names are hidden with, where the one that they are encrypted with is there as well.
@@ -222,6 +238,16 @@ mod tests {
             (JWT_PUBLIC_KEY, "-----BEGIN PUBLIC KEY-----"),
         ] {
             assert_eq!(read(&[(name, value)]).unwrap_err().code, "invalid_configuration", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_releases_that_is_none_stops_the_worker() {
+        assert!(
+            read(&[(RELEASE_KEY, &*BASE64.encode([7; 32]))]).is_ok() && read(&[(RELEASE_KEY, "")]).is_ok()
+        );
+        for (name, value) in [(RELEASE_KEY, "AAAA"), ("TIERCAST_RELEASE_SECONDS", "0")] {
+            assert_eq!(read(&[(name, value)]).unwrap_err().code, "invalid_configuration");
         }
     }
 

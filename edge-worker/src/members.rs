@@ -13,8 +13,9 @@ use crate::{
     claims::{Caller, Scope},
     config::{Config, Secret},
     problem::Problem,
+    release,
     request::MAX_MEMBER_ID,
-    route::{Head, not_allowed, nowhere, options},
+    route::{Head, not_allowed, nowhere},
 };
 
 /// What the paths of all members begin with.
@@ -27,6 +28,8 @@ pub(crate) enum Deed {
     Observe,
     /// Assesses.
     Assess,
+    /// Judges how likely what happened last is fraud.
+    Judge,
     /// Tells everything that is stored.
     Export,
     /// Takes over a history that was kept elsewhere.
@@ -35,18 +38,25 @@ pub(crate) enum Deed {
     Erase,
 }
 
-/// What follows the member in a path, the method, and what it does for whom.
-const DEEDS: [(&str, &str, Deed, Scope); 5] = [
-    ("/events", "POST", Deed::Observe, Scope::Write),
-    ("/assessment", "GET", Deed::Assess, Scope::Read),
-    ("", "GET", Deed::Export, Scope::Read),
-    ("/state", "PUT", Deed::Put, Scope::Write),
-    ("", "DELETE", Deed::Erase, Scope::Admin),
+/// What follows the member in a path, the method, what it does for whom, and as what it is counted. `members.js` numbers
+/// deeds by their places here.
+const DEEDS: [(&str, &str, Deed, Scope, &str); 6] = [
+    ("/events", "POST", Deed::Observe, Scope::Write, "member_events"),
+    ("/assessment", "GET", Deed::Assess, Scope::Read, "member_assessment"),
+    ("", "GET", Deed::Export, Scope::Read, "member_export"),
+    ("/state", "PUT", Deed::Put, Scope::Write, "member_state"),
+    ("", "DELETE", Deed::Erase, Scope::Admin, "member_erase"),
+    ("/risk", "GET", Deed::Judge, Scope::Read, "member_risk"),
 ];
 
 /// The methods of each path.
-const ALLOW: [(&str, &str); 4] =
-    [("/events", "POST"), ("/assessment", "GET, HEAD"), ("", "GET, HEAD, DELETE"), ("/state", "PUT")];
+const ALLOW: [(&str, &str); 5] = [
+    ("/events", "POST"),
+    ("/assessment", "GET, HEAD"),
+    ("", "GET, HEAD, DELETE"),
+    ("/state", "PUT"),
+    ("/risk", "GET, HEAD"),
+];
 
 /// Something to do with one stored member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,40 +66,95 @@ pub(crate) struct Visit {
     pub(crate) object: String,
     /// Who does it, for the audit.
     pub(crate) who: Cow<'static, str>,
+    /// The member's place among all; see [`release::draw`].
+    pub(crate) draw: u32,
 }
 
-/// What an assessment shall hold.
+/// What an answer shall hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct View {
     pub(crate) features: bool,
     pub(crate) profile: bool,
-    /// The moment; the time of the request without one.
+    /// Beside what became of events, how likely the newest is fraud.
+    pub(crate) risk: bool,
+    /// Reasons of a risk at most; as many as core gives without a number.
+    pub(crate) reasons: Option<u8>,
+    /// The moment; without one that of the request, or for a risk of the newest event.
     pub(crate) now: Option<Scalar<'static>>,
 }
+
+/// What each deed's query may hold.
+const QUERIES: [(Deed, &[&str], &str); 3] = [
+    (
+        Deed::Assess,
+        &["features", "profile", "now"],
+        "the query may hold only features and profile, each true or false, and now",
+    ),
+    (
+        Deed::Observe,
+        &["risk", "reasons"],
+        "the query may hold only risk, true or false, and reasons, 0 to 10",
+    ),
+    (Deed::Judge, &["reasons", "now"], "the query may hold only reasons, 0 to 10, and now"),
+];
+
+/// The most reasons, as core has it.
+const MAX_REASONS: u8 = 10;
 
 /// Reads a path behind [`PREFIX`], of a caller who is known.
 ///
 /// # Errors
 /// 404, 405, 403 `forbidden`, 503 `members_not_configured`, 400 `invalid_member` or `invalid_query`, in this order.
 pub(crate) fn visit(head: Head<'_>, place: &str, caller: Caller, config: &Config) -> Result<Visit, Problem> {
-    let (id, rest) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let (id, rest) = parts(place);
     let (_, allow) = ALLOW.iter().find(|(path, _)| *path == rest).ok_or_else(nowhere)?;
-    let method = if head.method == "HEAD" { "GET" } else { head.method };
-    let found = DEEDS.iter().find(|(path, with, ..)| *path == rest && *with == method);
-    let (_, _, deed, scope) = found.ok_or_else(|| not_allowed(allow))?;
+    let (_, _, deed, scope, _) = find(head.method, rest).ok_or_else(|| not_allowed(allow))?;
     caller.must(*scope)?;
     let key = config.member_key.as_ref().map_err(Clone::clone)?;
-    let object = decoded(id).and_then(|id| object(&id, key)).ok_or_else(|| {
+    let named = decoded(id).and_then(|id| Some((object(&id, key)?, release::draw(&id))));
+    let (object, draw) = named.ok_or_else(|| {
         let message = format!("a member's identifier has 1 to {MAX_MEMBER_ID} bytes of UTF-8");
         Problem::new(400, "invalid_member", message)
             .hint("write it percent-encoded, as encodeURIComponent does")
     })?;
-    if *deed == Deed::Assess {
-        View::read(head.query)?;
-    } else if !head.query.is_empty() {
-        return Err(Problem::new(400, "invalid_query", "this route takes no query"));
+    if View::read(*deed, head.query)?.risk {
+        // What is thought of a member is more than what was sent.
+        caller.must(Scope::Read)?;
     }
-    Ok(Visit { deed: *deed, object, who: caller.name })
+    Ok(Visit { deed: *deed, object, who: caller.name, draw })
+}
+
+/// As what a request to a path behind [`PREFIX`] is counted.
+pub(crate) fn label(method: &str, place: &str) -> &'static str {
+    find(method, parts(place).1).map_or("other", |(.., label)| label)
+}
+
+/// The member of a path, and what follows.
+fn parts(place: &str) -> (&str, &str) {
+    place.split_at(place.find('/').unwrap_or(place.len()))
+}
+
+fn find(
+    method: &str,
+    rest: &str,
+) -> Option<&'static (&'static str, &'static str, Deed, Scope, &'static str)> {
+    let method = if method == "HEAD" { "GET" } else { method };
+    DEEDS.iter().find(|(path, with, ..)| *path == rest && *with == method)
+}
+
+/// The names of the objects that keep which members a device was seen with, each once, in their order.
+pub(crate) fn devices<'a>(devices: impl Iterator<Item = &'a str>, config: &Config) -> Vec<String> {
+    let Ok(key) = &config.member_key else { return Vec::new() };
+    let mut names = Vec::new();
+    for device in devices {
+        // Another text than any identifier of up to 256 bytes.
+        if let Some(name) = keyed(&["device\n", device, &"\n".repeat(MAX_MEMBER_ID)], key)
+            .filter(|name| !names.contains(name))
+        {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// The binding of the objects is missing, though the secrets are there.
@@ -99,48 +164,59 @@ pub(crate) fn unbound() -> Problem {
 }
 
 impl Visit {
-    /// What an object is asked with: `https://member/DEED/OBJECT/WHO`, who in hexadecimal, and the query.
+    /// What an object is asked with: `https://member/DEED/OBJECT/WHO/DRAW`, who in hexadecimal, and the query.
     pub(crate) fn url(&self, query: &str) -> String {
-        let deed = DEEDS.iter().position(|(.., deed, _)| *deed == self.deed).unwrap_or_default();
-        format!("https://member/{deed}/{}/{}?{query}", self.object, hex(self.who.as_bytes()))
+        let deed = DEEDS.iter().position(|(.., deed, _, _)| *deed == self.deed).unwrap_or_default();
+        format!("https://member/{deed}/{}/{}/{}?{query}", self.object, hex(self.who.as_bytes()), self.draw)
     }
 
     /// Reads the path of [`Visit::url`].
     pub(crate) fn of(path: &str) -> Option<Self> {
         let mut parts = path.split('/').skip(1);
         let (deed, object, who) = (parts.next()?, parts.next()?, parts.next()?);
-        let (.., deed, _) = DEEDS.get(deed.parse::<usize>().ok()?)?;
+        let (.., deed, _, _) = DEEDS.get(deed.parse::<usize>().ok()?)?;
+        let draw = parts.next()?.parse().ok()?;
         let who = (0..who.len() / 2).map(|at| byte(who, 2 * at)).collect::<Option<Vec<u8>>>()?;
         let who = String::from_utf8(who).ok()?.into();
-        Some(Self { deed: *deed, object: object.to_owned(), who })
+        Some(Self { deed: *deed, object: object.to_owned(), who, draw })
     }
 }
 
 impl View {
-    /// Reads a query.
+    /// Reads the query of a deed.
     ///
     /// # Errors
     /// 400 `invalid_query`.
-    pub(crate) fn read(query: &str) -> Result<Self, Problem> {
-        let wrong = |_| {
-            let message = "the query may hold only features and profile, each true or false, and now";
-            Problem::new(400, "invalid_query", message)
-        };
+    pub(crate) fn read(deed: Deed, query: &str) -> Result<Self, Problem> {
+        let none: (_, &[&str], _) = (deed, &[], "this route takes no query");
+        let (_, may, message) = QUERIES.iter().find(|(of, ..)| *of == deed).unwrap_or(&none);
         let mut view = Self::default();
-        for pair in query.split('&') {
-            if let Some(now) = pair.strip_prefix("now=") {
-                let now = decoded(now).ok_or(()).map_err(wrong)?;
-                view.now = Some(now.parse().map_or_else(|_| Scalar::Text(now.into()), Scalar::Int));
-                continue;
-            }
-            let set = options(pair).map_err(|_| wrong(()))?;
-            if set.return_state.is_some() {
-                return Err(wrong(()));
-            }
-            view.features = set.features.unwrap_or(view.features);
-            view.profile = set.profile.unwrap_or(view.profile);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            let known = may.contains(&name).then(|| view.set(name, value)).flatten();
+            known.ok_or_else(|| Problem::new(400, "invalid_query", *message))?;
         }
         Ok(view)
+    }
+
+    /// Sets what a name stands for; none where the value is no such value.
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        let flag = || match value {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        };
+        match name {
+            "features" => self.features = flag()?,
+            "profile" => self.profile = flag()?,
+            "risk" => self.risk = flag()?,
+            "reasons" => self.reasons = Some(value.parse().ok().filter(|reasons| *reasons <= MAX_REASONS)?),
+            _ => {
+                let now = decoded(value)?;
+                self.now = Some(now.parse().map_or_else(|_| Scalar::Text(now.into()), Scalar::Int));
+            }
+        }
+        Some(())
     }
 }
 
@@ -149,8 +225,14 @@ fn object(id: &str, key: &Secret) -> Option<String> {
     if id.is_empty() || id.len() > MAX_MEMBER_ID {
         return None;
     }
+    keyed(&[id], key)
+}
+
+/// The keyed hash of a text in parts, in hexadecimal.
+fn keyed(parts: &[&str], key: &Secret) -> Option<String> {
     let hash = <Hmac<Sha256> as Mac>::new_from_slice(key.bytes()).ok()?;
-    Some(hex(&hash.chain_update(id).finalize().into_bytes()))
+    let hash = parts.iter().fold(hash, |hash, part| hash.chain_update(part));
+    Some(hex(&hash.finalize().into_bytes()))
 }
 
 /// A text without its percent-encoding; none where that is broken, or not UTF-8.
@@ -203,13 +285,13 @@ mod tests {
 
     #[test]
     fn deeds_are_found_and_their_scopes_asked_for() {
-        for (path, method, deed, _) in DEEDS {
+        for (path, method, deed, ..) in DEEDS {
             assert_eq!(ask(method, &format!("a{path}"), "").map(|visit| visit.deed), Ok(deed));
         }
         assert_eq!(ask("HEAD", "a", "").map(|visit| visit.deed), Ok(Deed::Export));
-        for (held, open) in [("score", 0), ("write", 2), ("read", 2), ("admin", 5)] {
+        for (held, open) in [("score", 0), ("write", 2), ("read", 3), ("admin", 6), ("watch", 0)] {
             let caller = Caller::claimed(&format!(r#"{{"sub":"s","scope":"{held}"}}"#)).unwrap();
-            let may = |(path, method, ..): &(&str, &str, Deed, Scope)| {
+            let may = |(path, method, ..): &(&str, &str, Deed, Scope, &str)| {
                 let head = Head { method, ..Head::default() };
                 visit(head, &format!("a{path}"), caller.clone(), &config()).is_ok()
             };
@@ -231,11 +313,42 @@ mod tests {
             assert_eq!(ask("GET", "a/assessment", query), Err((400, "invalid_query")), "{query}");
         }
         assert_eq!(ask("GET", "a", "features=true"), Err((400, "invalid_query")));
-        let view = View::read("profile&now=2017-10-01T00%3A00%3A00Z&features=1").unwrap();
+        let view = View::read(Deed::Assess, "profile&now=2017-10-01T00%3A00%3A00Z&features=1").unwrap();
         assert_eq!(view.now, Some(Scalar::Text("2017-10-01T00:00:00Z".into())));
         assert!(view.features && view.profile);
-        assert_eq!(View::read("now=-5").unwrap().now, Some(Scalar::Int(-5)));
-        assert_eq!(View::read("").unwrap(), View::default());
+        assert_eq!(View::read(Deed::Assess, "now=-5").unwrap().now, Some(Scalar::Int(-5)));
+        assert_eq!(View::read(Deed::Assess, "").unwrap(), View::default());
+        assert_eq!(View::read(Deed::Judge, "reasons=10").unwrap().reasons, Some(10));
+        for (method, place, query) in [
+            ("GET", "a/assessment", "risk"),
+            ("GET", "a/risk", "reasons=11"),
+            ("GET", "a/risk", "features"),
+            ("POST", "a/events", "now=5"),
+            ("POST", "a/events", "reasons=x"),
+            ("DELETE", "a", "risk"),
+        ] {
+            assert_eq!(ask(method, place, query), Err((400, "invalid_query")), "{place} {query}");
+        }
+    }
+
+    #[test]
+    fn who_may_only_write_is_not_told_what_is_thought() {
+        let head = Head { method: "POST", query: "risk=true", ..Head::default() };
+        let of = |scope: &str| {
+            let caller = Caller::claimed(&format!(r#"{{"sub":"s","scope":"{scope}"}}"#)).unwrap();
+            visit(head, "a/events", caller, &config()).map_err(|problem| problem.code).map(drop)
+        };
+        assert_eq!((of("write"), of("read")), (Err("forbidden"), Err("forbidden")));
+        assert_eq!((of("write read"), of("admin")), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn objects_of_devices_have_names_of_their_own() {
+        let names = devices(["d", "e", "d"].into_iter(), &config());
+        assert!(names.len() == 2 && names.iter().all(|name| name.len() == 64));
+        assert_ne!(names[0], ask("GET", "device%0Ad", "").unwrap().object);
+        assert_ne!(names[0], ask("GET", "d", "").unwrap().object);
+        assert_eq!(devices(["d"].into_iter(), &Config::read(|_| None).unwrap()), [""; 0]);
     }
 
     #[test]
@@ -272,14 +385,14 @@ mod tests {
     #[test]
     fn a_visit_survives_as_a_url() {
         for who in ["TIERCAST_TOKEN", "näch\u{0}tlich/..?#", "s"] {
-            for (.., deed, _) in DEEDS {
-                let visit = Visit { deed, object: HASH_OF_A.to_owned(), who: who.into() };
+            for (.., deed, _, _) in DEEDS {
+                let visit = Visit { deed, object: HASH_OF_A.to_owned(), who: who.into(), draw: u32::MAX };
                 let url = visit.url("now=5");
                 let head = Head::default().at(&url);
                 assert_eq!((Visit::of(head.path), head.query), (Some(visit), "now=5"));
             }
         }
-        for path in ["", "/", "/9/a/b", "/0/a", "/0/a/zz", "/0/a/ff"] {
+        for path in ["", "/", "/9/a/b/1", "/0/a", "/0/a/zz/1", "/0/a/ff/1", "/0/a/61", "/0/a/61/x"] {
             assert_eq!(Visit::of(path), None, "{path}");
         }
     }

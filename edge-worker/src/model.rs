@@ -95,6 +95,11 @@ impl Model {
         Ok(Self { scorer, scratch, sha256, proof: OnceCell::new() })
     }
 
+    /// The hash of the bundle's bytes, in hexadecimal.
+    pub(crate) fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
     pub(crate) fn bundle(&self) -> &Bundle {
         self.scorer.bundle()
     }

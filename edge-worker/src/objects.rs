@@ -10,7 +10,7 @@ use std::cell::RefCell;
 
 use worker::{
     Env,
-    js_sys::{Array, Reflect, Uint8Array},
+    js_sys::{Array, Uint8Array},
     wasm_bindgen::{self, prelude::*},
     web_sys::Response,
 };
@@ -18,11 +18,11 @@ use worker::{
 use crate::{
     act::{self, Order},
     kept::{Histories, Kept},
-    members::Visit,
-    problem::Problem,
+    members::{self, Visit},
     reply::Reply,
+    request::Sent,
     route::{Head, Route, route},
-    runtime::{config, lines, loaded, model, respond, settings},
+    runtime::{config, deployed, is_bound, lines, loaded, refused, respond, settings},
 };
 
 thread_local! {
@@ -36,7 +36,7 @@ pub fn member_url(head: &str, env: Env) -> Option<String> {
     let config = config(&env).as_ref().ok()?;
     let (head, body) = lines(head)?;
     let Ok(Route::Member(visit)) = route(head, config) else { return None };
-    let bound = Reflect::get(&env, &"MEMBERS".into()).is_ok_and(|binding| binding.is_object());
+    let bound = is_bound(&env, "MEMBERS");
     let sent = matches!(head.method, "POST" | "PUT");
     (bound && (!sent || body.check(config.limits.body_bytes).is_ok())).then(|| visit.url(head.query))
 }
@@ -64,11 +64,10 @@ pub fn member_ready() -> bool {
 )]
 pub async fn member_load(head: String, env: Env) -> Result<Option<Response>, JsValue> {
     let loaded = match config(&env) {
-        Ok(_) => model(&env).await.map(|_| ()),
+        Ok(_) => deployed(&env).await.map(|_| ()),
         Err(problem) => Err(problem.clone()),
     };
-    let refused = |problem: Problem| answered(&head, Reply::refused(&problem));
-    loaded.err().map(refused).transpose()
+    loaded.err().map(|problem| answered(&head, refused(&problem))).transpose()
 }
 
 /// Whether the history with this number is in memory.
@@ -77,14 +76,46 @@ pub fn member_holds(handle: u32) -> bool {
     HISTORIES.with_borrow_mut(|histories| histories.get(handle).is_some())
 }
 
+/// The visit of a request to an object.
+fn asked(head: &str) -> Option<Visit> {
+    Visit::of(lines(head)?.0.path)
+}
+
+/// The names of the objects of the devices that a body of events names without their members; none where the bundle judges
+/// no risk, or the body is not one of events.
+#[wasm_bindgen]
+pub fn member_devices(body: Option<Vec<u8>>) -> Vec<String> {
+    let named = |body: &[u8]| {
+        let (deployed, config) = (loaded()?.ok()?, settings()?);
+        let any = body.windows(DEVICE.len()).any(|part| part == DEVICE);
+        if !any || !deployed.each().any(|(model, _)| model.judges()) {
+            return None;
+        }
+        let Ok(Sent::Events(events)) = Sent::parse(body, config.limits) else { return None };
+        Some(members::devices(act::devices(&events).into_iter(), config))
+    };
+    body.as_deref().and_then(named).unwrap_or_default()
+}
+
+/// How an event that names a device is recognised before it is read.
+const DEVICE: &[u8] = b"\"device\"";
+
+/// Forgets all histories: the bundles that read them have changed.
+pub(crate) fn forget_all() {
+    HISTORIES.set(Histories::new());
+}
+
 /// Takes the records of a member, in their order, into memory; false when they are no records.
 ///
 /// # Errors
 /// There is no model: the module failed and started afresh since [`member_ready`] was asked.
 #[wasm_bindgen]
-pub fn member_open(handle: u32, records: &Array) -> Result<bool, JsValue> {
+pub fn member_open(handle: u32, head: &str, records: &Array) -> Result<bool, JsValue> {
     let records: Vec<Vec<u8>> = records.iter().map(|record| Uint8Array::new(&record).to_vec()).collect();
-    let Some(Ok(model)) = loaded() else { return Err("there is no model".into()) };
+    let (Some(Ok(deployed)), Some(visit)) = (loaded(), asked(head)) else {
+        return Err("there is no model".into());
+    };
+    let (model, _) = deployed.answers(Some(visit.draw));
     let kept = Kept::read(&records, model.bundle().schema());
     Ok(kept.map(|kept| HISTORIES.with_borrow_mut(|histories| histories.put(handle, kept))).is_some())
 }
@@ -106,17 +137,19 @@ pub fn member_act(
     head: &str,
     body: Option<Vec<u8>>,
     audit: &str,
+    seen: &[u16],
     clock: f64,
 ) -> Result<Array, JsValue> {
     let asked = || {
         let (head, _) = lines(head)?;
         Some((head, Visit::of(head.path)?, loaded()?.ok()?, settings()?))
     };
-    let Some((at, visit, model, config)) = asked() else { return Err("members.js asks nothing".into()) };
-    let order = Order { visit: &visit, query: at.query, body: body.as_deref(), audit, clock: clock as i64 };
+    let Some((at, visit, deployed, config)) = asked() else { return Err("members.js asks nothing".into()) };
+    let body = body.as_deref();
+    let order = Order { visit: &visit, query: at.query, body, audit, seen, clock: clock as i64 };
     let done = HISTORIES.with_borrow_mut(|histories| {
         let kept = histories.get(handle)?;
-        Some(act::act(kept, &model, order, config.limits))
+        Some(act::act(kept, &deployed, order, config.limits))
     });
     let done = done.ok_or("members.js asks about no history")?;
     let list = Array::new();
@@ -132,13 +165,13 @@ pub fn member_act(
             }
         }
         Err(problem) => {
-            list.push(&answered(head, Reply::refused(&problem))?.into());
+            list.push(&answered(head, refused(&problem))?.into());
         }
     }
     Ok(list)
 }
 
-/// What is answered instead: `erased`, `unreadable` or `unavailable`.
+/// What is answered instead: `erased`, `unreadable`, `limited` or `unavailable`.
 ///
 /// # Errors
 /// What JavaScript throws when an answer is made.

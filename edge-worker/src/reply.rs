@@ -17,6 +17,17 @@ impl Reply {
         Self { status, headers: vec![("content-type", "application/json".into())], body }
     }
 
+    /// The answer to Prometheus.
+    pub(crate) fn metrics(body: String) -> Self {
+        let kind = "text/plain; version=0.0.4; charset=utf-8";
+        Self { status: 200, headers: vec![("content-type", kind.into())], body: body.into_bytes() }
+    }
+
+    /// Whether it carries nothing but JSON that was asked for.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.status == 200 && matches!(&*self.headers, [(_, kind)] if kind == "application/json")
+    }
+
     /// An answer that says nothing.
     pub(crate) fn empty() -> Self {
         Self { status: 204, headers: Vec::new(), body: Vec::new() }

@@ -16,6 +16,8 @@ pub(crate) enum Route {
     Health,
     /// What is deployed.
     Model,
+    /// What was counted.
+    Metrics,
     /// Score one member or many, or answer something else about them.
     Score(Options),
     /// Do something with a stored member.
@@ -129,6 +131,10 @@ pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
         let route = reading(head.method, Route::Model)?;
         return caller.must(Scope::Score).map(|()| route);
     }
+    if head.path == "/metrics" {
+        let route = reading(head.method, Route::Metrics)?;
+        return caller.must(Scope::Watch).map(|()| route);
+    }
     match ANSWERS.iter().find(|(path, _)| *path == head.path) {
         Some((_, answer)) if head.method == "POST" => {
             caller.must(Scope::Score)?;
@@ -143,8 +149,24 @@ pub(crate) fn route(head: Head<'_>, config: &Config) -> Result<Route, Problem> {
 pub(crate) fn nowhere() -> Problem {
     Problem::new(404, "not_found", "there is no such route").hint(
         "the routes are POST /v1/score, /v1/recommend, /v1/assign, /v1/reward, /v1/points and /v1/risk, GET /v1/model, \
-         GET /healthz and those under /v1/members/{id}; see edge-worker/openapi.json",
+         GET /healthz, GET /metrics and those under /v1/members/{id}; see edge-worker/openapi.json",
     )
+}
+
+/// What a request is counted as; its member is no part of that.
+pub(crate) fn label(method: &str, path: &str) -> &'static str {
+    if let Some(place) = path.strip_prefix(members::PREFIX) {
+        return members::label(method, place);
+    }
+    match path {
+        "/healthz" => "health",
+        "/v1/model" => "model",
+        "/metrics" => "metrics",
+        _ => ANSWERS
+            .iter()
+            .find(|(known, _)| *known == path)
+            .map_or("other", |(known, _)| known.trim_start_matches("/v1/")),
+    }
 }
 
 fn reading(method: &str, route: Route) -> Result<Route, Problem> {
@@ -210,9 +232,27 @@ mod tests {
             answer: Answer::Score,
         };
         assert_eq!(ask("POST", "/v1/score", "features&returnState=0&profile"), Ok(Route::Score(all)));
+        assert_eq!(ask("GET", "/metrics", ""), Ok(Route::Metrics));
         for (path, answer) in ANSWERS {
             assert_eq!(ask("POST", path, ""), Ok(Route::Score(Options { answer, ..Options::default() })));
             assert_eq!(ask("GET", path, ""), Err((405, "method_not_allowed")));
+        }
+    }
+
+    #[test]
+    fn a_request_is_counted_by_its_route() {
+        for (method, path, name) in [
+            ("POST", "/v1/score", "score"),
+            ("GET", "/v1/risk", "risk"),
+            ("GET", "/healthz", "health"),
+            ("GET", "/v1/members/anyone%22/assessment", "member_assessment"),
+            ("POST", "/v1/members/a/events", "member_events"),
+            ("HEAD", "/v1/members/a", "member_export"),
+            ("DELETE", "/v1/members/a", "member_erase"),
+            ("GET", "/v1/members/a/else", "other"),
+            ("GET", "/\"}", "other"),
+        ] {
+            assert_eq!(label(method, path), name, "{path}");
         }
     }
 

@@ -16,25 +16,39 @@ use std::{
 
 use worker::{
     Date, Delay, Env,
-    js_sys::{ArrayBuffer, Object, Promise, Reflect, Uint8Array},
+    js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array},
     wasm_bindgen::{self, prelude::*},
     wasm_bindgen_futures::JsFuture,
     web_sys::{Request, Response, ResponseInit},
 };
 
 use crate::{
+    auth,
     body::{self, BodyHeaders},
     config::{Config, Limits},
     members,
     model::Model,
+    objects,
     problem::Problem,
+    release::{self, Deployed, Release, Trial},
     reply::Reply,
-    route::{Head, Options, Route, route},
+    route::{Head, Options, Route, label, route},
     score::{self, Outcome},
+    watch,
 };
 
 /// Any host does: the assets binding looks at the path only.
 const BUNDLE_URL: &str = "https://assets.local/bundle.tcb";
+
+#[wasm_bindgen(module = "/release.js")]
+extern "C" {
+    fn released(env: &Env) -> Promise;
+}
+
+#[wasm_bindgen(module = "/watch.js")]
+extern "C" {
+    fn series(env: &Env) -> Promise;
+}
 
 #[wasm_bindgen(module = "/request.js")]
 extern "C" {
@@ -53,9 +67,9 @@ const BEGIN: usize = 128;
 thread_local! {
     /// Settings are fixed for each deployed version.
     static CONFIG: Cell<Option<&'static Loaded<Config>>> = const { Cell::new(None) };
-    /// Loaded at the first request and kept while the instance lives. A bundle that cannot be read stays unread:
-    /// assets are fixed for each deployed version. Only a failed fetch is tried again.
-    static MODEL: RefCell<Option<Loaded<Rc<Model>>>> = const { RefCell::new(None) };
+    /// Loaded at the first request and kept while the instance lives. A bundle among the assets that cannot be read stays
+    /// unread: they are fixed for each deployed version. A failed fetch is tried again, and what a store holds is.
+    static DEPLOYED: RefCell<Option<Loaded<Rc<Deployed>>>> = const { RefCell::new(None) };
     /// What most answers are made with: those that succeed and do not go to a browser.
     static USUAL: ResponseInit = init(&Reply::json(200, Vec::new()).finish(None, None));
 }
@@ -99,7 +113,7 @@ pub async fn fetch(request: Request, env: Env, claims: String) -> Result<Respons
         // Whoever breaks off does not wait for the answer.
         let _ = JsFuture::from(discard(&request)).await;
     }
-    let reply = reply.unwrap_or_else(|problem| Reply::refused(&problem));
+    let reply = reply.unwrap_or_else(|problem| refused(&problem));
     respond(reply, &method, origin.as_deref(), config.as_ref().ok())
 }
 
@@ -144,15 +158,21 @@ pub fn score_one(code: u32, body: &[u8], clock: f64) -> Option<Response> {
         return None;
     }
     body::check(body, config.limits.body_bytes).ok()?;
-    let model = loaded()?.ok()?;
-    match score::score(&model, body, Options::of(code), config.limits, clock as i64) {
+    let deployed = loaded()?.ok()?;
+    match score::score(&deployed, body, Options::of(code), config.limits, clock as i64) {
         Ok(Outcome::Scored(json)) => respond(Reply::json(200, json), "POST", None, Some(config)).ok(),
         Ok(Outcome::Begun(_)) | Err(_) => None,
     }
 }
 
-pub(crate) fn loaded() -> Option<Loaded<Rc<Model>>> {
-    MODEL.with_borrow(Clone::clone)
+pub(crate) fn loaded() -> Option<Loaded<Rc<Deployed>>> {
+    DEPLOYED.with_borrow(Clone::clone)
+}
+
+/// A refusal, counted.
+pub(crate) fn refused(problem: &Problem) -> Reply {
+    watch::with(|counts| counts.error(problem.code));
+    Reply::refused(problem)
 }
 
 /// The settings, if they were read and can be.
@@ -182,8 +202,12 @@ async fn reply(
 ) -> Loaded<Reply> {
     match route(head, config)? {
         Route::Preflight => Ok(Reply::preflight()),
-        Route::Health => Ok(Reply::json(200, model(env).await?.health()?)),
-        Route::Model => Ok(Reply::json(200, model(env).await?.describe(config.limits))),
+        Route::Health => Ok(Reply::json(200, deployed(env).await?.stable.health()?)),
+        Route::Model => Ok(Reply::json(200, deployed(env).await?.stable.describe(config.limits))),
+        Route::Metrics => {
+            let lines = JsFuture::from(series(env)).await.ok().and_then(|lines| lines.as_string());
+            lines.map(|lines| Reply::metrics(watch::exposition(&lines))).ok_or_else(uncounted)
+        }
         // Good ones go to the objects, where there is a binding.
         Route::Member(_) => {
             if matches!(head.method, "POST" | "PUT") {
@@ -193,8 +217,8 @@ async fn reply(
         }
         Route::Score(options) => {
             let body = read_body(request, headers, config.limits).await?;
-            let model = model(env).await?;
-            Ok(Reply::json(200, score(&model, &body, options, config.limits).await?))
+            let deployed = deployed(env).await?;
+            Ok(Reply::json(200, score(&deployed, &body, options, config.limits).await?))
         }
     }
 }
@@ -210,9 +234,9 @@ async fn read_body(request: &Request, headers: BodyHeaders<'_>, limits: Limits) 
     Ok(body)
 }
 
-async fn score(model: &Rc<Model>, body: &[u8], options: Options, limits: Limits) -> Loaded<Vec<u8>> {
+async fn score(deployed: &Deployed, body: &[u8], options: Options, limits: Limits) -> Loaded<Vec<u8>> {
     let now = || Date::now().as_millis() as i64;
-    let mut batch = match score::score(model, body, options, limits, now())? {
+    let mut batch = match score::score(deployed, body, options, limits, now())? {
         Outcome::Scored(json) => return Ok(json),
         Outcome::Begun(batch) => batch,
     };
@@ -223,13 +247,171 @@ async fn score(model: &Rc<Model>, body: &[u8], options: Options, limits: Limits)
     Ok(batch.finish())
 }
 
-pub(crate) async fn model(env: &Env) -> Loaded<Rc<Model>> {
-    if let Some(loaded) = loaded() {
-        return loaded;
+/// The bundles that answer, loaded where they are not yet.
+pub(crate) async fn deployed(env: &Env) -> Loaded<Rc<Deployed>> {
+    let stored = is_bound(env, "BUNDLES");
+    match loaded() {
+        Some(Err(_)) if stored => {}
+        Some(loaded) => return loaded,
+        None => {}
+    }
+    if stored {
+        // It tells what it found to [`release_set`] or [`release_failed`].
+        let _ = JsFuture::from(released(env)).await;
+        return loaded().unwrap_or_else(|| Err(release::refusal("")));
     }
     let bytes = fetch_bundle(env).await?;
     // Another request may have loaded it during the fetch.
-    MODEL.with_borrow_mut(|kept| kept.get_or_insert_with(|| Model::load(&bytes).map(Rc::new)).clone())
+    let load = || Model::load(&bytes).map(|model| Rc::new(Deployed::only(model)));
+    DEPLOYED.with_borrow_mut(|kept| kept.get_or_insert_with(load).clone())
+}
+
+pub(crate) fn is_bound(env: &Env, name: &str) -> bool {
+    Reflect::get(env, &name.into()).is_ok_and(|binding| binding.is_object())
+}
+
+/// Whether a bundle of this hash is loaded.
+#[wasm_bindgen]
+pub fn release_has(sha256: &str) -> bool {
+    known(sha256).is_some()
+}
+
+fn known(sha256: &str) -> Option<Rc<Model>> {
+    let deployed = loaded()?.ok()?;
+    deployed.each().find(|(model, _)| model.sha256() == sha256).map(|(model, _)| Rc::clone(model))
+}
+
+/// Takes a release over: what was signed, and the bytes of those of its bundles that are not loaded. `serial` and `age` say
+/// which release was the latest known, and for how many milliseconds; `withdrawn` the release whose trial was given up. Says
+/// by a code what is wrong; what answered before then still does.
+#[wasm_bindgen]
+pub fn release_set(
+    payload: &str,
+    stable: Option<Vec<u8>>,
+    next: Option<Vec<u8>>,
+    serial: f64,
+    age: f64,
+    withdrawn: f64,
+) {
+    match taken(payload, stable, next, (serial, age), withdrawn) {
+        Ok(Some(deployed)) => {
+            DEPLOYED.set(Some(Ok(Rc::new(deployed))));
+            // Histories are read as the bundle that answers reads them.
+            objects::forget_all();
+        }
+        Ok(None) => {}
+        Err(problem) => refuse(problem),
+    }
+}
+
+/// Says that there is no release to take over, and why.
+#[wasm_bindgen]
+pub fn release_failed(code: &str) {
+    refuse(release::refusal(code));
+}
+
+/// Without a bundle, a problem is what is answered; else it is only counted.
+fn refuse(problem: Problem) {
+    watch::with(|counts| counts.error(problem.code));
+    if !loaded().is_some_and(|loaded| loaded.is_ok()) {
+        DEPLOYED.set(Some(Err(problem)));
+    }
+}
+
+/// What a release makes of the bundles that are loaded; none where nothing changes.
+fn taken(
+    payload: &str,
+    stable: Option<Vec<u8>>,
+    next: Option<Vec<u8>>,
+    (serial, age): (f64, f64),
+    withdrawn: f64,
+) -> Loaded<Option<Deployed>> {
+    let release = Release::parse(payload)?;
+    if release::is_old(release.serial, serial, age) {
+        return Err(release::refusal("release_old"));
+    }
+    let now = loaded().and_then(Result::ok);
+    let tried = |deployed: &Rc<Deployed>| deployed.trial.is_some() && withdrawn == release.serial as f64;
+    if now.as_ref().is_some_and(|now| now.serial == release.serial && !tried(now)) {
+        return Ok(None);
+    }
+    let load = |sha256: &str, bytes: Option<Vec<u8>>| -> Loaded<Rc<Model>> {
+        if let Some(model) = known(sha256) {
+            return Ok(model);
+        }
+        let model = Model::load(&bytes.ok_or_else(|| release::refusal("bundle_missing"))?)?;
+        if model.sha256() != sha256 {
+            return Err(release::refusal("bundle_hash"));
+        }
+        model.health()?;
+        Ok(Rc::new(model))
+    };
+    let stable = load(&release.stable.sha256, stable)?;
+    let wanted = release.next.filter(|_| withdrawn != release.serial as f64);
+    let trial = wanted.map(|wanted| Ok(Rc::new(Trial::new(load(&wanted.sha256, next)?, wanted))));
+    // Who is to be tried and cannot be is no reason to go without the stable one.
+    let trial = trial.transpose().unwrap_or_else(|problem: Problem| {
+        watch::with(|counts| counts.error(problem.code));
+        None
+    });
+    Ok(Some(Deployed { serial: release.serial, stable, trial }))
+}
+
+/// Counts a request that was answered, after so many milliseconds.
+#[wasm_bindgen]
+pub fn watch_done(method: &str, url: &str, status: u16, ms: f64) {
+    let route = label(method, Head::default().at(url).path);
+    watch::with(|counts| counts.request(route, status, ms));
+}
+
+/// What was counted since it was last asked: lines to add up; lines about what is deployed; the number of the release; of its
+/// trial requests, failures, by how many requests and what share of failures it is judged, and the line that says so.
+#[wasm_bindgen]
+pub fn watch_take() -> Array {
+    let deployed = loaded().and_then(Result::ok);
+    let about = deployed.as_deref().map(watch::about).unwrap_or_default();
+    let serial = deployed.as_ref().map_or(0, |deployed| deployed.serial) as f64;
+    let ([requests, failed], lines) = watch::with(|counts| (counts.trial(), counts.take()));
+    let next = deployed.as_ref().and_then(|deployed| deployed.trial.as_ref()).map(|trial| &trial.next);
+    let (least, most) = next.map_or((0.0, 0.0), |next| (next.min_requests as f64, next.max_failures));
+    let numbers = [serial, requests, failed, least, most];
+    let what = next.map(|next| watch::withdrawn(&next.sha256)).unwrap_or_default();
+    let text = |text: &String| JsValue::from_str(text);
+    [&lines, &about]
+        .map(text)
+        .into_iter()
+        .chain(numbers.map(JsValue::from_f64))
+        .chain([text(&what)])
+        .collect()
+}
+
+/// Whether a trial is to be given up.
+#[wasm_bindgen]
+pub fn trial_fails(requests: f64, failed: f64, least: f64, most: f64) -> bool {
+    release::fails(requests, failed, least, most)
+}
+
+/// Goes back to the stable bundle where the trial of a release was given up.
+#[wasm_bindgen]
+pub fn trial_end(serial: f64) {
+    let now = loaded().and_then(Result::ok).filter(|now| now.trial.is_some() && now.serial as f64 == serial);
+    if let Some(now) = now {
+        DEPLOYED.set(Some(Ok(Rc::new(Deployed { trial: None, ..Deployed::clone(&now) }))));
+        objects::forget_all();
+    }
+}
+
+/// Who calls, by the name that limits are kept under; nobody who may not. `head` is what [`expects`] takes.
+#[wasm_bindgen]
+pub fn caller_name(head: &str, env: &Env) -> Option<String> {
+    let config = config(env).as_ref().ok()?;
+    let (head, _) = lines(head)?;
+    auth::caller(head, config).ok().map(|caller| caller.name.into_owned())
+}
+
+fn uncounted() -> Problem {
+    Problem::new(503, "metrics_not_configured", "the binding WATCH is not configured, or did not answer")
+        .hint("deploy with the [[durable_objects.bindings]] and [[migrations]] of edge-worker/wrangler.toml")
 }
 
 async fn fetch_bundle(env: &Env) -> Loaded<Vec<u8>> {
@@ -259,7 +441,7 @@ pub(crate) fn respond(
     config: Option<&Config>,
 ) -> Result<Response, JsValue> {
     let body = Some(&*reply.body).filter(|body| !body.is_empty() && method != "HEAD").map(Uint8Array::from);
-    let usual = reply.status == 200 && config.is_some_and(|config| config.allow_origins.is_empty());
+    let usual = reply.is_usual() && config.is_some_and(|config| config.allow_origins.is_empty());
     if usual {
         USUAL.with(|init| answer(body, init))
     } else {

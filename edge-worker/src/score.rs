@@ -14,8 +14,10 @@ use crate::{
     members::View,
     model::Model,
     problem::{Problem, ProblemBody},
+    release::{self, Deployed, Stage},
     request::{MemberRequest, ScoreRequest, Subject},
     route::Options,
+    watch,
 };
 
 /// Work done between two looks at the clock, in the unit of [`MemberRequest::cost`].
@@ -72,12 +74,12 @@ struct Scored<'a> {
 }
 
 /// How many of the events that were sent became part of the history.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outcomes {
-    added: usize,
-    duplicate: usize,
-    too_late: usize,
+    pub(crate) added: usize,
+    pub(crate) duplicate: usize,
+    pub(crate) too_late: usize,
 }
 
 impl Outcomes {
@@ -88,6 +90,43 @@ impl Outcomes {
             duplicate: of(Observed::Duplicate),
             too_late: of(Observed::TooLate),
         }
+    }
+}
+
+/// An answer about one member.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// As it is sent.
+    pub(crate) json: Vec<u8>,
+    pub(crate) seen: Seen,
+}
+
+/// What is counted of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) tier: Option<u8>,
+    pub(crate) alert: Option<bool>,
+    pub(crate) events: Outcomes,
+}
+
+impl Told {
+    pub(crate) fn count(&self) {
+        self.seen.count();
+    }
+}
+
+impl Seen {
+    fn count(self) {
+        watch::with(|counts| {
+            self.tier.into_iter().for_each(|tier| counts.score(tier));
+            self.alert.into_iter().for_each(|alert| counts.judged(alert));
+            counts.events(self.events);
+        });
+    }
+
+    /// Whether two bundles say the same of a member.
+    pub(crate) fn agrees(self, other: Self) -> bool {
+        (self.tier, self.alert) == (other.tier, other.alert)
     }
 }
 
@@ -108,31 +147,48 @@ pub(crate) enum Outcome {
     Begun(Box<Batch>),
 }
 
-/// Scores the one member of a body, or begins with its many; `clock` is the time now.
+/// Scores the one member of a body, or begins with its many, which the stable bundle scores; `clock` is the time now.
 ///
 /// # Errors
 /// 400 or 413 for the body's shape, 422 for what the member sent or for what the bundle cannot give, 500 when the
 /// model fails.
 pub(crate) fn score(
-    model: &Rc<Model>,
+    deployed: &Deployed,
     body: &[u8],
     options: Options,
     limits: Limits,
     clock: i64,
 ) -> Result<Outcome, Problem> {
     let request = ScoreRequest::parse(body, options, limits)?;
+    if let Subject::One(member) = &request.subject {
+        // Who has no name is no one's share.
+        let drawn = deployed.trial.as_ref().and_then(|_| member.member.as_deref()).map(release::draw);
+        let told = deployed.ask(drawn, |model| one(model, &request, member, clock))?;
+        told.count();
+        return Ok(Outcome::Scored(told.json));
+    }
+    let (model, _) = deployed.answers(None);
     let form = Form::of(&request, model, clock)?;
     let members = match request.subject {
-        Subject::One(member) => {
-            let mut json = Vec::with_capacity(ANSWER);
-            write_member(&mut json, model, &member, &form)?;
-            return Ok(Outcome::Scored(json));
-        }
         Subject::Many(members) => members.into_iter(),
+        Subject::One(_) => Vec::new().into_iter(),
     };
     let json = b"{\"results\":[".to_vec();
     let batch = Batch { model: Rc::clone(model), limits, members, form, started: clock, json };
     Ok(Outcome::Begun(Box::new(batch)))
+}
+
+/// The answer about the one member of a request.
+fn one(
+    model: &Model,
+    request: &ScoreRequest<'_>,
+    member: &MemberRequest<'_>,
+    clock: i64,
+) -> Result<Told, Problem> {
+    let form = Form::of(request, model, clock)?;
+    let mut json = Vec::with_capacity(ANSWER);
+    let seen = write_member(&mut json, model, member, &form)?;
+    Ok(Told { json, seen })
 }
 
 /// A batch on its way: `{"results": [...]}`, one entry for each member, in order.
@@ -189,14 +245,20 @@ impl Batch {
         };
         let start = self.json.len();
         self.comma();
-        if let Err(problem) = write_member(&mut self.json, &self.model, &member, &self.form) {
-            self.json.truncate(start);
-            self.refuse(member.member.as_deref(), &problem);
+        let written = write_member(&mut self.json, &self.model, &member, &self.form);
+        release::count(&self.model, Stage::Stable, written.as_ref().err());
+        match written {
+            Ok(seen) => seen.count(),
+            Err(problem) => {
+                self.json.truncate(start);
+                self.refuse(member.member.as_deref(), &problem);
+            }
         }
         member.cost() * self.form.ask.weight()
     }
 
     fn refuse(&mut self, member: Option<&str>, problem: &Problem) {
+        watch::with(|counts| counts.error(problem.code));
         self.comma();
         write(&mut self.json, &Refused { member, error: problem.body() });
     }
@@ -240,19 +302,14 @@ fn can_profile(profile: bool, model: &Model) -> Result<(), Problem> {
 ///
 /// # Errors
 /// 422 for the moment or for what the bundle cannot give, 500 when the model fails.
-pub(crate) fn assess(
-    model: &Model,
-    state: &MemberState,
-    view: &View,
-    clock: i64,
-) -> Result<Vec<u8>, Problem> {
-    let View { features, profile, ref now } = *view;
+pub(crate) fn assess(model: &Model, state: &MemberState, view: &View, clock: i64) -> Result<Told, Problem> {
+    let View { features, profile, ref now, .. } = *view;
     can_profile(profile, model)?;
     let now = now.as_ref().map_or_else(|| Timestamp::from_ms(clock).map_err(Problem::from), time)?;
     let form = Form { now, features, return_state: false, profile, ask: Ask::Score };
     let mut json = Vec::with_capacity(ANSWER);
-    write_assessment(&mut json, model, None, state, now, (Outcomes::default(), None), &form)?;
-    Ok(json)
+    let seen = write_assessment(&mut json, model, None, state, now, (Outcomes::default(), None), &form)?;
+    Ok(Told { json, seen })
 }
 
 fn write_member(
@@ -260,14 +317,15 @@ fn write_member(
     model: &Model,
     member: &MemberRequest<'_>,
     form: &Form,
-) -> Result<(), Problem> {
+) -> Result<Seen, Problem> {
     let now = member.now.as_ref().map_or(Ok(form.now), time)?;
     let (state, observed) = state_of(model.bundle(), member)?;
     let kept = form.return_state.then(|| BASE64.encode(state.snapshot()));
     let (name, ask) = (member.member.as_deref(), form.ask.with(member.options.as_ref())?);
     if let Some(found) = ask.answer(model, name, &state, now)? {
+        let alert = if let Found::Risk(risk) = &found { Some(risk.alert) } else { None };
         write(json, &Answered { member: name, now, found, observed, state: kept });
-        return Ok(());
+        return Ok(Seen { tier: None, alert, events: observed });
     }
     write_assessment(json, model, name, &state, now, (observed, kept), form)
 }
@@ -280,7 +338,7 @@ fn write_assessment(
     now: Timestamp,
     (observed, kept): (Outcomes, Option<String>),
     form: &Form,
-) -> Result<(), Problem> {
+) -> Result<Seen, Problem> {
     let assessment = model.assess(state, now)?;
     let profile = form.profile.then(|| model.profile(state, now)).transpose()?;
     let scored = Scored {
@@ -299,7 +357,7 @@ fn write_assessment(
         state: kept,
     };
     write(json, &scored);
-    Ok(())
+    Ok(Seen { tier: Some(assessment.tier), alert: None, events: observed })
 }
 
 /// The member's history: the state that was sent, if one was, and the events after it.
@@ -324,7 +382,7 @@ pub(crate) fn restored(text: &str, schema: &FeatureSchema) -> Result<MemberState
     MemberState::restore(&bytes, schema).map_err(|error| Problem::from(error).at("state"))
 }
 
-fn time(now: &Scalar<'_>) -> Result<Timestamp, Problem> {
+pub(crate) fn time(now: &Scalar<'_>) -> Result<Timestamp, Problem> {
     let time = match now {
         Scalar::Int(ms) => Timestamp::from_ms(*ms).map_err(Problem::from),
         Scalar::Text(text) => Timestamp::parse(text).map_err(Problem::from),
@@ -349,9 +407,9 @@ mod tests {
     const NOW: i64 = 1_506_816_000_000;
     const LIMITS: Limits = Limits { body_bytes: 1 << 20, members: 1_000, events: 1_000, time_ms: 9 };
 
-    fn model() -> Rc<Model> {
+    fn model() -> Deployed {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fixture.tcb");
-        Rc::new(Model::load(&std::fs::read(path).unwrap()).unwrap())
+        Deployed::only(Model::load(&std::fs::read(path).unwrap()).unwrap())
     }
 
     fn begin(body: &Value) -> Batch {
@@ -421,7 +479,7 @@ mod tests {
 
     #[test]
     fn the_deployed_model_is_described() {
-        let model = model();
+        let model = model().stable;
         let health: Value = serde_json::from_slice(&model.health().unwrap()).unwrap();
         let described: Value = serde_json::from_slice(&model.describe(LIMITS)).unwrap();
         assert_eq!((&health["status"], &health["bundle"]), (&json!("ok"), &described["bundle"]));

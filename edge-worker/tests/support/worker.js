@@ -71,9 +71,10 @@ export function sample() {
 /**
  * A worker on loopback. `bundle` is what its ASSETS binding serves: bytes, null for a 404, or a function.
  * `token: null` leaves the secret unset; `members` is the folder in which members are stored, or true for one that ends
- * with the worker, or false for no binding.
+ * with the worker, or false for no binding. `objects` are bound as well: `DEVICES`, `WATCH`. `store` is a Map of what BUNDLES
+ * holds, as a KV namespace, or with `r2` as a bucket; `limit` is how many requests a caller may send in a minute.
  */
-export async function start({ bundle, vars = {}, token = TOKEN, assets = true, members = true }) {
+export async function start({ bundle, vars = {}, token = TOKEN, assets = true, members = true, objects = [], store, r2 = false, limit }) {
   const serve = typeof bundle === "function" ? bundle : () => respond(bundle);
   const miniflare = new Miniflare({
     log: new Log(LogLevel.ERROR),
@@ -88,15 +89,23 @@ export async function start({ bundle, vars = {}, token = TOKEN, assets = true, m
     compatibilityDate: "2026-04-01",
     bindings: { ...vars, ...(token === null ? {} : { TIERCAST_TOKEN: token }) },
     serviceBindings: assets ? { ASSETS: serve } : {},
-    ...(members && { durableObjects: { MEMBERS: { className: "Member", useSQLite: true } } }),
+    durableObjects: Object.fromEntries([...(members ? ["MEMBERS"] : []), ...objects].map((name) => [name, { className: CLASSES[name], useSQLite: true }])),
+    ...(store && (r2 ? { r2Buckets: ["BUNDLES"] } : { kvNamespaces: ["BUNDLES"] })),
+    ...(limit && { ratelimits: { LIMITER: { simple: { limit, period: 60 } } } }),
     ...(typeof members === "string" && { durableObjectsPersist: members }),
     // Past miniflare's own entry worker, so that its time and its rules are not measured.
     unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   });
   await miniflare.ready;
   const url = new URL(await miniflare.unsafeGetDirectURL());
-  return new Worker(miniflare, url, token);
+  const worker = new Worker(miniflare, url, token);
+  if (store) worker.store = r2 ? await miniflare.getR2Bucket("BUNDLES") : await miniflare.getKVNamespace("BUNDLES");
+  for (const [key, value] of store ?? []) await worker.store.put(key, value);
+  return worker;
 }
+
+/** The classes of objects, by their bindings. */
+const CLASSES = { MEMBERS: "Member", DEVICES: "Device", WATCH: "Watch" };
 
 function respond(bundle) {
   return bundle === null ? new Response("not found", { status: 404 }) : new Response(bundle);
@@ -113,7 +122,7 @@ class Worker {
     const response = await fetch(new URL(path, this.url), { method, headers: sent, body, duplex, signal });
     const text = await response.text();
     const answer = { status: response.status, headers: response.headers, text, json: undefined };
-    if (text !== "") answer.json = JSON.parse(text);
+    if (text !== "" && response.headers.get("content-type") === "application/json") answer.json = JSON.parse(text);
     checkAnswer(method, new URL(path, this.url).pathname, answer);
     return answer;
   }

@@ -1,0 +1,364 @@
+//! Which bundle answers whom, where bundles come from a store: a release names one that is stable and, while another is
+//! tried, the next. `release.js` reads the store and verifies the signature; what it says is read and decided here.
+//!
+//! Invariant: a failing trial never takes the stable bundle away, and whoever is answered by the next stays so.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    model::Model,
+    problem::Problem,
+    score::Told,
+    watch::{self, Fared},
+};
+
+/// The format of a release.
+const FORMAT: u32 = 1;
+
+/// The largest number that JSON's readers agree on.
+const MAX_SERIAL: u64 = (1 << 53) - 1;
+
+/// What is signed in the store.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Release {
+    format: u32,
+    /// It only grows.
+    pub(crate) serial: u64,
+    pub(crate) stable: Pin,
+    pub(crate) next: Option<Next>,
+}
+
+/// A bundle in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pin {
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+}
+
+/// A bundle that is tried.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Next {
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+    pub(crate) stage: Stage,
+    /// Of members, over 0 and at most 1.
+    share: f64,
+    /// Requests before it is judged.
+    pub(crate) min_requests: u64,
+    /// The share of failures over which it is given up.
+    pub(crate) max_failures: f64,
+}
+
+/// What a bundle answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    /// Everybody that no other answers.
+    Stable,
+    /// Nobody: it is asked as well, and what it says is counted.
+    Shadow,
+    /// Its share of members.
+    Canary,
+}
+
+impl Stage {
+    pub(crate) fn name(self) -> &'static str {
+        ["stable", "shadow", "canary"][self as usize]
+    }
+}
+
+impl Release {
+    /// Reads what was signed.
+    ///
+    /// # Errors
+    /// 503 `release_malformed`.
+    pub(crate) fn parse(payload: &str) -> Result<Self, Problem> {
+        let release: Self = serde_json::from_str(payload).map_err(|error| malformed(&error.to_string()))?;
+        let hash = |text: &str| {
+            text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let next = release.next.as_ref();
+        let sound = release.format == FORMAT
+            && (1..=MAX_SERIAL).contains(&release.serial)
+            && hash(&release.stable.sha256)
+            && next.is_none_or(|next| {
+                hash(&next.sha256)
+                    && next.stage != Stage::Stable
+                    && next.share > 0.0
+                    && next.share <= 1.0
+                    && (1..=1_000_000_000).contains(&next.min_requests)
+                    && (0.0..=1.0).contains(&next.max_failures)
+            });
+        if sound { Ok(release) } else { Err(malformed("a value is out of its range")) }
+    }
+}
+
+/// Why there is no bundle from the store, by what `release.js` calls it.
+pub(crate) fn refusal(code: &str) -> Problem {
+    let (code, message, hint) = match code {
+        "release_missing" => (
+            "release_missing",
+            "the store BUNDLES holds no release.json",
+            "release a bundle into it with `tiercast deploy bundle`",
+        ),
+        "release_signature" => (
+            "release_signature",
+            "release.json is not signed with the key whose public half is TIERCAST_RELEASE_KEY",
+            "release again with `tiercast deploy`, or set the variable to what `tiercast deploy key` printed",
+        ),
+        "release_old" => (
+            "release_old",
+            "release.json is older than one that was in the store before",
+            "release again with `tiercast deploy`",
+        ),
+        "bundle_missing" => (
+            "bundle_missing",
+            "the store BUNDLES does not hold the bundle that release.json names",
+            "release it again with `tiercast deploy bundle`",
+        ),
+        "bundle_hash" => (
+            "bundle_hash",
+            "a bundle in the store BUNDLES is not the one that release.json names",
+            "release it again with `tiercast deploy bundle`",
+        ),
+        "release_malformed" => return malformed("it is not what `tiercast deploy` writes"),
+        _ => ("bundle_unreachable", "the store BUNDLES could not be read", "try again"),
+    };
+    Problem::new(503, code, message).hint(hint)
+}
+
+/// How long another place of the platform may show an older release, in milliseconds.
+const STALE: f64 = 600_000.0;
+
+/// Whether a release is older than one that was known for longer than a store takes to agree with itself.
+pub(crate) fn is_old(serial: u64, known: f64, age_ms: f64) -> bool {
+    (serial as f64) < known && age_ms > STALE
+}
+
+fn malformed(why: &str) -> Problem {
+    Problem::new(503, "release_malformed", format!("release.json is none of format {FORMAT}: {why}"))
+        .hint("release again with `tiercast deploy` of the worker's version")
+}
+
+/// Whether a trial is to be given up, by how many requests there were and how many of them failed.
+pub(crate) fn fails(requests: f64, failed: f64, min_requests: f64, max_failures: f64) -> bool {
+    requests >= min_requests && failed > max_failures * requests
+}
+
+/// Counts how a bundle fared with a request.
+pub(crate) fn count(model: &Model, stage: Stage, problem: Option<&Problem>) {
+    let fared = if problem.is_some_and(is_failure) { Fared::Failed } else { Fared::Ok };
+    watch::with(|counts| counts.bundle(watch::hash(model.sha256()), stage, fared));
+}
+
+/// Whether it is the bundle's fault, and not the caller's.
+fn is_failure(problem: &Problem) -> bool {
+    problem.status >= 500
+}
+
+/// A member's place among all, the same for whichever bundle: the first bits of the identifier's hash.
+pub(crate) fn draw(id: &str) -> u32 {
+    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(id).into();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The bundles that answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployed {
+    /// 0 where there is no store.
+    pub(crate) serial: u64,
+    pub(crate) stable: Rc<Model>,
+    pub(crate) trial: Option<Rc<Trial>>,
+}
+
+/// A bundle that is tried, loaded.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) model: Rc<Model>,
+    pub(crate) next: Next,
+    /// What the bundle's hash begins with: each trial draws other members.
+    salt: u32,
+}
+
+impl Trial {
+    pub(crate) fn new(model: Rc<Model>, next: Next) -> Self {
+        let salt =
+            next.sha256.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default();
+        Self { model, next, salt }
+    }
+
+    fn draws(&self, member: u32) -> bool {
+        f64::from(member ^ self.salt) < self.next.share * 2f64.powi(32)
+    }
+}
+
+impl Deployed {
+    /// One bundle for everybody.
+    pub(crate) fn only(model: Model) -> Self {
+        Self { serial: 0, stable: Rc::new(model), trial: None }
+    }
+
+    /// The bundle that answers about a member, and what it is; a request without a member gets the stable one.
+    pub(crate) fn answers(&self, member: Option<u32>) -> (&Rc<Model>, Stage) {
+        match self.tried(member) {
+            Some(trial) if trial.next.stage == Stage::Canary => (&trial.model, Stage::Canary),
+            _ => (&self.stable, Stage::Stable),
+        }
+    }
+
+    /// The bundle that is asked as well.
+    pub(crate) fn shadow(&self, member: Option<u32>) -> Option<&Rc<Model>> {
+        self.tried(member).filter(|trial| trial.next.stage == Stage::Shadow).map(|trial| &trial.model)
+    }
+
+    /// What the bundle that answers says about a member; beside it is asked whoever is tried in its shadow.
+    ///
+    /// # Errors
+    /// Those of the bundle that answers.
+    pub(crate) fn ask(
+        &self,
+        member: Option<u32>,
+        ask: impl Fn(&Model) -> Result<Told, Problem>,
+    ) -> Result<Told, Problem> {
+        let (model, stage) = self.answers(member);
+        let told = ask(model);
+        count(model, stage, told.as_ref().err());
+        if let Some(other) = self.shadow(member) {
+            let fared = match (ask(other), &told) {
+                (Ok(other), Ok(told)) if other.seen.agrees(told.seen) => Fared::Ok,
+                (Ok(_), Ok(_)) => Fared::Differs,
+                (Err(problem), _) if is_failure(&problem) => Fared::Failed,
+                (Err(_), Err(_)) => Fared::Ok,
+                (Ok(_), Err(_)) | (Err(_), Ok(_)) => Fared::Differs,
+            };
+            watch::with(|counts| counts.bundle(watch::hash(other.sha256()), Stage::Shadow, fared));
+        }
+        told
+    }
+
+    fn tried(&self, member: Option<u32>) -> Option<&Trial> {
+        let member = member?;
+        self.trial.as_deref().filter(|trial| trial.draws(member))
+    }
+
+    /// All bundles, each with its stage.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&Rc<Model>, Stage)> {
+        let trial = self.trial.as_ref().map(|trial| (&trial.model, trial.next.stage));
+        [(&self.stable, Stage::Stable)].into_iter().chain(trial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn payload(change: impl FnOnce(&mut Value)) -> Result<Release, &'static str> {
+        let hash = "0123456789abcdef".repeat(4);
+        let mut value = json!({ "format": 1, "serial": 7, "stable": { "sha256": hash, "bytes": 9 },
+            "next": { "sha256": hash, "bytes": 9, "stage": "canary", "share": 0.25, "minRequests": 200, "maxFailures": 0.01 } });
+        change(&mut value);
+        Release::parse(&value.to_string()).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn a_release_is_read_strictly() {
+        let release = payload(|_| ()).unwrap();
+        assert_eq!((release.serial, release.next.unwrap().stage), (7, Stage::Canary));
+        assert!(payload(|value| drop(value.as_object_mut().unwrap().remove("next"))).unwrap().next.is_none());
+        let wrong = [
+            ("/format", json!(2)),
+            ("/serial", json!(0)),
+            ("/serial", json!(1u64 << 53)),
+            ("/serial", json!("7")),
+            ("/stable/sha256", json!("0123")),
+            ("/stable/sha256", json!("A".repeat(64))),
+            ("/stable/bytes", json!(-1)),
+            ("/next/sha256", json!(format!("{}/", "a".repeat(63)))),
+            ("/next/stage", json!("stable")),
+            ("/next/stage", json!("full")),
+            ("/next/share", json!(0)),
+            ("/next/share", json!(1.01)),
+            ("/next/minRequests", json!(0)),
+            ("/next/maxFailures", json!(-0.1)),
+            ("/next/maxFailures", json!(1.1)),
+        ];
+        for (at, to) in wrong {
+            let told = format!("{at} {to}");
+            assert_eq!(
+                payload(|value| *value.pointer_mut(at).unwrap() = to),
+                Err("release_malformed"),
+                "{told}"
+            );
+        }
+        assert_eq!(payload(|value| value["more"] = json!(1)), Err("release_malformed"));
+        assert_eq!(payload(|value| value["next"]["more"] = json!(1)), Err("release_malformed"));
+        assert_eq!(Release::parse("").unwrap_err().code, "release_malformed");
+    }
+
+    fn deployed(stage: Stage, share: f64) -> Deployed {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fixture.tcb");
+        let model = || Model::load(&std::fs::read(path).unwrap()).unwrap();
+        let next = Next { stage, share, ..payload(|_| ()).unwrap().next.unwrap() };
+        Deployed { trial: Some(Rc::new(Trial::new(Rc::new(model()), next))), ..Deployed::only(model()) }
+    }
+
+    #[test]
+    fn a_canary_answers_its_share_of_members_and_always_the_same() {
+        for share in [0.05, 0.5] {
+            let deployed = deployed(Stage::Canary, share);
+            let drawn = |i: u32| deployed.answers(Some(draw(&format!("member {i}")))).1 == Stage::Canary;
+            let count = (0..20_000).filter(|i| drawn(*i)).count() as f64;
+            let sigma = (20_000.0 * share * (1.0 - share)).sqrt();
+            assert!((count - 20_000.0 * share).abs() < 4.0 * sigma, "{count} of 20000 for {share}");
+            assert!((0..200).all(|i| drawn(i) == drawn(i)));
+        }
+        let all = deployed(Stage::Canary, 1.0);
+        assert_eq!((all.answers(Some(u32::MAX)).1, all.answers(None).1), (Stage::Canary, Stage::Stable));
+    }
+
+    #[test]
+    fn a_shadow_answers_nobody() {
+        let deployed = deployed(Stage::Shadow, 1.0);
+        let (model, stage) = deployed.answers(Some(1));
+        assert!(Rc::ptr_eq(model, &deployed.stable) && stage == Stage::Stable);
+        assert!(deployed.shadow(Some(1)).is_some() && deployed.shadow(None).is_none());
+        assert_eq!(deployed.each().map(|(_, stage)| stage.name()).collect::<Vec<_>>(), ["stable", "shadow"]);
+    }
+
+    #[test]
+    fn an_older_release_is_taken_only_while_places_may_differ() {
+        assert!(is_old(6, 7.0, 600_001.0) && !is_old(6, 7.0, 599_999.0) && !is_old(7, 7.0, 1e9));
+        assert!(!is_old(1, 0.0, 1e9), "nothing is known");
+    }
+
+    #[test]
+    fn every_refusal_has_a_way_out() {
+        for code in [
+            "release_missing",
+            "release_signature",
+            "release_old",
+            "release_malformed",
+            "bundle_missing",
+            "bundle_hash",
+        ] {
+            let problem = refusal(code);
+            assert_eq!((problem.status, problem.code, problem.hint.is_some()), (503, code, true));
+        }
+        assert_eq!(refusal("anything").code, "bundle_unreachable");
+    }
+
+    #[test]
+    fn a_trial_is_judged_by_enough_requests() {
+        assert!(!fails(199.0, 199.0, 200.0, 0.01));
+        assert!(!fails(200.0, 2.0, 200.0, 0.01) && fails(200.0, 3.0, 200.0, 0.01));
+        assert!(!fails(1.0, 0.0, 1.0, 0.0) && fails(1.0, 1.0, 1.0, 0.0) && !fails(1.0, 1.0, 1.0, 1.0));
+    }
+}
