@@ -56,7 +56,7 @@ pub(crate) fn cargo(command: &str) -> Run {
 /// A cargo command on the native crates with what trains on a graphics card, compiled to be tested once: without the cluster,
 /// so that this program too is built, and hardly optimised, as compiling takes longer than running.
 pub(crate) fn card(command: &str) -> Run {
-    let levels = [("burn-dispatch", 0), ("burn-flex", 0), ("burn-tensor", 0), ("tiercast", 0), ("tiercast-models", 1)];
+    let levels = [("burn-flex", 0), ("burn-tensor", 0), ("tiercast", 0), ("tiercast-models", 1)];
     let levels = levels.map(|(name, level)| format!("profile.dev.package.{name}.opt-level={level}"));
     let options = levels.iter().flat_map(|option| ["--config", option.as_str()]);
     linted(command).args(options).args(["--features", "tiercast/wgpu"])

@@ -134,15 +134,14 @@ pub(crate) fn worker_dir() -> Result<PathBuf> {
 /// Compiles, binds and optimises all modules.
 pub(crate) fn build() -> Result<()> {
     let _alone = exclusive()?;
-    // One after the other: cargo uses all cores, and leaves each module under the same name.
-    for module in &MODULES {
-        module.compile()?;
-    }
+    // A module is linked on one core, so that two are made at a time; those of one profile cargo leaves under one name.
     thread::scope(|scope| {
-        let (large, small): (Vec<_>, Vec<_>) = MODULES.iter().partition(|module| module.features == "onnx");
-        let finish = |modules: Vec<&Module>| modules.into_iter().try_for_each(Module::finish);
-        let other = scope.spawn(move || finish(large));
-        finish(small)?;
+        let (package, others): (Vec<_>, Vec<_>) = MODULES.iter().partition(|module| module.profile == "wasm");
+        let make = |modules: Vec<&Module>| {
+            modules.into_iter().try_for_each(|module| module.compile().and_then(|()| module.finish()))
+        };
+        let other = scope.spawn(move || make(others));
+        make(package)?;
         other.join().map_err(|_| anyhow!("a module's build panicked"))?
     })?;
     one_binding()
