@@ -4,9 +4,9 @@
 // An object does one thing at a time: whatever it waits for, nothing that was asked later comes between. Nobody is answered
 // before what was written is on disk: the platform holds answers back until then.
 import { DurableObject } from "cloudflare:workers";
+import { bundles, refresh } from "./bundles.js";
 import { AT_ONCE, OF_A_MEMBER, forget, seen } from "./devices.js";
 import * as tiercast from "./index.js";
-import { refresh } from "./release.js";
 import { bounded } from "./request.js";
 import { sealOf } from "./seal.js";
 import { failed, headOf, revive } from "./start.js";
@@ -76,8 +76,9 @@ export class Member extends DurableObject {
       tiercast.member_forget(this.#handle);
       return tiercast.member_instead("erased", head);
     }
+    if (tiercast.member_lacks_bundle(this.env)) await bundles(this.env);
     if (!tiercast.member_ready()) {
-      const refusal = await tiercast.member_load(head, this.env);
+      const refusal = tiercast.member_load(head, this.env);
       if (refusal) return refusal;
     }
     this.#seal ??= await sealOf(object, this.env);

@@ -26,6 +26,11 @@ export async function discard(request) {
   for await (const chunk of request.body ?? []) if ((left -= chunk.byteLength) < 0) break;
 }
 
+/** Lets the clock move on. */
+export function pause() {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
 /** An answer with a body of its own, or none. */
 export function answer(body, init) {
   return new Response(body, init);

@@ -1,12 +1,12 @@
 // The worker's entry class.
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { bundles, refresh } from "./bundles.js";
 import * as tiercast from "./index.js";
 import { visit } from "./members.js";
-import { refresh } from "./release.js";
 import { discard } from "./request.js";
 import { failed, headOf, revive } from "./start.js";
 import { claimsOf, signedIn } from "./tokens.js";
-import { counted } from "./watch.js";
+import { counted, series } from "./watch.js";
 
 export { Device } from "./devices.js";
 export { Member } from "./members.js";
@@ -26,8 +26,14 @@ async function answer(request, env) {
     const url = tiercast.member_url(head, env);
     if (url !== undefined) return visit(url, request, env);
   }
+  if (head.includes("/metrics") && env.WATCH && tiercast.asks_metrics(head, env)) {
+    return tiercast.metrics(await series(env).catch(() => undefined), head);
+  }
   const call = tiercast.expects(head);
-  if (call === 0) return tiercast.fetch(request, env, claims);
+  if (call === 0) {
+    if (tiercast.lacks_bundle(head, env)) await bundles(env);
+    return tiercast.fetch(request, env, claims);
+  }
   let body;
   try {
     body = new Uint8Array(await request.arrayBuffer());

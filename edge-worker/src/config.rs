@@ -27,7 +27,7 @@ const STATE_KEY: &str = "TIERCAST_STATE_KEY";
 const JWT_SECRET: &str = "TIERCAST_JWT_SECRET";
 const JWT_PUBLIC_KEY: &str = "TIERCAST_JWT_PUBLIC_KEY";
 
-/// What releases of a store of bundles are verified with, which `release.js` does: an Ed25519 key in base64.
+/// What releases of a store of bundles are verified with, which `bundles.js` does: an Ed25519 key in base64.
 const RELEASE_KEY: &str = "TIERCAST_RELEASE_KEY";
 
 /// Bytes of an Ed25519 key, and what may stand before them: its kind, as RFC 8410 writes it.
@@ -99,7 +99,7 @@ impl Config {
         };
         // `tokens.js` reads it again.
         number("TIERCAST_JWT_LEEWAY_S", 0, 0, 60)?;
-        // And `release.js` these two.
+        // And `bundles.js` these two.
         number("TIERCAST_RELEASE_SECONDS", 60, 1, 86_400)?;
         if !words(RELEASE_KEY).iter().all(is_key) {
             return Err(Problem::new(

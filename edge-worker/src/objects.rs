@@ -22,7 +22,7 @@ use crate::{
     reply::Reply,
     request::Sent,
     route::{Head, Route, route},
-    runtime::{config, deployed, is_bound, lines, loaded, refused, respond, settings},
+    runtime::{config, deployed, is_bound, is_wanted, lines, loaded, refused, respond, settings},
 };
 
 thread_local! {
@@ -53,21 +53,23 @@ pub fn member_ready() -> bool {
     settings().is_some() && loaded().is_some_and(|model| model.is_ok())
 }
 
-/// Reads the settings and loads the model. What is answered where that fails.
+/// Whether to ask `bundles.js` for a bundle.
+#[wasm_bindgen]
+pub fn member_lacks_bundle(env: &Env) -> bool {
+    is_wanted(env)
+}
+
+/// Reads the settings; what is answered where they cannot be read, or there is no bundle.
 ///
 /// # Errors
 /// What JavaScript throws when an answer is made.
-#[wasm_bindgen(
-    wasm_bindgen = ::worker::wasm_bindgen,
-    wasm_bindgen_futures = ::worker::wasm_bindgen_futures,
-    js_sys = ::worker::js_sys
-)]
-pub async fn member_load(head: String, env: Env) -> Result<Option<Response>, JsValue> {
-    let loaded = match config(&env) {
-        Ok(_) => deployed(&env).await.map(|_| ()),
+#[wasm_bindgen]
+pub fn member_load(head: &str, env: &Env) -> Result<Option<Response>, JsValue> {
+    let loaded = match config(env) {
+        Ok(_) => deployed().map(|_| ()),
         Err(problem) => Err(problem.clone()),
     };
-    loaded.err().map(|problem| answered(&head, refused(&problem))).transpose()
+    loaded.err().map(|problem| answered(head, refused(&problem))).transpose()
 }
 
 /// Whether the history with this number is in memory.

@@ -11,12 +11,11 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    time::Duration,
 };
 
 use worker::{
-    Date, Delay, Env,
-    js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array},
+    Env,
+    js_sys::{Array, ArrayBuffer, Date, Object, Promise, Reflect, Uint8Array},
     wasm_bindgen::{self, prelude::*},
     wasm_bindgen_futures::JsFuture,
     web_sys::{Request, Response, ResponseInit},
@@ -37,25 +36,13 @@ use crate::{
     watch,
 };
 
-/// Any host does: the assets binding looks at the path only.
-const BUNDLE_URL: &str = "https://assets.local/bundle.tcb";
-
-#[wasm_bindgen(module = "/release.js")]
-extern "C" {
-    fn released(env: &Env) -> Promise;
-}
-
-#[wasm_bindgen(module = "/watch.js")]
-extern "C" {
-    fn series(env: &Env) -> Promise;
-}
-
 #[wasm_bindgen(module = "/request.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
     fn whole(request: &Request) -> Result<Promise, JsValue>;
     fn bounded(request: &Request, limit: usize) -> Promise;
     fn discard(request: &Request) -> Promise;
+    fn pause() -> Promise;
     #[wasm_bindgen(catch)]
     fn answer(body: Option<Uint8Array>, init: &ResponseInit) -> Result<Response, JsValue>;
 }
@@ -70,6 +57,8 @@ thread_local! {
     /// Loaded at the first request and kept while the instance lives. A bundle among the assets that cannot be read stays
     /// unread: they are fixed for each deployed version. A failed fetch is tried again, and what a store holds is.
     static DEPLOYED: RefCell<Option<Loaded<Rc<Deployed>>>> = const { RefCell::new(None) };
+    /// Why the latest request for one failed.
+    static PROBLEM: RefCell<Option<Problem>> = const { RefCell::new(None) };
     /// What most answers are made with: those that succeed and do not go to a browser.
     static USUAL: ResponseInit = init(&Reply::json(200, Vec::new()).finish(None, None));
 }
@@ -106,7 +95,7 @@ pub async fn fetch(request: Request, env: Env, claims: String) -> Result<Respons
     };
     let config = config(&env);
     let reply = match config {
-        Ok(config) => reply(&request, head.at(&url), body, &env, config).await,
+        Ok(config) => reply(&request, head.at(&url), body, config).await,
         Err(problem) => Err(problem.clone()),
     };
     if reply.is_err() {
@@ -197,17 +186,14 @@ async fn reply(
     request: &Request,
     head: Head<'_>,
     headers: BodyHeaders<'_>,
-    env: &Env,
     config: &Config,
 ) -> Loaded<Reply> {
     match route(head, config)? {
         Route::Preflight => Ok(Reply::preflight()),
-        Route::Health => Ok(Reply::json(200, deployed(env).await?.stable.health()?)),
-        Route::Model => Ok(Reply::json(200, deployed(env).await?.stable.describe(config.limits))),
-        Route::Metrics => {
-            let lines = JsFuture::from(series(env)).await.ok().and_then(|lines| lines.as_string());
-            lines.map(|lines| Reply::metrics(watch::exposition(&lines))).ok_or_else(uncounted)
-        }
+        Route::Health => Ok(Reply::json(200, deployed()?.stable.health()?)),
+        Route::Model => Ok(Reply::json(200, deployed()?.stable.describe(config.limits))),
+        // Good ones go to `watch.js`, where there is a binding.
+        Route::Metrics => Err(uncounted()),
         // Good ones go to the objects, where there is a binding.
         Route::Member(_) => {
             if matches!(head.method, "POST" | "PUT") {
@@ -217,7 +203,7 @@ async fn reply(
         }
         Route::Score(options) => {
             let body = read_body(request, headers, config.limits).await?;
-            let deployed = deployed(env).await?;
+            let deployed = deployed()?;
             Ok(Reply::json(200, score(&deployed, &body, options, config.limits).await?))
         }
     }
@@ -235,35 +221,65 @@ async fn read_body(request: &Request, headers: BodyHeaders<'_>, limits: Limits) 
 }
 
 async fn score(deployed: &Deployed, body: &[u8], options: Options, limits: Limits) -> Loaded<Vec<u8>> {
-    let now = || Date::now().as_millis() as i64;
+    let now = || Date::now() as i64;
     let mut batch = match score::score(deployed, body, options, limits, now())? {
         Outcome::Scored(json) => return Ok(json),
         Outcome::Begun(batch) => batch,
     };
     // The clock stands still while Rust computes; it moves on between slices.
     while batch.step(now()) {
-        Delay::from(Duration::ZERO).await;
+        let _ = JsFuture::from(pause()).await;
     }
     Ok(batch.finish())
 }
 
-/// The bundles that answer, loaded where they are not yet.
-pub(crate) async fn deployed(env: &Env) -> Loaded<Rc<Deployed>> {
-    let stored = is_bound(env, "BUNDLES");
+/// The bundles that answer; `bundles.js` has been asked for them.
+pub(crate) fn deployed() -> Loaded<Rc<Deployed>> {
+    loaded().unwrap_or_else(|| Err(PROBLEM.take().unwrap_or_else(|| release::refusal(""))))
+}
+
+/// Whether a request needs a bundle, may be made, and there is none; `head` is what [`expects`] takes.
+#[wasm_bindgen]
+pub fn lacks_bundle(head: &str, env: &Env) -> bool {
+    let needs = || {
+        let (config, (head, _)) = (config(env).as_ref().ok()?, lines(head)?);
+        let route = route(head, config).ok()?;
+        Some(matches!(route, Route::Health | Route::Model | Route::Score(_)))
+    };
+    is_wanted(env) && needs() == Some(true)
+}
+
+/// Whether to ask for a bundle. One among the assets that cannot be read is not asked for again, as they are fixed for each
+/// deployed version; what a store holds is.
+pub(crate) fn is_wanted(env: &Env) -> bool {
     match loaded() {
-        Some(Err(_)) if stored => {}
-        Some(loaded) => return loaded,
-        None => {}
+        None => true,
+        Some(Ok(_)) => false,
+        Some(Err(_)) => is_bound(env, "BUNDLES"),
     }
-    if stored {
-        // It tells what it found to [`release_set`] or [`release_failed`].
-        let _ = JsFuture::from(released(env)).await;
-        return loaded().unwrap_or_else(|| Err(release::refusal("")));
-    }
-    let bytes = fetch_bundle(env).await?;
-    // Another request may have loaded it during the fetch.
-    let load = || Model::load(&bytes).map(|model| Rc::new(Deployed::only(model)));
-    DEPLOYED.with_borrow_mut(|kept| kept.get_or_insert_with(load).clone())
+}
+
+/// Takes over the bundle among the assets: the status of their answer, 0 where there was none, and the body.
+#[wasm_bindgen]
+pub fn bundle_set(status: u16, bytes: Option<Vec<u8>>) {
+    let missing = |message: &'static str| {
+        Problem::new(503, "bundle_missing", message)
+            .hint("put the bundle.tcb that `tiercast train` wrote into edge-worker/assets and deploy again")
+    };
+    let problem = match (status, bytes) {
+        (200, Some(bytes)) => {
+            // Another request may have loaded it meanwhile.
+            let load = || Model::load(&bytes).map(|model| Rc::new(Deployed::only(model)));
+            DEPLOYED.with_borrow_mut(|kept| {
+                kept.get_or_insert_with(load);
+            });
+            return;
+        }
+        (404, _) => missing("no bundle was deployed with this worker"),
+        (0, None) => missing("the ASSETS binding is not configured"),
+        _ => Problem::new(503, "bundle_unreachable", "the bundle could not be fetched; try again"),
+    };
+    PROBLEM.set(Some(problem));
 }
 
 pub(crate) fn is_bound(env: &Env, name: &str) -> bool {
@@ -346,7 +362,7 @@ fn taken(
         model.health()?;
         Ok(Rc::new(model))
     };
-    let stable = load(&release.stable.sha256, stable)?;
+    let stable = load(&release.stable, stable)?;
     let wanted = release.next.filter(|_| withdrawn != release.serial as f64);
     let trial = wanted.map(|wanted| Ok(Rc::new(Trial::new(load(&wanted.sha256, next)?, wanted))));
     // Who is to be tried and cannot be is no reason to go without the stable one.
@@ -373,7 +389,7 @@ pub fn watch_take() -> Array {
     let serial = deployed.as_ref().map_or(0, |deployed| deployed.serial) as f64;
     let ([requests, failed], lines) = watch::with(|counts| (counts.trial(), counts.take()));
     let next = deployed.as_ref().and_then(|deployed| deployed.trial.as_ref()).map(|trial| &trial.next);
-    let (least, most) = next.map_or((0.0, 0.0), |next| (next.min_requests as f64, next.max_failures));
+    let (least, most) = next.map_or((0.0, 0.0), |next| (next.min_requests, next.max_failures));
     let numbers = [serial, requests, failed, least, most];
     let what = next.map(|next| watch::withdrawn(&next.sha256)).unwrap_or_default();
     let text = |text: &String| JsValue::from_str(text);
@@ -409,29 +425,31 @@ pub fn caller_name(head: &str, env: &Env) -> Option<String> {
     auth::caller(head, config).ok().map(|caller| caller.name.into_owned())
 }
 
+/// Whether a request is one for what was counted, and may be made. `head` is what [`expects`] takes.
+#[wasm_bindgen]
+pub fn asks_metrics(head: &str, env: &Env) -> bool {
+    let asked = || {
+        let (config, (head, _)) = (config(env).as_ref().ok()?, lines(head)?);
+        Some(route(head, config) == Ok(Route::Metrics))
+    };
+    asked() == Some(true)
+}
+
+/// The answer to it: all series as lines, or nothing where nobody has them.
+///
+/// # Errors
+/// What JavaScript throws when an answer is made.
+#[wasm_bindgen]
+pub fn metrics(lines_counted: Option<String>, head: &str) -> Result<Response, JsValue> {
+    let reply = lines_counted
+        .map_or_else(|| refused(&uncounted()), |lines| Reply::metrics(watch::exposition(&lines)));
+    let Head { method, origin, .. } = lines(head).map(|(head, _)| head).unwrap_or_default();
+    respond(reply, method, origin, settings())
+}
+
 fn uncounted() -> Problem {
     Problem::new(503, "metrics_not_configured", "the binding WATCH is not configured, or did not answer")
         .hint("deploy with the [[durable_objects.bindings]] and [[migrations]] of edge-worker/wrangler.toml")
-}
-
-async fn fetch_bundle(env: &Env) -> Loaded<Vec<u8>> {
-    let missing = |message: String| {
-        Problem::new(503, "bundle_missing", message)
-            .hint("put the bundle.tcb that `tiercast train` wrote into edge-worker/assets and deploy again")
-    };
-    let assets =
-        env.assets("ASSETS").map_err(|_| missing("the ASSETS binding is not configured".to_owned()))?;
-    let failed = |_| Problem::new(503, "bundle_unreachable", "the bundle could not be fetched; try again");
-    let mut response = assets.fetch(BUNDLE_URL, None).await.map_err(failed)?;
-    match response.status_code() {
-        200 => response.bytes().await.map_err(failed),
-        404 => Err(missing("no bundle was deployed with this worker".to_owned())),
-        status => Err(Problem::new(
-            503,
-            "bundle_unreachable",
-            format!("the assets answered {status} for the bundle"),
-        )),
-    }
 }
 
 pub(crate) fn respond(

@@ -103,7 +103,7 @@ const MODULES: [Module; 5] = [
         profile: "edge",
         folder: None,
         // The second for the upload's size, of which it is a hundredth; in a request's time it did not show.
-        optimise: &["-O2", "-Os"],
+        optimise: &["-O2", "-Os", "--one-caller-inline-max-function-size=15"],
     },
 ];
 

@@ -1,9 +1,13 @@
-// Bundles from a store, an R2 bucket or a KV namespace bound as BUNDLES: release.json says which answer, signed with the key whose
-// public half is TIERCAST_RELEASE_KEY. What it says is read and decided in src/release.rs; here it is fetched and verified.
+// Where bundles come from: from the assets of the deployed version, or from a store, an R2 bucket or a KV namespace bound as BUNDLES.
+// There release.json says which answer, signed with the key whose public half is TIERCAST_RELEASE_KEY. What it says is read and
+// decided in src/release.rs; here it is fetched and verified.
 import * as tiercast from "./index.js";
 import { bytesOf } from "./seal.js";
 import { ED25519, binary, keyOf } from "./tokens.js";
 import { known } from "./watch.js";
+
+/** Any host does: the assets look at the path only. */
+const ASSET = "https://assets.local/bundle.tcb";
 
 const POINTER = "release.json";
 
@@ -22,8 +26,19 @@ export function refresh(env, context) {
   context.waitUntil(released(env));
 }
 
+/** Asks for a bundle, where there is none; what is wrong is answered by src/runtime.rs. */
+export function bundles(env) {
+  return env.BUNDLES ? released(env) : deployed(env);
+}
+
+async function deployed({ ASSETS }) {
+  if (!ASSETS) return tiercast.bundle_set(0);
+  const found = await ASSETS.fetch(ASSET).then(async ({ status, body }) => [status, new Uint8Array(await new Response(body).arrayBuffer())]).catch(() => [503]);
+  tiercast.bundle_set(...found);
+}
+
 /** Takes over what the store holds. It says what is wrong to `release_failed`, and fails never. */
-export function released(env) {
+function released(env) {
   if (busy) return busy;
   if (Date.now() - asked < PAUSE) return Promise.resolve();
   asked = Date.now();
@@ -38,7 +53,7 @@ class Refused extends Error {}
 
 async function take(env) {
   const payload = await verified(await read(env, POINTER, "release_missing"), env);
-  const { stable, next } = read_payload(payload);
+  const { stable, next } = parsed(payload);
   const bundle = (pin) => (pin && !tiercast.release_has(pin.sha256) ? read(env, `bundles/${pin.sha256}.tcb`, "bundle_missing") : undefined);
   // Without the bundle that is to be tried the stable one answers.
   const bundles = [bundle(stable), Promise.resolve(bundle(next)).catch(() => undefined)];
@@ -65,7 +80,7 @@ async function verified(pointer, env) {
   throw new Refused("release_signature");
 }
 
-function read_payload(payload) {
+function parsed(payload) {
   try {
     return JSON.parse(payload);
   } catch {
