@@ -112,7 +112,7 @@ export class Watch extends DurableObject {
 
   lines() {
     const { sql } = this.ctx.storage;
-    const lines = sql.exec("SELECT name, value FROM series").toArray().map(({ name, value }) => `${name} ${value}`);
+    const lines = sql.exec("SELECT name, value FROM series ORDER BY name").toArray().map(({ name, value }) => `${name} ${value}`);
     const { about, serial, withdrawn, what } = this.#release();
     return [...lines, about, serial === withdrawn ? what : ""].join("\n");
   }

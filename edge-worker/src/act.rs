@@ -13,7 +13,6 @@ use crate::{
     model::Model,
     problem::Problem,
     release::Deployed,
-    reply::Reply,
     request::Sent,
     score::{self, Outcomes, Seen, Told},
     watch,
@@ -288,24 +287,18 @@ fn cut_off() -> Problem {
     Problem::new(400, "body_unreadable", "the body ended before it was complete")
 }
 
-/// What an object answers when it did not come to [`act`].
-pub(crate) fn instead(what: &str) -> Reply {
-    match what {
-        "erased" => Reply::empty(),
-        "unreadable" => Reply::refused(
-            &Problem::new(500, "state_unreadable", "what is stored of the member cannot be read")
-                .hint("deploy with the TIERCAST_STATE_KEY that it was written with as the second of the two, or DELETE the member"),
-        ),
-        "limited" => Reply::refused(
-            &Problem::new(429, "rate_limited", "the caller sent more requests than are allowed")
-                .hint("send fewer, or members in batches; the limit is that of [[ratelimits]] in wrangler.toml")
-                .header("retry-after", "60"),
-        ),
-        _ => Reply::refused(
-            &Problem::new(503, "member_unavailable", "the member's object did not answer")
-                .hint("send the request again: an event that was stored already counts once"),
-        ),
-    }
+/// What is answered when it does not come to [`act`]: none where the member was erased.
+pub(crate) fn instead(what: &str) -> Option<Problem> {
+    Some(match what {
+        "erased" => return None,
+        "unreadable" => Problem::new(500, "state_unreadable", "what is stored of the member cannot be read")
+            .hint("deploy with the TIERCAST_STATE_KEY that it was written with as the second of the two, or DELETE the member"),
+        "limited" => Problem::new(429, "rate_limited", "the caller sent more requests than are allowed")
+            .hint("send fewer, or members in batches; the limit is that of [[ratelimits]] in wrangler.toml")
+            .header("retry-after", "60"),
+        _ => Problem::new(503, "member_unavailable", "the member's object did not answer")
+            .hint("send the request again: an event that was stored already counts once"),
+    })
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ pub fn member_act(
 /// What JavaScript throws when an answer is made.
 #[wasm_bindgen]
 pub fn member_instead(what: &str, head: &str) -> Result<Response, JsValue> {
-    answered(head, act::instead(what))
+    answered(head, act::instead(what).map_or_else(Reply::empty, |problem| refused(&problem)))
 }
 
 fn answered(head: &str, reply: Reply) -> Result<Response, JsValue> {

@@ -100,7 +100,7 @@ export async function start({ bundle, vars = {}, token = TOKEN, assets = true, m
   const url = new URL(await miniflare.unsafeGetDirectURL());
   const worker = new Worker(miniflare, url, token);
   if (store) worker.store = r2 ? await miniflare.getR2Bucket("BUNDLES") : await miniflare.getKVNamespace("BUNDLES");
-  for (const [key, value] of store ?? []) await worker.store.put(key, value);
+  for (const [key, value] of store ?? []) await worker.store.put(key, typeof value === "string" ? value : new Uint8Array(value).buffer);
   return worker;
 }
 
