@@ -19,6 +19,7 @@ pub(crate) mod cores;
 pub mod coverage;
 pub mod data;
 pub mod dataset;
+pub mod deploy;
 pub mod engine;
 pub mod equip;
 pub mod evaluate;

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "cluster")]
 use tiercast::cluster;
 use tiercast::{
-    campaign, check, data, equip, evaluate, features, import, init, inspect, members, policy, risk, score,
-    similar, states, train,
+    campaign, check, data, deploy, equip, evaluate, features, import, init, inspect, members, policy, risk,
+    score, similar, states, train,
 };
 
 /// Rows of tables are allocated by one thread and freed by another, millions of times.
@@ -48,6 +48,15 @@ enum Command {
     Inspect(inspect::Args),
     Score(score::Args),
     States(states::Args),
+    /// Release bundles to edge workers: signed, tried on a share of members, taken back; no code is deployed.
+    ///
+    ///   tiercast deploy key -o release.key                                                           once; the public half goes to the worker
+    ///   tiercast deploy bundle run/bundle.tcb --to r2:shop-bundles --key release.key                 to all members
+    ///   tiercast deploy bundle new.tcb --to r2:shop-bundles --key release.key --stage shadow         on trial
+    ///   tiercast deploy promote --to r2:shop-bundles --key release.key --stage canary --share 0.1    further, then without --stage
+    ///   tiercast deploy status --to r2:shop-bundles
+    #[command(subcommand, verbatim_doc_comment)]
+    Deploy(deploy::Command),
     /// Serve `--engine ballista://host:port`: a scheduler, and executors that do the work.
     #[cfg(feature = "cluster")]
     #[command(subcommand)]
@@ -86,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
         Command::States(args) => states::run(args),
+        Command::Deploy(command) => deploy::run(command),
         #[cfg(feature = "cluster")]
         Command::Cluster(command) => cluster::run(command),
         Command::Campaign(args) => campaign::run(args),

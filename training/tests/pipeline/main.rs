@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+mod deploy;
 #[cfg(feature = "wgpu")]
 mod device;
 mod large;
