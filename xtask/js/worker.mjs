@@ -24,7 +24,11 @@ const miniflare = new Miniflare({
   // A frequent household's year is larger than what the public default lets in. Members that are stored are so while
   // this runs.
   bindings: { TIERCAST_TOKEN: token, TIERCAST_MAX_BODY_BYTES: "8388608", ...secrets },
-  durableObjects: { MEMBERS: { className: "Member", useSQLite: true } },
+  durableObjects: {
+    MEMBERS: { className: "Member", useSQLite: true },
+    DEVICES: { className: "Device", useSQLite: true },
+    WATCH: { className: "Watch", useSQLite: true },
+  },
   serviceBindings: { ASSETS: () => new Response(bytes) },
 });
 const url = await miniflare.ready;

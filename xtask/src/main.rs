@@ -15,6 +15,7 @@ mod shell;
 mod test;
 mod vectors;
 mod wasm;
+mod watch;
 mod web;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ Examples:
   cargo xtask demo                      train on Complete Journey, open the page and the worker
   cargo xtask demo --once               the same without a window: prints a table, compares the runtimes
   cargo xtask demo --data orders.csv    on your own events
+  cargo xtask watch                     a worker with made-up traffic, watched by Prometheus
   cargo xtask test                      everything CI runs
   cargo xtask test --only node          one step of it, with what it needs
 
@@ -54,6 +56,8 @@ enum Command {
     Demo(demo::Args),
     /// Measures size, start, speed, memory and the worker against other runtimes, and keeps the ledger
     Bench(bench::Args),
+    /// Starts a worker, and Prometheus beside it (and Grafana, if you have it), all on loopback
+    Watch(watch::Args),
     /// Runs ONNX's own test cases, and models as people export them, in the compact engine
     Conformance(conformance::Args),
     /// Runs core's unsafe code in Miri, with a nightly compiler
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Test(args) => return test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Miri => miri::run(),
         Command::Vectors(args) => vectors::run(&args),

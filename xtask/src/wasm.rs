@@ -147,6 +147,13 @@ pub(crate) fn build() -> Result<()> {
     one_binding()
 }
 
+/// The same for the worker's module alone.
+pub(crate) fn build_worker() -> Result<()> {
+    let _alone = exclusive()?;
+    let mut workers = MODULES.iter().filter(|module| module.folder.is_none());
+    workers.try_for_each(|module| module.compile().and_then(|()| module.finish()))
+}
+
 /// Compiles, binds and optimises the hello-world worker; returns where it is.
 pub(crate) fn build_hello() -> Result<PathBuf> {
     let _alone = exclusive()?;

@@ -13,10 +13,13 @@ use std::{
 
 use anyhow::{Result, bail};
 
-pub(crate) use self::prepare::{complete_journey, tiercast};
 use self::{
     compare::{Agreement, Native},
     prepare::{Source, Trained},
+};
+pub(crate) use self::{
+    prepare::{complete_journey, tiercast},
+    serve::free_port,
     worker::Worker,
 };
 use crate::{

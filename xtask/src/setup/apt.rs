@@ -137,6 +137,12 @@ pub(crate) fn newer_suites(own: &[Archive]) -> Vec<Archive> {
     wanted
 }
 
+/// A release of Debian from the place where this machine gets its own; none where that is not Debian's archive.
+pub(crate) fn archive_of(own: &[Archive], release: &str) -> Option<Archive> {
+    let debian = own.iter().find(|archive| DEBIAN.contains(&archive.suite.as_str()))?;
+    Some(Archive { suite: release.to_owned(), ..debian.clone() })
+}
+
 /// A look into one suite from a folder of ours.
 #[derive(Debug)]
 pub(crate) struct Suite {
@@ -180,14 +186,20 @@ impl Suite {
         listing.lines().filter_map(|line| line.split('|').nth(1)).map(|v| v.trim().to_owned()).collect()
     }
 
-    /// Downloads one version and unpacks it, without installing anything.
-    pub(crate) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
+    /// Downloads one version into the folder.
+    pub(crate) fn download(&self, package: &str, version: &str) -> Result<PathBuf> {
         self.run("apt-get", &["download", "-qq", &format!("{package}={version}")])?;
-        let file = fs::read_dir(&self.dir)?
+        let start = format!("{package}_");
+        fs::read_dir(&self.dir)?
             .flatten()
             .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|e| e == "deb"))
-            .with_context(|| format!("apt-get download left no file for {package}"))?;
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start)))
+            .with_context(|| format!("apt-get download left no file for {package}"))
+    }
+
+    /// Downloads one version and unpacks it, without installing anything.
+    pub(crate) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
+        let file = self.download(package, version)?;
         Run::new("dpkg-deb").arg("-x").arg(&file).arg(into).run()?;
         fs::remove_file(&file).map_err(Into::into)
     }
@@ -217,5 +229,14 @@ mod tests {
         let suites: Vec<String> = newer_suites(&own).into_iter().map(|a| a.suite).collect();
         assert_eq!(&suites[..2], ["bookworm-backports", "trixie-backports"]);
         assert!(suites.contains(&"sid".to_owned()));
+    }
+
+    #[test]
+    fn a_release_comes_from_where_the_machines_own_does() {
+        let one = |line: &str| one_line(line).into_iter().collect::<Vec<_>>();
+        let found =
+            archive_of(&one("deb [signed-by=/k.gpg] http://a.example/debian bookworm main"), "trixie");
+        assert_eq!(found, one_line("deb [signed-by=/k.gpg] http://a.example/debian trixie main"));
+        assert_eq!(archive_of(&one("deb http://a.example/ubuntu noble main"), "trixie"), None);
     }
 }

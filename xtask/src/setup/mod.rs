@@ -1,5 +1,5 @@
 //! What a fresh machine lacks, fetched once: the Rust targets, Chromium, the npm tools, Python's pip and venv; and a
-//! Vulkan driver, where a test of graphics cards asks for it.
+//! Vulkan driver, where a test of graphics cards asks for it, and Prometheus, where a worker is watched.
 //!
 //! Nothing here names a server: Rust comes through rustup or the machine's own
 //! package sources, Chromium through the package manager, the tools through npm.
@@ -7,12 +7,14 @@
 mod apt;
 mod chromium;
 mod npm;
+mod prometheus;
 mod python;
 mod rust_source;
 mod rust_target;
 mod vulkan;
 
 pub(crate) use chromium::find as find_chromium;
+pub(crate) use prometheus::{Prometheus, ensure as prometheus};
 pub(crate) use python::with as python_with;
 pub(crate) use vulkan::ensure as vulkan;
 
@@ -23,7 +25,7 @@ pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 /// A machine without an operating system: `core` must build for it.
 pub(crate) const BARE: &str = "thumbv7em-none-eabi";
 
-/// Makes sure that everything is there but [`vulkan`], which one step alone needs.
+/// Makes sure that everything is there but [`vulkan`] and [`prometheus`], which one step and one command alone need.
 pub(crate) fn run() -> Result<()> {
     npm::ensure()?;
     python::ensure()?;
