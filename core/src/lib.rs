@@ -40,6 +40,7 @@ extern crate std;
 
 mod bundle;
 mod checksum;
+mod drift;
 mod engine;
 mod error;
 mod event;
@@ -65,6 +66,7 @@ mod wire;
 
 pub use self::{
     bundle::{Bundle, BundleParts, FORMAT, Manifest, Section, Vector},
+    drift::{Bins, Drift, Psi, Reference, Watched},
     engine::{EngineKind, Plan, Port, Storage, Workspace},
     error::{Error, ErrorKind, Result},
     event::{

@@ -2,7 +2,7 @@
 //!
 //! `f64::exp` and its like call the platform's C library natively and another one in wasm; their last bits differ.
 
-pub(crate) use libm::{exp2, floor, round, sqrt};
+pub(crate) use libm::{exp2, floor, log, round, sqrt};
 
 pub(crate) use crate::turn::{cos, sin};
 

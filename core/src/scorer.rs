@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     bundle::{Bundle, Opened},
+    drift::Reference,
     engine::{Engine, Workspace},
     error::{Error, Result, bail},
     event::{Event, EventInput},
@@ -416,6 +417,11 @@ impl Scorer {
         };
         let workspace = scratch.judges.get_or_insert_with(|| judge.workspace());
         judge.judge(workspace, &self.bundle, (state, now), options)
+    }
+
+    /// What the training rows were distributed like, by which drift is measured; as [`Bundle::drift`].
+    pub fn drift(&self) -> Option<&Reference> {
+        self.bundle.drift()
     }
 
     /// The bundle.

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on should say where.
 
-use std::panic::catch_unwind;
+use std::{ops::Range, panic::catch_unwind};
 
 use prost::Message;
 use tiercast_core::{
-    Action, Bundle, DecideOptions, LowerOptions, MemberState, Model, Policy, Scorer, Task, Timestamp, lower,
+    Action, Bins, Bundle, BundleParts, DecideOptions, LowerOptions, MemberState, Model, Policy, Reference,
+    Scorer, Section, Task, Timestamp, Watched, lower,
 };
 use tiercast_tests::{checksum, read, section, sign_snapshot};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
@@ -26,15 +27,36 @@ fn with_section(name: &str, change: impl Fn(&mut [u8])) -> Vec<u8> {
 
 fn with_section_of(fixture: &str, name: &str, change: impl Fn(&mut [u8])) -> Vec<u8> {
     let mut bytes = read(fixture).unwrap();
-    let sections = Bundle::parse(&bytes).unwrap().sections().to_vec();
-    let at = sections.iter().position(|section| section.name == name).unwrap();
-    let entry = 16 + at * 40;
-    let offset = u64::from_le_bytes(bytes[entry + 16..entry + 24].try_into().unwrap()) as usize;
-    let content = &mut bytes[offset..offset + sections[at].length];
+    let (entry, place) = place_of(&bytes, name);
+    let content = &mut bytes[place];
     change(content);
     let sum = checksum(content);
     bytes[entry + 32..entry + 40].copy_from_slice(&sum.to_le_bytes());
     bytes
+}
+
+/// Where a section's line of the table begins, and where its content is.
+fn place_of(bytes: &[u8], name: &str) -> (usize, Range<usize>) {
+    let sections = Bundle::parse(bytes).unwrap().sections().to_vec();
+    let at = sections.iter().position(|section| section.name == name).unwrap();
+    let entry = 16 + at * 40;
+    let offset = u64::from_le_bytes(bytes[entry + 16..entry + 24].try_into().unwrap()) as usize;
+    (entry, offset..offset + sections[at].length)
+}
+
+/// What drift of the fixture is measured by, as if 8 rows had trained it: a number and a code.
+fn reference() -> Reference {
+    let shares = vec![0.25, 0.5, 0.25, 0.0];
+    let number = Watched { feature: 0, bins: Bins::Cuts(vec![1.0, 2.5]), shares: shares.clone() };
+    let codes = vec![3.0_f32.to_bits(), 5.0_f32.to_bits()];
+    let code = Watched { feature: 4, bins: Bins::Codes(codes), shares };
+    Reference { rows: 8, features: vec![number, code], tiers: vec![0.5, 0.25, 0.125, 0.125, 0.0] }
+}
+
+/// The fixture with that.
+fn with_drift() -> Vec<u8> {
+    let parts = Bundle::parts(&read(FIXTURE).unwrap()).unwrap();
+    Bundle::write(BundleParts { drift: Some(reference()), ..parts }).unwrap()
 }
 
 /// A fixture with another content in one section, of whatever length.
@@ -231,4 +253,62 @@ fn a_snapshot_of_another_shop_is_refused() {
             "invalid_state"
         );
     }
+}
+
+#[test]
+fn what_drift_is_measured_by_travels_and_changes_no_other_section() {
+    let old = read(FIXTURE).unwrap();
+    assert_eq!(Scorer::load(&old).unwrap().drift(), None);
+    let without = Bundle::parse(&Bundle::write(Bundle::parts(&old).unwrap()).unwrap()).unwrap();
+    let bytes = with_drift();
+    let scorer = Scorer::load(&bytes).unwrap();
+    assert!(scorer.prove().unwrap() > 0);
+    assert_eq!(scorer.drift(), Some(&reference()));
+    assert_eq!(Bundle::parts(&bytes).unwrap().drift, Some(reference()));
+    let mut sections = scorer.bundle().sections().to_vec();
+    let drift = sections.iter().position(|section: &Section| section.name == "drift").unwrap();
+    sections.remove(drift);
+    assert_eq!(sections, without.sections());
+    let misfit = Reference { tiers: vec![1.0], ..reference() };
+    let parts = BundleParts { drift: Some(misfit), ..Bundle::parts(&bytes).unwrap() };
+    assert_eq!(Bundle::write(parts).unwrap_err().code(), "invalid_spec");
+}
+
+#[test]
+fn damage_to_what_drift_is_measured_by_is_refused_or_sound() {
+    let whole = with_drift();
+    let (entry, content) = place_of(&whole, "drift");
+    let damaged = |at: usize, mask: u8| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= mask;
+        bytes
+    };
+    // Its place in the table but not its name: a section of another name is one that this version does not know.
+    for at in (entry + 16..entry + 40).chain(content.clone()) {
+        for mask in [0x01, 0x80, 0xff] {
+            let code = Bundle::parse(&damaged(at, mask)).unwrap_err().code();
+            assert!(["bundle_hash", "bundle_truncated"].contains(&code), "byte {at}: {code}");
+        }
+    }
+    let mut codes = std::collections::BTreeSet::new();
+    for at in content.clone() {
+        for mask in [0x01, 0x02, 0x04, 0x40, 0x80, 0xff] {
+            let mut bytes = damaged(at, mask);
+            let sum = checksum(&bytes[content.clone()]);
+            bytes[entry + 32..entry + 40].copy_from_slice(&sum.to_le_bytes());
+            let bundle = match Bundle::parse(&bytes) {
+                Ok(bundle) => bundle,
+                Err(error) => {
+                    codes.insert(error.code());
+                    continue;
+                }
+            };
+            let reference = bundle.drift().unwrap();
+            let mut counts = vec![0; reference.bins()];
+            reference.count(&vec![1.0; bundle.schema().len()], 1, &mut counts).unwrap();
+            let found = reference.psi(bundle.schema(), &counts).unwrap();
+            assert!(found.iter().all(|found| found.psi.is_finite()), "byte {at}, mask {mask:#x}: {found:?}");
+        }
+    }
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), ["bundle_section", "invalid_spec"]);
 }

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 use tiercast_core::{
-    Bundle, Event, EventInput, FeatureSchema, MemberState, Observed, Scalar, Scorer, Timestamp, net_spend,
+    Bins, Bundle, Event, EventInput, FeatureSchema, MemberState, Observed, Reference, Scalar, Scorer,
+    Timestamp, Watched, net_spend,
 };
 use tiercast_tests::{members, read};
 
@@ -390,4 +391,74 @@ fn a_history_in_another_currency_is_kept_but_not_fitted() {
     let mut state = MemberState::restore_kept(&snapshot, 7).unwrap();
     assert_eq!(state.fit(&foreign).unwrap_err().code(), "schema_mismatch");
     assert_eq!(state.snapshot(), snapshot);
+}
+
+/// A value of few, some missing, some on a cut.
+fn any_value() -> impl Strategy<Value = f32> {
+    prop::sample::select(vec![f32::NAN, f32::NEG_INFINITY, -1.5, -0.0, 0.0, 0.25, 1.0, 2.0, 1e9])
+}
+
+fn any_bins() -> impl Strategy<Value = Bins> {
+    (any::<bool>(), prop::collection::vec(any_value(), 0..=Bins::MOST)).prop_map(|(is_code, mut named)| {
+        named.retain(|value| !value.is_nan());
+        named.sort_by(f32::total_cmp);
+        if is_code {
+            named.dedup_by_key(|value| value.to_bits());
+            return Bins::Codes(named.iter().map(|value| value.to_bits()).collect());
+        }
+        named.dedup();
+        Bins::Cuts(named)
+    })
+}
+
+/// The rows in each bin, bin by bin as it is defined.
+fn counted(bins: &Bins, values: &[f32]) -> Vec<u32> {
+    let rows = |is_in: &dyn Fn(f32) -> bool| values.iter().filter(|value| is_in(**value)).count() as u32;
+    let missing = rows(&f32::is_nan);
+    let mut counts: Vec<u32> = match bins {
+        Bins::Cuts(cuts) => {
+            (0..cuts.len()).map(|at| rows(&|x| x <= cuts[at] && (at == 0 || x > cuts[at - 1]))).collect()
+        }
+        Bins::Codes(codes) => codes.iter().map(|bits| rows(&|x| x.to_bits() == *bits)).collect(),
+    };
+    counts.push(values.len() as u32 - missing - counts.iter().sum::<u32>());
+    counts.push(missing);
+    counts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Members are counted where their values are, and by their own shares they have not drifted.
+    #[test]
+    fn what_drifts_is_counted_bin_by_bin(
+        bins in prop::collection::vec(any_bins(), 0..5),
+        rows in prop::collection::vec((prop::collection::vec(any_value(), 5), 1_u8..=5), 1..40),
+    ) {
+        let column = |at: usize| rows.iter().map(|(features, _)| features[at]).collect::<Vec<_>>();
+        let expected: Vec<Vec<u32>> = bins.iter().enumerate().map(|(at, bins)| counted(bins, &column(at))).collect();
+        let tiers: Vec<u32> = (1..=5).map(|k| rows.iter().filter(|(_, tier)| *tier == k).count() as u32).collect();
+        let shares = |counts: &[u32]| counts.iter().map(|n| *n as f32 / rows.len() as f32).collect::<Vec<_>>();
+        let watched = |((at, bins), counts): ((usize, &Bins), &Vec<u32>)| {
+            Watched { feature: at as u32, bins: bins.clone(), shares: shares(counts) }
+        };
+        let reference = Reference {
+            rows: rows.len() as u64,
+            features: bins.iter().enumerate().zip(&expected).map(watched).collect(),
+            tiers: shares(&tiers),
+        };
+        let mut counts = vec![0; reference.bins()];
+        for (features, tier) in &rows {
+            reference.count(features, *tier, &mut counts).unwrap();
+        }
+        prop_assert_eq!(&counts, &[expected, vec![tiers]].concat().concat());
+        let bundle = bundle();
+        let found = reference.psi(bundle.schema(), &counts).unwrap();
+        prop_assert_eq!(found.len(), bins.len() + 1);
+        prop_assert!(found.iter().all(|found| found.psi == 0.0 && found.rows == rows.len() as u64));
+        // Whatever else was counted, the index is a number that is not below 0.
+        counts.reverse();
+        let found = reference.psi(bundle.schema(), &counts).unwrap();
+        prop_assert!(found.iter().all(|found| found.psi >= 0.0 && found.psi.is_finite()));
+    }
 }

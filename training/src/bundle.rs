@@ -10,7 +10,7 @@ use serde_json::Value;
 use tiercast_core::{
     Bundle, BundleParts, Catalogue, DAY_MS, Decode, EngineKind, EventInput, FeatureDecl, FeatureSpec,
     LowerOptions, Manifest, MemberState, Of, Op, PointsRules, Policies, ProfileSpec, RecommendOptions,
-    Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
+    Reference, Scalar, Scorer, TierRules, Timestamp, Transform, Vector, lower,
 };
 
 use crate::weights::Weights;
@@ -53,6 +53,8 @@ pub struct Contents<'a> {
     pub policies: &'a Policies,
     /// How points are earned and what they are worth; none for a bundle without points.
     pub points: Option<&'a PointsRules>,
+    /// What the training rows were distributed like.
+    pub drift: Option<&'a Reference>,
     /// What people should know.
     pub card: Value,
     /// The moment at which the made-up members are assessed.
@@ -100,6 +102,7 @@ pub fn write(contents: &Contents<'_>) -> anyhow::Result<Vec<u8>> {
         policies: contents.policies.clone(),
         points: contents.points.cloned(),
         risk: None,
+        drift: contents.drift.cloned(),
         card: contents.card.clone(),
         vectors: Vec::new(),
     };
@@ -330,6 +333,7 @@ mod tests {
             recommend: None,
             policies: &Policies::default(),
             points: None,
+            drift: None,
             card: serde_json::json!({"summary": "a test"}),
             now: Timestamp::parse("2017-10-01").unwrap(),
             seed: 7,

@@ -249,6 +249,10 @@ fn into_tiers(imported: &Imported, path: &Path, takes: Takes) -> anyhow::Result<
         (parts.manifest.decode, parts.manifest.cuts) = (Decode::Expected, Vec::new());
         say!("decided by the expected tier; the bundle's cuts are those of its own model");
     }
+    if let Some(drift) = &mut parts.drift {
+        // So do the tiers that it gave its training rows; the features are the same.
+        drift.tiers.clear();
+    }
     if takes == Takes::Features {
         parts.transform = as_they_are(&parts.spec)?;
     }

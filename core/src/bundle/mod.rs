@@ -6,7 +6,8 @@
 //! bit by bit. `plan` is a lowered model, ready for the compact engine, and `model.onnx`, in its place, a standard ONNX
 //! file. Some bundles also have `profile.plan`, the model of profiles, and `recommend` with `recommend.plan`, the catalogue and
 //! the ranker of recommendations, or `assign` and `reward`, policies, with a plan each where they were learned, or `points`, the
-//! rules for points, or `risk` with `risk.plan`, what judges risk. `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
+//! rules for points, or `risk` with `risk.plan`, what judges risk, or `drift`, what the training rows were distributed like.
+//! `manifest`, `schema`, `card` and `vectors` are JSON, for people and for programs around the core.
 //! Sections that a reader does not know are left alone.
 
 use alloc::{string::String, vec::Vec};
@@ -21,6 +22,7 @@ pub(crate) use self::table::unreadable;
 pub(crate) use self::table::{Table, assemble, to_json};
 use crate::{
     checksum::checksum,
+    drift::Reference,
     engine::EngineKind,
     error::{Quoted, Result, bail},
     event::EventInput,
@@ -48,6 +50,9 @@ const RISK: [&str; 2] = ["risk", "risk.plan"];
 
 /// The section of the rules for points.
 const POINTS_RULES: &str = "points";
+
+/// The section of what drift is measured by. A build without it leaves it alone, as no answer to a member needs it.
+const DRIFT: &str = "drift";
 
 /// The sections of what is not done in every build, and whether this one does it.
 const MORE: [(bool, &str); 6] = [
@@ -144,6 +149,8 @@ pub struct BundleParts {
     pub points: Option<PointsRules>,
     /// What risk is judged by, and the plan of its model; none for a bundle that judges none.
     pub risk: Option<(RiskModel, Vec<u8>)>,
+    /// What the training rows were distributed like; none for a bundle that drift is not measured by.
+    pub drift: Option<Reference>,
     /// The model card: data, protocol, measures, caveats.
     pub card: serde_json::Value,
     /// Members by which a loader can prove itself.
@@ -183,6 +190,7 @@ pub struct Bundle {
     rules: TierRules,
     typical: Vec<f32>,
     points: Held<PointsRules>,
+    drift: Held<Reference>,
     info: String,
     card: String,
     vectors: String,
@@ -229,6 +237,7 @@ impl Bundle {
         let (tiers, events) = (parts.rules.len(), &schema.spec().events);
         parts.points.iter().try_for_each(|points| points.check(tiers, events))?;
         parts.risk.iter().try_for_each(|(risk, _)| risk.check(&schema))?;
+        parts.drift.iter().try_for_each(|drift| drift.check(schema.len(), tiers))?;
         let catalogue = recommend.as_ref().map(|(shelf, _)| shelf.catalogue());
         let info = info::Info::new(&parts.manifest, &schema, &parts.rules)
             .with(profile.as_ref(), catalogue)
@@ -263,6 +272,7 @@ impl Bundle {
         if let Some((risk, plan)) = parts.risk {
             sections.extend(RISK.into_iter().zip([wire::to_bytes(&risk), plan]));
         }
+        sections.extend(parts.drift.map(|drift| (DRIFT, wire::to_bytes(&drift))));
         sections.extend([
             ("schema", to_json(schema.spec())?),
             ("card", to_json(&parts.card)?),
@@ -310,6 +320,7 @@ impl Bundle {
             policies: Policies::default(),
             points: bundle.points.into_option(),
             risk: risk.into_option().map(|(model, plan)| (model, plan.into())),
+            drift: bundle.drift.into_option(),
         };
         for (task, policy, plan) in policies.into_option().unwrap_or_default() {
             parts.policies.put(task, policy, plan.into());
@@ -386,6 +397,14 @@ impl Bundle {
             risk.check(&schema)?;
             Ok(Some((risk, table.find(RISK[1])?)))
         })?;
+        let drift = Held::new(|| {
+            if table.find(DRIFT).is_err() {
+                return Ok(None);
+            }
+            let drift: Reference = table.value(DRIFT)?;
+            drift.check(features, rules.len())?;
+            Ok(Some(drift))
+        })?;
         let bundle = Self {
             manifest,
             schema,
@@ -393,6 +412,7 @@ impl Bundle {
             rules: core.rules,
             typical: core.typical,
             points,
+            drift,
             info: table.text("manifest")?,
             card: table.text("card")?,
             vectors: table.text("vectors")?,
@@ -429,6 +449,12 @@ impl Bundle {
     /// How points are earned and what they are worth; none for a bundle without points.
     pub fn points(&self) -> Option<&PointsRules> {
         self.points.get()
+    }
+
+    /// What the training rows were distributed like; none for a bundle that says nothing of it, and in a build without the
+    /// feature `all-kernels`.
+    pub fn drift(&self) -> Option<&Reference> {
+        self.drift.get()
     }
 
     /// The model card, as JSON.

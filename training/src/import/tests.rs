@@ -4,7 +4,7 @@ use tract_onnx::pb::{
     ValueInfoProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto::Tensor,
 };
 
-use tiercast_core::{BundleParts, Policies, Scorer};
+use tiercast_core::{Bins, BundleParts, Policies, Reference, Scorer, Watched};
 
 use super::*;
 use crate::{
@@ -363,6 +363,7 @@ fn parts(old: &Bundle) -> BundleParts {
         policies: Policies::default(),
         risk: None,
         points: None,
+        drift: None,
         card: serde_json::from_str(old.card()).unwrap(),
         vectors: Vec::new(),
     }
@@ -383,11 +384,14 @@ fn a_bundle_that_says_no_moment_is_refused() {
 }
 
 #[test]
-fn cuts_that_were_fitted_to_another_model_are_left_behind() {
+fn what_was_fitted_to_another_model_is_left_behind() {
     let folder = TempDir::new().unwrap();
     let old = Bundle::parse(&fs::read(FIXTURE).unwrap()).unwrap();
     let mut parts = parts(&old);
     (parts.manifest.decode, parts.manifest.cuts) = (Decode::Ranks, vec![1.1, 1.2, 1.3, 1.4]);
+    let recency = Watched { feature: 0, bins: Bins::Cuts(vec![1.0]), shares: vec![0.5, 0.25, 0.25] };
+    let drift = Reference { rows: 8, features: vec![recency], tiers: vec![0.25, 0.25, 0.25, 0.25, 0.0] };
+    parts.drift = Some(drift.clone());
     let scorer = Scorer::load(&Bundle::write(parts.clone()).unwrap()).unwrap();
     parts.vectors = bundle::vectors(&scorer, old.vectors().unwrap()[0].now, 1).unwrap();
     let ranks = folder.path().join("ranks.tcb");
@@ -395,4 +399,5 @@ fn cuts_that_were_fitted_to_another_model_are_left_behind() {
     run(Args { into: Some(ranks), takes: Takes::Inputs, ..args(&folder, &for_fixture(&old)) }).unwrap();
     let new = Bundle::parse(&fs::read(folder.path().join("model.tcb")).unwrap()).unwrap();
     assert_eq!((new.manifest().decode, new.manifest().cuts.as_slice()), (Decode::Expected, &[][..]));
+    assert_eq!(new.drift(), Some(&Reference { tiers: Vec::new(), ..drift }), "its features are the same");
 }

@@ -68,6 +68,7 @@ fn bundle_with(project: &Project, vectors: Vec<Vector>) -> Vec<u8> {
         policies: Policies::default(),
         risk: None,
         points: None,
+        drift: None,
         card: serde_json::Value::Null,
         vectors,
     })

@@ -6,7 +6,7 @@ use std::fs;
 
 use anyhow::Context;
 use tiercast_core::{
-    Catalogue, Decode, LowerOptions, OnnxModel, Policies, ProfileSpec, Scorer, Timestamp, lower,
+    Catalogue, Decode, LowerOptions, OnnxModel, Policies, ProfileSpec, Reference, Scorer, Timestamp, lower,
 };
 
 use super::{
@@ -34,6 +34,9 @@ use crate::{
 /// Rows on which tract is asked about trees at most.
 const MOST_BY_TRACT: usize = 32;
 
+/// Files of the folder, with their places in it.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// Writes the run's folder. Gives how far the bundle's rounded weights move its probabilities, if they are rounded.
 pub(super) fn write(
     args: &Args,
@@ -45,7 +48,7 @@ pub(super) fn write(
     provenance: Provenance,
 ) -> anyhow::Result<Option<f32>> {
     let mut record = record(args, project, dataset, trained, selected);
-    let mut files = models(args, project, trained, &mut record.models)?;
+    let (mut files, scores) = models(args, project, trained, &mut record.models, selected)?;
     let profiled = profile::make(project, dataset, trained);
     record.profile = profiled.as_ref().map(|profiled| profiled.record.clone());
     let profile = profiled.map(|profiled| {
@@ -62,7 +65,14 @@ pub(super) fn write(
     let (train, test) = (&last.split.train, &last.split.held_out);
     record.effects =
         effects::partial_dependence(dataset, &judged_on, train, &record.importance, project.seed);
-    record.quality = quality::survey(dataset, train, test);
+    let (quality, watched) = quality::survey(dataset, train, test);
+    record.quality = quality;
+    let (decode, tiers) = (project.train.decode, last.rules.len());
+    let cuts = match decode {
+        Decode::Ranks => predictions.cuts(&record.selected, None),
+        _ => Vec::new(),
+    };
+    let drift = quality::reference(watched, tiers, scores.chunks(tiers).map(|row| decode.decode(row, &cuts)));
     provenance.check(&Provenance::new(project, args)?)?;
     record.provenance = provenance;
     let onnx =
@@ -72,6 +82,8 @@ pub(super) fn write(
         tier: onnx,
         profile: profile.as_ref().map(|(spec, onnx)| (spec, onnx.as_slice())),
         recommend: recommended.map(|found| (&found.catalogue, found.onnx.as_slice())),
+        cuts: &cuts,
+        drift: &drift,
     };
     let write = |record: &RunRecord| bundle(args, project, dataset, trained, predictions, record, &models);
     if let Some(found) = recommended {
@@ -113,15 +125,18 @@ fn file(kind: &str) -> String {
     format!("models/{kind}.onnx")
 }
 
-/// The ONNX files with their places, told of in `records` with how far other engines are from what trained them.
+/// The ONNX files with their places, told of in `records` with how far other engines are from what trained them; and the
+/// probabilities that the selected one's plan gives the training rows, which are computed for that comparison anyway.
 fn models(
     args: &Args,
     project: &Project,
     trained: &Trained,
     records: &mut [ModelRecord],
-) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    let (last, mut files) = (trained.last(), Vec::new());
-    for ((kind, fitted), model) in trained.kinds.iter().zip(trained.last_fitted()).zip(records) {
+    selected: usize,
+) -> anyhow::Result<(Files, Vec<f32>)> {
+    let (last, mut files, mut scores) = (trained.last(), Files::new(), Vec::new());
+    let kinds = trained.kinds.iter().zip(trained.last_fitted()).zip(records).enumerate();
+    for (at, ((kind, fitted), model)) in kinds {
         let reads = fitted.model.reads();
         let transform = last.transform(reads);
         let metadata = [("project", project.name.clone()), ("inputs", transform.names().join(","))];
@@ -136,8 +151,11 @@ fn models(
         model.plan_difference = Some(export::largest_difference(&ours, &by_plan));
         model.file = Some(file(kind.name()));
         files.push((file(kind.name()), bytes));
+        if at == selected {
+            scores = by_plan;
+        }
     }
-    Ok(files)
+    Ok((files, scores))
 }
 
 /// The selected model with the rows that it is judged on: those of the test, or without one those of every fold.
@@ -157,6 +175,9 @@ struct Models<'m> {
     tier: &'m [u8],
     profile: Option<(&'m ProfileSpec, &'m [u8])>,
     recommend: Option<(&'m Catalogue, &'m [u8])>,
+    /// For decoding by ranks; otherwise empty.
+    cuts: &'m [f32],
+    drift: &'m Reference,
 }
 
 fn bundle(
@@ -168,10 +189,6 @@ fn bundle(
     record: &RunRecord,
     models: &Models<'_>,
 ) -> anyhow::Result<Vec<u8>> {
-    let cuts = match project.train.decode {
-        Decode::Ranks => predictions.cuts(&record.selected, None),
-        _ => Vec::new(),
-    };
     let names = [record.selected.as_str(), Kind::SameTier.name()];
     let boards = board::Boards::new(predictions, record, &names, &[project.train.decode]);
     let now = project.split.test.last().or(project.split.train.last()).copied().unwrap_or_default();
@@ -187,12 +204,13 @@ fn bundle(
         engine: args.engine.into(),
         weights: args.weights,
         decode: project.train.decode,
-        cuts: &cuts,
+        cuts: models.cuts,
         typical: &last.typical,
         profile: models.profile,
         recommend: models.recommend,
         policies: &Policies::default(),
         points: project.points.as_ref(),
+        drift: Some(models.drift),
         card: card::write(record, &boards),
         now,
         seed: project.seed,

@@ -18,11 +18,15 @@ mod profiles;
 #[cfg(feature = "cloud")]
 mod stores;
 
+use indicatif::ProgressBar;
 use serde_json::Value;
 use tiercast::{
+    features,
     models::mix,
+    project::Project,
     train::{predictions::Predictions, record::RunRecord},
 };
+use tiercast_core::{Scorer, Timestamp};
 
 const PROJECT: &str = r#"
 [project]
@@ -142,11 +146,15 @@ fn a_shop_becomes_a_bundle_and_a_report() {
     assert_eq!(inspected["provenVectors"], 8);
     assert_eq!(inspected["tiers"].as_array().unwrap().len(), 3);
     assert_eq!(inspected["manifest"]["model"], report["run"]["selected"]);
-    assert!(succeeds(folder, &["inspect", "run/bundle.tcb"]).contains("├─ features (3 in"));
+    let told = succeeds(folder, &["inspect", "run/bundle.tcb"]);
+    assert!(told.contains("├─ features (3 in") && told.contains("─ drift "), "{told}");
 
     the_same_again_gives_the_same_bytes(folder);
     what_rounded_weights_cost_is_said(folder);
     decoding_by_ranks_comes_with_its_cuts(folder);
+    for (project, run) in [("tiercast.toml", "run"), ("tiercast.toml", "small"), ("ranks.toml", "ranks")] {
+        drift_is_measured_by_what_the_bundle_says(folder, project, run);
+    }
     damage_has_a_code(folder);
 }
 
@@ -179,6 +187,37 @@ fn decoding_by_ranks_comes_with_its_cuts(folder: &Path) {
     assert_eq!(told, cuts);
     let other = inspected["card"]["metrics"]["test"]["model"]["measures"]["kappa"]["value"].as_f64();
     assert!(other.unwrap() > 0.5, "{other:?}");
+}
+
+/// The training rows have not drifted from themselves, and the test rows have as the report says.
+fn drift_is_measured_by_what_the_bundle_says(folder: &Path, project: &str, run: &str) {
+    let project = Project::load(&folder.join(project)).unwrap();
+    let dataset = features::build(&project, &project.as_ofs(), &ProgressBar::hidden()).unwrap();
+    let scorer = Scorer::load(&fs::read(folder.join(run).join("bundle.tcb")).unwrap()).unwrap();
+    let (bundle, reference) = (scorer.bundle(), scorer.drift().unwrap());
+    let psi = |dates: &[Timestamp]| {
+        let mut counts = vec![0; reference.bins()];
+        for row in (0..dataset.len()).filter(|row| dates.contains(&dataset.rows[*row].as_of)) {
+            let features = dataset.row(row);
+            let probabilities = scorer.score_batch(features).unwrap();
+            let tier = bundle.manifest().decode.decode(&probabilities, &bundle.manifest().cuts);
+            reference.count(features, tier, &mut counts).unwrap();
+        }
+        reference.psi(bundle.schema(), &counts).unwrap()
+    };
+    let own = psi(&project.split.train);
+    let names: Vec<&str> = own.iter().map(|found| found.name).collect();
+    assert_eq!(names, ["recency", "spend_91d", "count_91d", "tier"]);
+    assert!(own.iter().all(|found| found.psi == 0.0 && found.rows == 240), "{own:?}");
+    // Everybody has as many orders in a quarter: one bin, which chance cannot move.
+    assert!(own.iter().all(|found| (found.chance > 0.0) == (found.name != "count_91d")), "{own:?}");
+    let (later, record) = (psi(&project.split.test), RunRecord::read(&folder.join(run)).unwrap());
+    for (found, told) in later.iter().zip(&record.quality) {
+        let drift = told.drift.unwrap();
+        assert_eq!(found.name, told.feature);
+        assert!((found.psi - drift.psi).abs() < 1e-12 && (found.chance - drift.chance).abs() < 1e-12);
+    }
+    assert!(later.iter().any(|found| found.psi > 0.0), "{later:?}");
 }
 
 fn predictions_cover_every_row_once(folder: &Path) {

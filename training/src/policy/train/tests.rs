@@ -78,6 +78,7 @@ pub(crate) fn bundle(project: &Project) -> Vec<u8> {
         policies: Policies::default(),
         risk: None,
         points: None,
+        drift: None,
         card: serde_json::Value::Null,
         vectors: Vec::new(),
     };
