@@ -27,7 +27,10 @@ async function answer(request, env) {
     if (url !== undefined) return visit(url, request, env);
   }
   if (head.includes("/metrics") && env.WATCH && tiercast.asks_metrics(head, env)) {
-    return tiercast.metrics(await series(env).catch(() => undefined), head);
+    // Without the bundle nobody knows what drift is measured by.
+    if (tiercast.member_lacks_bundle(env)) await bundles(env);
+    const { lines, counts } = await series(env).catch(() => ({}));
+    return tiercast.metrics(lines, new Float64Array(counts ?? []), head);
   }
   const call = tiercast.expects(head);
   if (call === 0) {

@@ -5,6 +5,7 @@ import * as tiercast from "./index.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS series (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS drift (bundle TEXT PRIMARY KEY, at INTEGER NOT NULL, counts BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS release (
     only INTEGER PRIMARY KEY CHECK (only = 0), serial REAL NOT NULL, since REAL NOT NULL, about TEXT NOT NULL,
     requests REAL NOT NULL, failed REAL NOT NULL, withdrawn REAL NOT NULL, what TEXT NOT NULL);
@@ -14,6 +15,8 @@ const ADD = "INSERT INTO series VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET v
 
 /** Milliseconds between two times that an isolate tells what it counted. */
 const EVERY = 5000;
+
+const DAY = 86_400_000;
 
 /** What an isolate keeps while the object does not answer. */
 const UNSENT = 20;
@@ -65,10 +68,11 @@ export async function known(env) {
   return env.WATCH ? objectOf(env).known() : { serial: 0, age: 0, withdrawn: 0 };
 }
 
-/** All series as lines, with what this isolate has counted. */
+/** All series as lines, with what this isolate has counted, and the members counted for the drift of its bundle. */
 export async function series(env) {
   await tell(env);
-  return objectOf(env).lines();
+  const [bundle] = latest.slice(-2);
+  return objectOf(env).series(bundle);
 }
 
 /** The one object that adds up. */
@@ -84,12 +88,13 @@ export class Watch extends DurableObject {
     return this.known();
   }
 
-  #add(lines, about, serial, requests, failed, least, most, what) {
+  #add(lines, about, serial, requests, failed, least, most, what, bundle, members) {
     const { sql } = this.ctx.storage;
     for (const line of lines.split("\n")) {
       const end = line.lastIndexOf(" ");
       if (end > 0) sql.exec(ADD, line.slice(0, end), Number(line.slice(end)));
     }
+    if (members?.some((count) => count > 0)) this.#drift(bundle, members);
     const release = this.#release();
     if (serial < release.serial) return;
     const begun = serial > release.serial ? { ...release, serial, since: Date.now(), requests: 0, failed: 0 } : release;
@@ -110,10 +115,25 @@ export class Watch extends DurableObject {
     return { serial, age: Date.now() - since, withdrawn };
   }
 
-  lines() {
+  /** Adds members to those counted for a bundle's drift; a day halves what an old one counts. */
+  #drift(bundle, members) {
+    const { sql } = this.ctx.storage;
+    const now = Date.now();
+    const before = this.#counts(bundle, now);
+    const counts = Float64Array.from(members, (count, i) => count + (before[i] ?? 0));
+    sql.exec("INSERT OR REPLACE INTO drift VALUES (?, ?, ?)", bundle, now, counts.buffer);
+    sql.exec("DELETE FROM drift WHERE at < ?", now - 7 * DAY);
+  }
+
+  #counts(bundle, now) {
+    const [row] = this.ctx.storage.sql.exec("SELECT at, counts FROM drift WHERE bundle = ?", bundle ?? "").toArray();
+    return row ? new Float64Array(row.counts).map((count) => count * 0.5 ** ((now - row.at) / DAY)) : [];
+  }
+
+  series(bundle) {
     const { sql } = this.ctx.storage;
     const lines = sql.exec("SELECT name, value FROM series ORDER BY name").toArray().map(({ name, value }) => `${name} ${value}`);
     const { about, serial, withdrawn, what } = this.#release();
-    return [...lines, about, serial === withdrawn ? what : ""].join("\n");
+    return { lines: [...lines, about, serial === withdrawn ? what : ""].join("\n"), counts: [...this.#counts(bundle, Date.now())] };
   }
 }

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use tiercast_core::{
     Assessment, Bundle, Catalogue, Currency, DecideOptions, Decision, Decode, FORMAT, FeatureInfo, Manifest,
     MemberState, Period, PointsInfo, PointsOptions, PointsRules, Policy, PolicyInfo, Profile, ProfileInfo,
-    ProfileSpec, RecommendInfo, RecommendOptions, Recommendation, Risk, RiskInfo, RiskOptions, Scorer,
-    Scratch, Statement, Task, Timestamp,
+    ProfileSpec, Psi, RecommendInfo, RecommendOptions, Recommendation, Reference, Risk, RiskInfo,
+    RiskOptions, Scorer, Scratch, Statement, Task, Timestamp,
 };
 
 use crate::{config::Limits, problem::Problem};
@@ -19,6 +19,8 @@ pub(crate) struct Model {
     scorer: Scorer,
     scratch: RefCell<Scratch>,
     sha256: String,
+    /// Members assessed since they were last taken, by the bins of what the bundle says of its training rows.
+    drift: RefCell<Vec<u32>>,
     proof: OnceCell<Result<usize, Problem>>,
 }
 
@@ -92,7 +94,8 @@ impl Model {
         let scorer = Scorer::load(bytes).map_err(|error| Problem::bundle(&error))?;
         let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let scratch = RefCell::new(scorer.scratch(1));
-        Ok(Self { scorer, scratch, sha256, proof: OnceCell::new() })
+        let drift = RefCell::new(vec![0; scorer.drift().map_or(0, Reference::bins)]);
+        Ok(Self { scorer, scratch, sha256, drift, proof: OnceCell::new() })
     }
 
     /// The hash of the bundle's bytes, in hexadecimal.
@@ -109,7 +112,27 @@ impl Model {
     /// # Errors
     /// Those of [`Scorer::assess`].
     pub(crate) fn assess(&self, state: &MemberState, now: Timestamp) -> tiercast_core::Result<Assessment> {
-        self.scorer.assess_in(&mut self.scratch.borrow_mut(), state, now)
+        let assessment = self.scorer.assess_in(&mut self.scratch.borrow_mut(), state, now)?;
+        if let Some(reference) = self.scorer.drift() {
+            reference.count(&assessment.features, assessment.tier, &mut self.drift.borrow_mut())?;
+        }
+        Ok(assessment)
+    }
+
+    /// The members counted since this was last asked, by bins; none where the bundle does not say what to count by.
+    pub(crate) fn take_drift(&self) -> Vec<u32> {
+        let mut counts = self.drift.borrow_mut();
+        let taken = counts.clone();
+        counts.fill(0);
+        taken
+    }
+
+    /// How far the members behind these counts have drifted from the training rows.
+    ///
+    /// # Errors
+    /// `invalid_input` when these are not this bundle's counts.
+    pub(crate) fn psi(&self, counts: &[u32]) -> tiercast_core::Result<Vec<Psi<'_>>> {
+        self.scorer.drift().map_or(Ok(Vec::new()), |reference| reference.psi(self.bundle().schema(), counts))
     }
 
     /// Whether it can say how members behave.

@@ -15,7 +15,7 @@ use std::{
 
 use worker::{
     Env,
-    js_sys::{Array, ArrayBuffer, Date, Object, Promise, Reflect, Uint8Array},
+    js_sys::{Array, ArrayBuffer, Date, Object, Promise, Reflect, Uint8Array, Uint32Array},
     wasm_bindgen::{self, prelude::*},
     wasm_bindgen_futures::JsFuture,
     web_sys::{Request, Response, ResponseInit},
@@ -381,7 +381,8 @@ pub fn watch_done(method: &str, url: &str, status: u16, ms: f64) {
 }
 
 /// What was counted since it was last asked: lines to add up; lines about what is deployed; the number of the release; of its
-/// trial requests, failures, by how many requests and what share of failures it is judged, and the line that says so.
+/// trial requests, failures, by how many requests and what share of failures it is judged, and the line that says so; the bundle
+/// that answers, and the members assessed by it for drift.
 #[wasm_bindgen]
 pub fn watch_take() -> Array {
     let deployed = loaded().and_then(Result::ok);
@@ -392,13 +393,14 @@ pub fn watch_take() -> Array {
     let (least, most) = next.map_or((0.0, 0.0), |next| (next.min_requests, next.max_failures));
     let numbers = [serial, requests, failed, least, most];
     let what = next.map(|next| watch::withdrawn(&next.sha256)).unwrap_or_default();
-    let text = |text: &String| JsValue::from_str(text);
-    [&lines, &about]
-        .map(text)
-        .into_iter()
-        .chain(numbers.map(JsValue::from_f64))
-        .chain([text(&what)])
-        .collect()
+    let texts = [&lines, &about].map(|text| JsValue::from_str(text));
+    let list: Array = texts.into_iter().chain(numbers.map(JsValue::from_f64)).collect();
+    list.push(&JsValue::from_str(&what));
+    if let Some(deployed) = deployed {
+        list.push(&JsValue::from_str(deployed.stable.sha256()));
+        list.push(&Uint32Array::from(&*deployed.stable.take_drift()).into());
+    }
+    list
 }
 
 /// Whether a trial is to be given up.
@@ -435,14 +437,23 @@ pub fn asks_metrics(head: &str, env: &Env) -> bool {
     asked() == Some(true)
 }
 
-/// The answer to it: all series as lines, or nothing where nobody has them.
+/// The answer to it: all series as lines, or nothing where nobody has them, and the members counted for drift, by bins of the
+/// bundle that answers.
 ///
 /// # Errors
 /// What JavaScript throws when an answer is made.
 #[wasm_bindgen]
-pub fn metrics(lines_counted: Option<String>, head: &str) -> Result<Response, JsValue> {
-    let reply = lines_counted
-        .map_or_else(|| refused(&uncounted()), |lines| Reply::metrics(watch::exposition(&lines)));
+pub fn metrics(series: Option<String>, counts: &[f64], head: &str) -> Result<Response, JsValue> {
+    let reply = series.map_or_else(
+        || refused(&uncounted()),
+        |mut series| {
+            if let Some(Ok(deployed)) = loaded() {
+                series.push('\n');
+                series.push_str(&watch::drift(&deployed.stable, counts));
+            }
+            Reply::metrics(watch::exposition(&series))
+        },
+    );
     let Head { method, origin, .. } = lines(head).map(|(head, _)| head).unwrap_or_default();
     respond(reply, method, origin, settings())
 }

@@ -5,7 +5,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt::Write};
 
+use tiercast_core::Psi;
+
 use crate::{
+    model::Model,
     release::{Deployed, Stage},
     score::Outcomes,
 };
@@ -225,6 +228,21 @@ pub(crate) fn about(deployed: &Deployed) -> String {
     }
     if deployed.serial > 0 {
         let _ = writeln!(lines, "tiercast_release_serial {}", deployed.serial);
+    }
+    lines
+}
+
+/// How far the members behind these counts have drifted from the rows that the bundle was trained on, as lines; nothing where
+/// there are none, or they are another bundle's.
+pub(crate) fn drift(model: &Model, counts: &[f64]) -> String {
+    let counts: Vec<u32> = counts.iter().map(|count| count.round() as u32).collect();
+    let mut lines = String::new();
+    for Psi { name, psi, rows, .. } in model.psi(&counts).unwrap_or_default() {
+        let _ = if name == "tier" {
+            writeln!(lines, "tiercast_score_psi {psi}\ntiercast_drift_members {rows}")
+        } else {
+            writeln!(lines, "tiercast_feature_psi{{feature=\"{}\"}} {psi}", name.escape_default())
+        };
     }
     lines
 }
