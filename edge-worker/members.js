@@ -32,8 +32,9 @@ export async function visit(url, request, env) {
   const { method, headers } = request;
   const order = { method, headers: headers.has("origin") ? { origin: headers.get("origin") } : {} };
   if (method === "POST" || method === "PUT") {
-    // A body whose length is not stated is read here, as far as the limit.
-    order.body = headers.has("content-length") ? request.body : await bounded(request, tiercast.member_limit()).catch(() => null);
+    // Read here, as far as the limit: of a stream that is passed on, the connection could be closed before its end was seen.
+    const reading = headers.has("content-length") ? request.arrayBuffer() : bounded(request, tiercast.member_limit());
+    order.body = await reading.catch(() => null);
   }
   try {
     const [, , , , object] = url.split("/");

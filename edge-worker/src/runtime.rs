@@ -329,7 +329,7 @@ pub fn release_failed(code: &str) {
 /// Without a bundle, a problem is what is answered; else it is only counted.
 fn refuse(problem: Problem) {
     watch::with(|counts| counts.error(problem.code));
-    if !loaded().is_some_and(|loaded| loaded.is_ok()) {
+    if loaded().is_none_or(|loaded| loaded.is_err()) {
         DEPLOYED.set(Some(Err(problem)));
     }
 }

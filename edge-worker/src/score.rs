@@ -162,7 +162,7 @@ pub(crate) fn score(
     let request = ScoreRequest::parse(body, options, limits)?;
     if let Subject::One(member) = &request.subject {
         // Who has no name is no one's share.
-        let drawn = deployed.trial.as_ref().and_then(|_| member.member.as_deref()).map(release::draw);
+        let drawn = deployed.trial.as_ref().and(member.member.as_deref()).map(release::draw);
         let told = deployed.ask(drawn, |model| one(model, &request, member, clock))?;
         told.count();
         return Ok(Outcome::Scored(told.json));

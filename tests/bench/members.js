@@ -5,7 +5,7 @@
 // Both are asked over kept connections by the same client, one event a request, with the same bodies, about the same
 // members. Hello world is plain JavaScript: it stores the body that it is sent, and reads nothing of it.
 //
-//     node tests/bench/members.js [--rounds N] [--requests N] [--connections N] [--members N] [--soak N]
+//     node tests/bench/members.js [--rounds N] [--requests N] [--connections N] [--members N] [--soak N] [--soakMembers N]
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -49,12 +49,13 @@ const { values } = parseArgs({
     connections: { type: "string", default: "8" },
     members: { type: "string", default: "200" },
     soak: { type: "string", default: "100000" },
+    soakMembers: { type: "string", default: "1000" },
   },
 });
-const [rounds, requests, connections, members, soak] = ["rounds", "requests", "connections", "members", "soak"].map((name) => Number(values[name]));
+const [rounds, requests, connections, members, soak, soakMembers] = ["rounds", "requests", "connections", "members", "soak", "soakMembers"].map((name) => Number(values[name]));
 
-/** A worker in its own workerd, which stores under a folder of its own. */
-async function start(folder, scripts) {
+/** A worker in its own workerd, which stores under a folder of its own, with objects of these classes. */
+async function start(folder, scripts, classes) {
   const before = new Set(children());
   const miniflare = new Miniflare({
     log: new Log(LogLevel.ERROR),
@@ -65,7 +66,7 @@ async function start(folder, scripts) {
     compatibilityDate: "2026-04-01",
     bindings: SETTINGS,
     serviceBindings: { ASSETS: () => new Response(bundle) },
-    durableObjects: { MEMBERS: { className: "Member", useSQLite: true } },
+    durableObjects: Object.fromEntries(Object.entries(classes).map(([name, className]) => [name, { className, useSQLite: true }])),
     durableObjectsPersist: folder,
     unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   });
@@ -100,8 +101,8 @@ const bundle = readFileSync(join(root, "tests", "fixtures", "fixture.tcb"));
 const folder = mkdtempSync(join(tmpdir(), "tiercast-bench-members-"));
 const scripts = { modulesRoot: build, modules: FILES.map((file, i) => ({ type: ["ESModule", "CompiledWasm"][i], path: join(build, file) })) };
 const workers = {
-  hello: await start(join(folder, "hello"), { modules: true, script: HELLO }),
-  ours: await start(join(folder, "ours"), scripts),
+  hello: await start(join(folder, "hello"), { modules: true, script: HELLO }, { MEMBERS: "Member" }),
+  ours: await start(join(folder, "ours"), scripts, { MEMBERS: "Member", DEVICES: "Device", WATCH: "Watch" }),
 };
 const costs = { hello: [], ours: [] };
 // The first rounds are not kept: V8 compiles the workers while they run, and the members are stored for the first time.
@@ -122,9 +123,9 @@ const result = { members, connections, requests: rounds * requests, hello: repor
 const used = [memory(workers.ours.pid)];
 const PARTS = 10;
 for (let i = 0; soak > 0 && i < PARTS; i += 1) {
-  await send(workers.ours, soak / PARTS, Math.max(members, soak / 100));
+  await send(workers.ours, soak / PARTS, soakMembers);
   used.push(memory(workers.ours.pid));
 }
 await workers.ours.miniflare.dispose();
 rmSync(folder, { recursive: true, force: true });
-console.log(JSON.stringify({ ...result, soak: { events: soak, megabytes: used.map((bytes) => rounded(bytes / 1e6, 1)) } }));
+console.log(JSON.stringify({ ...result, soak: { events: soak, members: soakMembers, megabytes: used.map((bytes) => rounded(bytes / 1e6, 1)) } }));
