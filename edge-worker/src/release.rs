@@ -310,6 +310,17 @@ mod tests {
         assert_eq!(Release::parse("").unwrap_err().code, "release_malformed");
     }
 
+    #[test]
+    fn what_the_command_line_writes_is_read() {
+        let file: Value = serde_json::from_str(include_str!("../../tests/fixtures/release.json")).unwrap();
+        let release = Release::parse(file["payload"].as_str().unwrap()).unwrap();
+        let next = release.next.unwrap();
+        assert_eq!(
+            (release.serial, next.stage, next.share, next.min_requests),
+            (7, Stage::Canary, 0.05, 200.0)
+        );
+    }
+
     fn deployed(stage: Stage, share: f64) -> Deployed {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fixture.tcb");
         let model = || Model::load(&std::fs::read(path).unwrap()).unwrap();

@@ -478,6 +478,24 @@ mod tests {
     }
 
     #[test]
+    fn who_is_assessed_is_counted_for_drift_once() {
+        let deployed = model();
+        let member = json!({ "events": [{ "kind": "view", "time": NOW - 1 }] });
+        for _ in 0..3 {
+            score(&deployed, member.to_string().as_bytes(), Options::default(), LIMITS, NOW).unwrap();
+        }
+        let counts = deployed.stable.take_drift();
+        let bins = deployed.stable.bundle().drift().unwrap();
+        assert_eq!(counts.iter().sum::<u32>() as usize, 3 * (bins.features.len() + 1));
+        assert!(deployed.stable.take_drift().iter().all(|count| *count == 0));
+        let counts: Vec<f64> = counts.into_iter().map(f64::from).collect();
+        let lines = watch::drift(&deployed.stable, &counts);
+        assert!(lines.contains("tiercast_drift_members 3\n"), "{lines}");
+        assert_eq!(lines.matches("tiercast_feature_psi{feature=\"").count(), bins.features.len());
+        assert_eq!(watch::drift(&deployed.stable, &counts[1..]), "", "another bundle's counts");
+    }
+
+    #[test]
     fn the_deployed_model_is_described() {
         let model = model().stable;
         let health: Value = serde_json::from_slice(&model.health().unwrap()).unwrap();

@@ -69,6 +69,21 @@ test("nobody is named, and every metric says what it is", async () => {
   assert.equal(new Set(lines).size, lines.length, "no line is there twice");
 });
 
+test("members assessed are compared with the training rows", async () => {
+  const watched = await start({ bundle: sample().bundle, objects: ["WATCH"] });
+  try {
+    assert.ok(!Object.keys(await series(watched)).some((name) => name.includes("psi")), "nobody is counted yet");
+    for (let i = 0; i < 12; i += 1) await watched.score({ events: events.slice(0, 10 * i), now });
+    const found = await series(watched);
+    assert.equal(found.tiercast_drift_members, 12);
+    assert.ok(found.tiercast_score_psi > 0);
+    const features = Object.entries(found).filter(([name]) => name.startsWith("tiercast_feature_psi{"));
+    assert.ok(features.length > 10 && features.every(([, psi]) => psi >= 0), String(features));
+  } finally {
+    await watched.stop();
+  }
+});
+
 test("who may watch may do nothing else, and others may not watch", async () => {
   const ask = async (scope, path = "/metrics") => (await worker.fetch(path, bearer(token({ scope }, { secret: SECRET })))).status;
   assert.equal(await ask("watch"), 200);

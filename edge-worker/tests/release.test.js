@@ -118,6 +118,20 @@ describe("what nobody released answers nobody", () => {
   });
 });
 
+test("a release that the command line signed is taken for one", async () => {
+  const store = new Map([["release.json", readFileSync(join(root, "tests", "fixtures", "release.json"), "utf8")]]);
+  // The public key of RFC 8032's first test.
+  const key = Buffer.from("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "hex").toString("base64");
+  for (const [TIERCAST_RELEASE_KEY, code] of [[key, "bundle_missing"], [vars.TIERCAST_RELEASE_KEY, "release_signature"]]) {
+    const worker = await start({ bundle: null, vars: { ...vars, TIERCAST_RELEASE_KEY }, objects, store });
+    try {
+      assert.equal((await worker.fetch("/healthz")).json.error.code, code);
+    } finally {
+      await worker.stop();
+    }
+  }
+});
+
 test("a release that cannot be taken over leaves the one that answers", async () => {
   const worker = await released({ serial: 5, stable: pin(bundle) });
   try {
