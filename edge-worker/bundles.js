@@ -2,7 +2,8 @@
 // There release.json says which answer, signed with the key whose public half is TIERCAST_RELEASE_KEY. What it says is read and
 // decided in src/release.rs; here it is fetched and verified.
 import * as tiercast from "./index.js";
-import { bytesOf } from "./seal.js";
+import { bytesOf, wordsOf } from "./seal.js";
+import { noted, revive } from "./start.js";
 import { ED25519, binary, keyOf } from "./tokens.js";
 import { known } from "./watch.js";
 
@@ -18,6 +19,7 @@ const SIGNED = "tiercast release 1\n";
 const PAUSE = 2000;
 
 let asked = 0;
+let failed = 0;
 let busy;
 
 /** Looks again, if it is time, without keeping anybody waiting. */
@@ -40,10 +42,14 @@ async function deployed({ ASSETS }) {
 /** Takes over what the store holds. It says what is wrong to `release_failed`, and fails never. */
 function released(env) {
   if (busy) return busy;
-  if (Date.now() - asked < PAUSE) return Promise.resolve();
+  if (Date.now() - failed < PAUSE) return Promise.resolve();
   asked = Date.now();
   busy = take(env)
-    .catch((error) => tiercast.release_failed(error instanceof Refused ? error.message : "bundle_unreachable"))
+    .catch((error) => {
+      failed = Date.now();
+      if (!(error instanceof Refused) && noted(error)) revive();
+      tiercast.release_failed(error instanceof Refused ? error.message : "bundle_unreachable");
+    })
     .finally(() => (busy = undefined));
   return busy;
 }
@@ -53,11 +59,13 @@ class Refused extends Error {}
 
 async function take(env) {
   const payload = await verified(await read(env, POINTER, "release_missing"), env);
-  const { stable, next } = parsed(payload);
+  const { serial: number, stable, next } = parsed(payload);
+  // Where nobody knows, the store is believed; a trial that was given up ends when that is known again.
+  const { serial, age, withdrawn } = await known(env).catch(() => ({ serial: 0, age: 0, withdrawn: 0 }));
   const bundle = (pin) => (pin && !tiercast.release_has(pin.sha256) ? read(env, `bundles/${pin.sha256}.tcb`, "bundle_missing") : undefined);
   // Without the bundle that is to be tried the stable one answers.
-  const bundles = [bundle(stable), Promise.resolve(bundle(next)).catch(() => undefined)];
-  const [{ serial, age, withdrawn }, ...bytes] = await Promise.all([known(env), ...bundles]);
+  const tried = withdrawn === number ? undefined : next;
+  const bytes = await Promise.all([bundle(stable), Promise.resolve(bundle(tried)).catch(() => undefined)]);
   tiercast.release_set(payload, ...bytes, serial, age, withdrawn);
 }
 
@@ -72,7 +80,7 @@ async function read({ BUNDLES }, key, missing) {
 async function verified(pointer, env) {
   try {
     const { payload, signature } = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(pointer));
-    const key = await keyOf(ED25519, binary(env.TIERCAST_RELEASE_KEY));
+    const key = await keyOf(ED25519, binary(wordsOf(env.TIERCAST_RELEASE_KEY)[0]));
     if (await crypto.subtle.verify(ED25519, key, binary(signature), bytesOf(SIGNED + payload))) return payload;
   } catch {
     // It is no JSON, or no base64, or there is no key.

@@ -16,16 +16,15 @@ export const OF_A_MEMBER = 1000;
 
 const objectOf = (env, name) => env.DEVICES.get(env.DEVICES.idFromName(name));
 
-/** With how many members each of these devices was seen, this one included. */
-export function seen(env, devices, member) {
-  return Promise.all(devices.slice(0, AT_ONCE).map((device) => objectOf(env, device).see(member)));
+/** With how many members each of these devices was seen, this one included; 0 where its object does not answer. */
+export async function seen(env, devices, member) {
+  const found = await Promise.allSettled(devices.map((device) => objectOf(env, device).see(member)));
+  return found.map(({ value = 0 }) => value);
 }
 
-/** Forgets that these devices were seen with a member. */
-export async function forget(env, devices, member) {
-  for (let at = 0; at < devices.length; at += AT_ONCE) {
-    await Promise.all(devices.slice(at, at + AT_ONCE).map((device) => objectOf(env, device).forget(member)));
-  }
+/** Forgets that these devices, at most `AT_ONCE`, were seen with a member. */
+export function forget(env, devices, member) {
+  return Promise.all(devices.map((device) => objectOf(env, device).forget(member)));
 }
 
 /** A device. */
@@ -38,17 +37,25 @@ export class Device extends DurableObject {
     const count = () => sql.exec("SELECT count(*) AS count FROM members").one().count;
     const is = sql.exec("SELECT 1 FROM members WHERE name = ?", member).toArray().length > 0;
     if (is || count() < MOST) sql.exec("INSERT INTO members VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at", member, now);
-    // A device that nobody uses any more leaves nothing.
-    await this.ctx.storage.setAlarm(now + KEPT);
+    // Nobody stays longer, and a device that nobody uses any more leaves nothing.
+    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(now + KEPT);
     return count();
   }
 
-  forget(member) {
-    this.ctx.storage.sql.exec(TABLE);
-    this.ctx.storage.sql.exec("DELETE FROM members WHERE name = ?", member);
+  async forget(member) {
+    const { sql } = this.ctx.storage;
+    sql.exec(TABLE);
+    sql.exec("DELETE FROM members WHERE name = ?", member);
+    if (sql.exec("SELECT 1 FROM members LIMIT 1").toArray().length === 0) await this.alarm();
   }
 
   async alarm() {
+    const { sql } = this.ctx.storage;
+    sql.exec(TABLE);
+    sql.exec("DELETE FROM members WHERE at <= ?", Date.now() - KEPT);
+    const { oldest } = sql.exec("SELECT min(at) AS oldest FROM members").one();
+    if (oldest !== null) return this.ctx.storage.setAlarm(oldest + KEPT);
+    await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
   }
 }

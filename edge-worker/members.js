@@ -9,7 +9,7 @@ import { AT_ONCE, OF_A_MEMBER, forget, seen } from "./devices.js";
 import * as tiercast from "./index.js";
 import { bounded } from "./request.js";
 import { sealOf } from "./seal.js";
-import { failed, headOf, revive } from "./start.js";
+import { failed, headOf, noted, revive } from "./start.js";
 import { telling } from "./watch.js";
 
 const TABLES = `
@@ -40,7 +40,7 @@ export async function visit(url, request, env) {
     const [, , , , object] = url.split("/");
     return await env.MEMBERS.get(env.MEMBERS.idFromName(object)).fetch(url, order);
   } catch (error) {
-    failed(error);
+    noted(error);
     return tiercast.member_instead("unavailable", headOf(request));
   }
 }
@@ -72,7 +72,7 @@ export class Member extends DurableObject {
     const head = `${request.method}\n${request.url}\n\n${request.headers.get("origin") ?? ""}`;
     const [, , , deed, object] = request.url.split("/");
     if (deed === ERASE) {
-      if (this.env.DEVICES) await forget(this.env, this.#devices(), object);
+      if (!(await this.#forget(object))) return tiercast.member_instead("unavailable", head);
       await this.ctx.storage.deleteAll();
       tiercast.member_forget(this.#handle);
       return tiercast.member_instead("erased", head);
@@ -108,10 +108,22 @@ export class Member extends DurableObject {
     const { sql } = this.ctx.storage;
     sql.exec(TABLES);
     const noted = new Set(this.#devices());
-    const own = devices.filter((device) => noted.has(device) || noted.size < OF_A_MEMBER);
+    const own = devices.filter((device) => noted.has(device) || (noted.size < OF_A_MEMBER && noted.add(device)));
     own.forEach((device) => sql.exec("INSERT OR IGNORE INTO devices VALUES (?)", device));
     const counts = await seen(this.env, own, object);
     return devices.map((device) => counts[own.indexOf(device)] ?? 0);
+  }
+
+  /** Has all devices forget the member; false where they cannot be asked. What was done need not be done again. */
+  async #forget(object) {
+    const devices = this.#devices();
+    if (devices.length > 0 && !this.env.DEVICES) return false;
+    for (let at = 0; at < devices.length; at += AT_ONCE) {
+      const some = devices.slice(at, at + AT_ONCE);
+      await forget(this.env, some, object);
+      some.forEach((device) => this.ctx.storage.sql.exec("DELETE FROM devices WHERE name = ?", device));
+    }
+    return true;
   }
 
   #devices() {

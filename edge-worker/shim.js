@@ -19,7 +19,7 @@ async function answer(request, env) {
   const claims = token ? await claimsOf(token, env) : "";
   if (claims) head = headOf(request, claims);
   if (env.LIMITER && !(await allowed(head, env))) {
-    await discard(request);
+    await discard(request).catch(() => {}); // Who breaks off does not wait for the answer.
     return tiercast.member_instead("limited", head);
   }
   if (head.includes("/v1/members/")) {
@@ -58,6 +58,9 @@ export default class extends WorkerEntrypoint {
     refresh(this.env, this.ctx);
     const from = Date.now();
     const answered = answer(request, this.env).catch(failed);
-    return answered.then((response) => counted(request, response, from, this.env, this.ctx));
+    return answered.then((response) => {
+      revive();
+      return counted(request, response, from, this.env, this.ctx);
+    });
   }
 }

@@ -14,12 +14,18 @@ export function revive() {
   state.criticalError = false;
 }
 
+/** Notes an error; whether the module has failed, which starts it afresh. */
+export function noted(error) {
+  const trapped = error instanceof WebAssembly.RuntimeError;
+  if (trapped) state.criticalError = true;
+  // Never the message: it could quote a member's data.
+  console.error("tiercast-edge: failed;", trapped ? "starting afresh" : "went on");
+  return trapped;
+}
+
 /** Notes an error that nothing else has answered, and answers. */
 export function failed(error) {
-  if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
-  crashed();
-  // Never the message: it could quote a member's data.
-  console.error("tiercast-edge: failed;", error instanceof WebAssembly.RuntimeError ? "starting afresh" : "went on");
+  crashed(noted(error));
   return Response.json(
     { error: { code: "internal_error", message: "the worker failed; the request was not answered" } },
     { status: 500, headers: { "cache-control": "no-store" } },

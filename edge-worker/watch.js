@@ -23,8 +23,9 @@ const UNSENT = 20;
 
 let told = 0;
 let unsent = [];
-/** What was taken last. */
+/** What was taken last, and what with a release last: a module that starts afresh knows none for a while. */
 let latest = [];
+let released = [];
 
 const objectOf = (env) => env.WATCH.get(env.WATCH.idFromName("watch"));
 
@@ -45,21 +46,23 @@ export function telling(env, context) {
 
 async function tell(env) {
   latest = tiercast.watch_take();
+  if (latest[2] > 0) released = latest;
   unsent = [...unsent, latest].slice(-UNSENT);
   const sent = unsent;
   unsent = [];
   try {
     const { withdrawn } = await objectOf(env).add(sent);
+    if (released[2] === withdrawn) released = [];
     tiercast.trial_end(withdrawn);
   } catch {
     unsent = [...sent, ...unsent].slice(-UNSENT);
   }
 }
 
-/** Counts a failure that the module cannot count itself: with a trial under way, as the trial's. */
-export function crashed() {
-  const [, , serial = 0, , , least = 0, most = 0, what = ""] = latest;
-  const one = least > 0 ? 1 : 0;
+/** Counts a failure that the module cannot count itself; of the module, and with a trial under way, as the trial's. */
+export function crashed(trapped) {
+  const [, , serial = 0, , , least = 0, most = 0, what = ""] = released;
+  const one = trapped && least > 0 ? 1 : 0;
   unsent = [...unsent, [`tiercast_errors_total{code="internal_error"} 1`, "", serial, one, one, least, most, what]].slice(-UNSENT);
 }
 

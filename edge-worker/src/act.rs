@@ -89,7 +89,7 @@ pub(crate) fn act(
     let body = order.body.ok_or_else(cut_off)?;
     body::check(body, limits.body_bytes)?;
     let (visit, view) = (order.visit, View::read(order.visit.deed, order.query)?);
-    let drawn = Some(visit.draw);
+    let drawn = visit.place();
     let (model, _) = deployed.answers(drawn);
     match visit.deed {
         Deed::Observe => observe(kept, deployed, Sent::parse(body, limits)?, &view, order),
@@ -129,11 +129,8 @@ fn observe(
         ));
     };
     fits(kept)?;
-    let drawn = Some(order.visit.draw);
+    let drawn = order.visit.place();
     let (model, _) = deployed.answers(drawn);
-    if view.risk {
-        judges(model)?;
-    }
     tell(&mut events, order.seen);
     let bundle = model.bundle();
     // What cannot be judged is not stored either.
@@ -340,7 +337,7 @@ mod tests {
         query: &str,
         seen: &[u16],
     ) -> Result<(Value, Done), (u16, &'static str)> {
-        let visit = Visit { deed, object: "o".into(), who: "a \"quoted\" name".into(), draw: 0 };
+        let visit = Visit { deed, object: "o".into(), who: "a \"quoted\" name".into() };
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let audit = r#"[{"at":1,"who":"w","what":"assessment"}]"#;
         let order = Order { visit: &visit, query, body: Some(text.as_bytes()), audit, seen, clock: NOW };
@@ -475,7 +472,7 @@ mod tests {
     #[test]
     fn a_body_that_broke_off_is_refused() {
         let (model, mut kept) = (model(), new(&model()));
-        let visit = Visit { deed: Deed::Observe, object: "o".into(), who: "w".into(), draw: 0 };
+        let visit = Visit { deed: Deed::Observe, object: "o".into(), who: "w".into() };
         let order = Order { visit: &visit, query: "", body: None, audit: "[]", seen: &[], clock: NOW };
         assert_eq!(act(&mut kept, &model, order, LIMITS).unwrap_err().code, "body_unreadable");
     }

@@ -101,7 +101,8 @@ impl Config {
         number("TIERCAST_JWT_LEEWAY_S", 0, 0, 60)?;
         // And `bundles.js` these two.
         number("TIERCAST_RELEASE_SECONDS", 60, 1, 86_400)?;
-        if !words(RELEASE_KEY).iter().all(is_key) {
+        let keys = words(RELEASE_KEY);
+        if keys.len() > 1 || !keys.iter().all(is_key) {
             return Err(Problem::new(
                 503,
                 "invalid_configuration",

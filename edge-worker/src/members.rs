@@ -66,8 +66,6 @@ pub(crate) struct Visit {
     pub(crate) object: String,
     /// Who does it, for the audit.
     pub(crate) who: Cow<'static, str>,
-    /// The member's place among all; see [`release::draw`].
-    pub(crate) draw: u32,
 }
 
 /// What an answer shall hold.
@@ -111,8 +109,7 @@ pub(crate) fn visit(head: Head<'_>, place: &str, caller: Caller, config: &Config
     let (_, _, deed, scope, _) = find(head.method, rest).ok_or_else(|| not_allowed(allow))?;
     caller.must(*scope)?;
     let key = config.member_key.as_ref().map_err(Clone::clone)?;
-    let named = decoded(id).and_then(|id| Some((object(&id, key)?, release::draw(&id))));
-    let (object, draw) = named.ok_or_else(|| {
+    let object = decoded(id).and_then(|id| object(&id, Some(key))).ok_or_else(|| {
         let message = format!("a member's identifier has 1 to {MAX_MEMBER_ID} bytes of UTF-8");
         Problem::new(400, "invalid_member", message)
             .hint("write it percent-encoded, as encodeURIComponent does")
@@ -121,7 +118,7 @@ pub(crate) fn visit(head: Head<'_>, place: &str, caller: Caller, config: &Config
         // What is thought of a member is more than what was sent.
         caller.must(Scope::Read)?;
     }
-    Ok(Visit { deed: *deed, object, who: caller.name, draw })
+    Ok(Visit { deed: *deed, object, who: caller.name })
 }
 
 /// As what a request to a path behind [`PREFIX`] is counted.
@@ -148,7 +145,7 @@ pub(crate) fn devices<'a>(devices: impl Iterator<Item = &'a str>, config: &Confi
     let mut names = Vec::new();
     for device in devices {
         // Another text than any identifier of up to 256 bytes.
-        if let Some(name) = keyed(&["device\n", device, &"\n".repeat(MAX_MEMBER_ID)], key)
+        if let Some(name) = keyed(&["device\n", device, &"\n".repeat(MAX_MEMBER_ID)], key.bytes())
             .filter(|name| !names.contains(name))
         {
             names.push(name);
@@ -164,10 +161,10 @@ pub(crate) fn unbound() -> Problem {
 }
 
 impl Visit {
-    /// What an object is asked with: `https://member/DEED/OBJECT/WHO/DRAW`, who in hexadecimal, and the query.
+    /// What an object is asked with: `https://member/DEED/OBJECT/WHO`, who in hexadecimal, and the query.
     pub(crate) fn url(&self, query: &str) -> String {
         let deed = DEEDS.iter().position(|(.., deed, _, _)| *deed == self.deed).unwrap_or_default();
-        format!("https://member/{deed}/{}/{}/{}?{query}", self.object, hex(self.who.as_bytes()), self.draw)
+        format!("https://member/{deed}/{}/{}?{query}", self.object, hex(self.who.as_bytes()))
     }
 
     /// Reads the path of [`Visit::url`].
@@ -175,10 +172,14 @@ impl Visit {
         let mut parts = path.split('/').skip(1);
         let (deed, object, who) = (parts.next()?, parts.next()?, parts.next()?);
         let (.., deed, _, _) = DEEDS.get(deed.parse::<usize>().ok()?)?;
-        let draw = parts.next()?.parse().ok()?;
         let who = (0..who.len() / 2).map(|at| byte(who, 2 * at)).collect::<Option<Vec<u8>>>()?;
         let who = String::from_utf8(who).ok()?.into();
-        Some(Self { deed: *deed, object: object.to_owned(), who, draw })
+        Some(Self { deed: *deed, object: object.to_owned(), who })
+    }
+
+    /// The member's place among all.
+    pub(crate) fn place(&self) -> Option<u32> {
+        Some(release::place(&self.object))
     }
 }
 
@@ -220,17 +221,18 @@ impl View {
     }
 }
 
-/// The name of the object that keeps a member; none for what is no identifier.
-fn object(id: &str, key: &Secret) -> Option<String> {
+/// The name of the object that keeps a member; none for what is no identifier. Without a key no member is stored, and it is
+/// the name of nothing.
+pub(crate) fn object(id: &str, key: Option<&Secret>) -> Option<String> {
     if id.is_empty() || id.len() > MAX_MEMBER_ID {
         return None;
     }
-    keyed(&[id], key)
+    keyed(&[id], key.map_or(b"", Secret::bytes))
 }
 
 /// The keyed hash of a text in parts, in hexadecimal.
-fn keyed(parts: &[&str], key: &Secret) -> Option<String> {
-    let hash = <Hmac<Sha256> as Mac>::new_from_slice(key.bytes()).ok()?;
+fn keyed(parts: &[&str], key: &[u8]) -> Option<String> {
+    let hash = <Hmac<Sha256> as Mac>::new_from_slice(key).ok()?;
     let hash = parts.iter().fold(hash, |hash, part| hash.chain_update(part));
     Some(hex(&hash.finalize().into_bytes()))
 }
@@ -377,7 +379,7 @@ mod tests {
             ["TIERCAST_MEMBER_KEY", "TIERCAST_STATE_KEY"].contains(&name).then(|| "x".repeat(32))
         })
         .map(|config| config.member_key);
-        assert_ne!(object("a", &other.unwrap().unwrap()).unwrap(), HASH_OF_A);
+        assert_ne!(object("a", Some(&other.unwrap().unwrap())).unwrap(), HASH_OF_A);
     }
 
     const HASH_OF_A: &str = "52445360429c3e037fd0631250b5fdb4513c07e2dc678643216e481e9bc4e741";
@@ -386,13 +388,13 @@ mod tests {
     fn a_visit_survives_as_a_url() {
         for who in ["TIERCAST_TOKEN", "näch\u{0}tlich/..?#", "s"] {
             for (.., deed, _, _) in DEEDS {
-                let visit = Visit { deed, object: HASH_OF_A.to_owned(), who: who.into(), draw: u32::MAX };
+                let visit = Visit { deed, object: HASH_OF_A.to_owned(), who: who.into() };
                 let url = visit.url("now=5");
                 let head = Head::default().at(&url);
                 assert_eq!((Visit::of(head.path), head.query), (Some(visit), "now=5"));
             }
         }
-        for path in ["", "/", "/9/a/b/1", "/0/a", "/0/a/zz/1", "/0/a/ff/1", "/0/a/61", "/0/a/61/x"] {
+        for path in ["", "/", "/9/a/b", "/0/a", "/0/a/zz", "/0/a/ff"] {
             assert_eq!(Visit::of(path), None, "{path}");
         }
     }

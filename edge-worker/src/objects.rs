@@ -117,7 +117,7 @@ pub fn member_open(handle: u32, head: &str, records: &Array) -> Result<bool, JsV
     let (Some(Ok(deployed)), Some(visit)) = (loaded(), asked(head)) else {
         return Err("there is no model".into());
     };
-    let (model, _) = deployed.answers(Some(visit.draw));
+    let (model, _) = deployed.answers(visit.place());
     let kept = Kept::read(&records, model.bundle().schema());
     Ok(kept.map(|kept| HISTORIES.with_borrow_mut(|histories| histories.put(handle, kept))).is_some())
 }

@@ -6,9 +6,10 @@
 use std::rc::Rc;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
+    config::Secret,
+    members,
     model::Model,
     problem::Problem,
     score::Told,
@@ -107,42 +108,22 @@ fn pin(value: &Value, keys: usize) -> Option<String> {
     sound.then(|| hash.to_owned())
 }
 
-/// Why there is no bundle from the store, by what `bundles.js` calls it.
+/// Why there is no bundle from the store: a code that `bundles.js` knows, what is wrong, and what to do.
+const REFUSALS: [(&str, &str, &str); 7] = [
+    ("bundle_unreachable", "the store BUNDLES could not be read", "try again"),
+    ("release_missing", "the store BUNDLES holds no release.json", AGAIN),
+    ("release_signature", "release.json is not signed with the key of TIERCAST_RELEASE_KEY", AGAIN),
+    ("release_old", "release.json is older than one that was there before", AGAIN),
+    ("release_malformed", "release.json is of no format that this worker knows", AGAIN),
+    ("bundle_missing", "the store BUNDLES lacks the bundle that release.json names", AGAIN),
+    ("bundle_hash", "a bundle in the store BUNDLES is not what release.json names", AGAIN),
+];
+const AGAIN: &str = "release it again with `tiercast deploy bundle`";
+
+/// The refusal with a code, or the first.
 pub(crate) fn refusal(code: &str) -> Problem {
-    let (code, message, hint) = match code {
-        "release_missing" => (
-            "release_missing",
-            "the store BUNDLES holds no release.json",
-            "release a bundle into it with `tiercast deploy bundle`",
-        ),
-        "release_signature" => (
-            "release_signature",
-            "release.json is not signed with the key whose public half is TIERCAST_RELEASE_KEY",
-            "release again with `tiercast deploy`, or set the variable to what `tiercast deploy key` printed",
-        ),
-        "release_old" => (
-            "release_old",
-            "release.json is older than one that was in the store before",
-            "release again with `tiercast deploy`",
-        ),
-        "bundle_missing" => (
-            "bundle_missing",
-            "the store BUNDLES does not hold the bundle that release.json names",
-            "release it again with `tiercast deploy bundle`",
-        ),
-        "bundle_hash" => (
-            "bundle_hash",
-            "a bundle in the store BUNDLES is not the one that release.json names",
-            "release it again with `tiercast deploy bundle`",
-        ),
-        "release_malformed" => (
-            "release_malformed",
-            "release.json is signed, and not of a format that this worker knows",
-            "release again with `tiercast deploy` of the worker's version",
-        ),
-        _ => ("bundle_unreachable", "the store BUNDLES could not be read", "try again"),
-    };
-    Problem::new(503, code, message).hint(hint)
+    let (code, message, hint) = REFUSALS.iter().find(|(known, ..)| *known == code).unwrap_or(&REFUSALS[0]);
+    Problem::new(503, code, *message).hint(hint)
 }
 
 /// How long another place of the platform may show an older release, in milliseconds.
@@ -169,10 +150,9 @@ fn is_failure(problem: &Problem) -> bool {
     problem.status >= 500
 }
 
-/// A member's place among all, the same for whichever bundle: the first bits of the identifier's hash.
-pub(crate) fn draw(id: &str) -> u32 {
-    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(id).into();
-    u32::from_be_bytes([a, b, c, d])
+/// A member's place among all, by the first digits of the name of the object that keeps it: a keyed hash.
+pub(crate) fn place(object: &str) -> u32 {
+    object.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 /// The bundles that answer.
@@ -191,13 +171,19 @@ pub(crate) struct Trial {
     pub(crate) next: Next,
     /// What the bundle's hash begins with: each trial draws other members.
     salt: u32,
+    /// What members' names are hashed with, where members can be stored.
+    key: Option<Secret>,
 }
 
 impl Trial {
-    pub(crate) fn new(model: Rc<Model>, next: Next) -> Self {
-        let salt =
-            next.sha256.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default();
-        Self { model, next, salt }
+    pub(crate) fn new(model: Rc<Model>, next: Next, key: Option<Secret>) -> Self {
+        let salt = place(&next.sha256);
+        Self { model, next, salt, key }
+    }
+
+    /// The place of a member that need not be stored.
+    pub(crate) fn place_of(&self, id: &str) -> Option<u32> {
+        members::object(id, self.key.as_ref()).map(|object| place(&object))
     }
 
     fn draws(&self, member: u32) -> bool {
@@ -224,7 +210,8 @@ impl Deployed {
         self.tried(member).filter(|trial| trial.next.stage == Stage::Shadow).map(|trial| &trial.model)
     }
 
-    /// What the bundle that answers says about a member; beside it is asked whoever is tried in its shadow.
+    /// What the bundle that answers says about a member; beside it is asked whoever is tried in its shadow. Where a canary
+    /// fails, or refuses what the stable bundle answers, the stable one answers.
     ///
     /// # Errors
     /// Those of the bundle that answers.
@@ -235,14 +222,21 @@ impl Deployed {
     ) -> Result<Told, Problem> {
         let (model, stage) = self.answers(member);
         let told = ask(model);
+        if let (Stage::Canary, Err(problem)) = (stage, &told) {
+            // What the stable bundle can answer is no mistake of the caller's.
+            let instead = ask(&self.stable);
+            let failed = is_failure(problem) || instead.is_ok();
+            let fared = if failed { Fared::Failed } else { Fared::Ok };
+            watch::with(|counts| counts.bundle(watch::hash(model.sha256()), stage, fared));
+            return if failed { instead } else { told };
+        }
         count(model, stage, told.as_ref().err());
         if let Some(other) = self.shadow(member) {
             let fared = match (ask(other), &told) {
                 (Ok(other), Ok(told)) if other.seen.agrees(told.seen) => Fared::Ok,
-                (Ok(_), Ok(_)) => Fared::Differs,
-                (Err(problem), _) if is_failure(&problem) => Fared::Failed,
-                (Err(_), Err(_)) => Fared::Ok,
-                (Ok(_), Err(_)) | (Err(_), Ok(_)) => Fared::Differs,
+                (Ok(_), _) => Fared::Differs,
+                (Err(problem), told) if is_failure(&problem) || told.is_ok() => Fared::Failed,
+                (Err(_), _) => Fared::Ok,
             };
             watch::with(|counts| counts.bundle(watch::hash(other.sha256()), Stage::Shadow, fared));
         }
@@ -266,6 +260,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::score::Seen;
 
     fn payload(change: impl FnOnce(&mut Value)) -> Result<Release, &'static str> {
         let hash = "0123456789abcdef".repeat(4);
@@ -325,21 +320,46 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fixture.tcb");
         let model = || Model::load(&std::fs::read(path).unwrap()).unwrap();
         let next = Next { stage, share, ..payload(|_| ()).unwrap().next.unwrap() };
-        Deployed { trial: Some(Rc::new(Trial::new(Rc::new(model()), next))), ..Deployed::only(model()) }
+        let trial = Trial::new(Rc::new(model()), next, None);
+        Deployed { trial: Some(Rc::new(trial)), ..Deployed::only(model()) }
     }
 
     #[test]
     fn a_canary_answers_its_share_of_members_and_always_the_same() {
         for share in [0.05, 0.5] {
             let deployed = deployed(Stage::Canary, share);
-            let drawn = |i: u32| deployed.answers(Some(draw(&format!("member {i}")))).1 == Stage::Canary;
+            let trial = deployed.trial.clone().unwrap();
+            let place = |i: u32| trial.place_of(&format!("member {i}"));
+            let drawn = |i: u32| deployed.answers(place(i)).1 == Stage::Canary;
             let count = (0..20_000).filter(|i| drawn(*i)).count() as f64;
             let sigma = (20_000.0 * share * (1.0 - share)).sqrt();
             assert!((count - 20_000.0 * share).abs() < 4.0 * sigma, "{count} of 20000 for {share}");
-            assert!((0..200).all(|i| drawn(i) == drawn(i)));
+            let other = Trial::new(trial.model.clone(), trial.next.clone(), None);
+            assert!((0..200).all(|i| other.place_of(&format!("member {i}")) == place(i)));
         }
         let all = deployed(Stage::Canary, 1.0);
         assert_eq!((all.answers(Some(u32::MAX)).1, all.answers(None).1), (Stage::Canary, Stage::Stable));
+    }
+
+    #[test]
+    fn where_a_canary_refuses_what_the_stable_bundle_answers_the_stable_one_does() {
+        let deployed = deployed(Stage::Canary, 1.0);
+        let told = || Ok(Told { json: b"stable".to_vec(), seen: Seen::default() });
+        let is_stable = |model: &Model| std::ptr::eq(model, &raw const *deployed.stable);
+        let ask = |status: u16, stable_can: bool| {
+            watch::with(|counts| drop(counts.take()));
+            let answer = deployed.ask(Some(0), |model| match is_stable(model) && stable_can {
+                true => told(),
+                false => Err(Problem::new(status, "x", "y")),
+            });
+            let [requests, failed] = watch::with(|counts| counts.trial());
+            assert_eq!(requests, 1.0);
+            (answer.is_ok(), failed == 1.0)
+        };
+        assert_eq!(ask(500, true), (true, true));
+        assert_eq!(ask(422, true), (true, true), "it lacks what the stable one has");
+        assert_eq!(ask(422, false), (false, false), "the caller's mistake");
+        assert_eq!(ask(500, false), (false, true));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::{
     reply::Reply,
     route::{Head, Options, Route, label, route},
     score::{self, Outcome},
-    watch,
+    watch::{self, Counts},
 };
 
 #[wasm_bindgen(module = "/request.js")]
@@ -312,6 +312,7 @@ pub fn release_set(
     match taken(payload, stable, next, (serial, age), withdrawn) {
         Ok(Some(deployed)) => {
             DEPLOYED.set(Some(Ok(Rc::new(deployed))));
+            watch::with(Counts::end_trial);
             // Histories are read as the bundle that answers reads them.
             objects::forget_all();
         }
@@ -347,9 +348,14 @@ fn taken(
         return Err(release::refusal("release_old"));
     }
     let now = loaded().and_then(Result::ok);
-    let tried = |deployed: &Rc<Deployed>| deployed.trial.is_some() && withdrawn == release.serial as f64;
-    if now.as_ref().is_some_and(|now| now.serial == release.serial && !tried(now)) {
-        return Ok(None);
+    let wanted = release.next.filter(|_| withdrawn != release.serial as f64);
+    match &now {
+        Some(now) if now.serial > release.serial => return Err(release::refusal("release_old")),
+        // What was to be tried and could not be loaded is tried again.
+        Some(now) if now.serial == release.serial && now.trial.is_some() == wanted.is_some() => {
+            return Ok(None);
+        }
+        _ => {}
     }
     let load = |sha256: &str, bytes: Option<Vec<u8>>| -> Loaded<Rc<Model>> {
         if let Some(model) = known(sha256) {
@@ -363,8 +369,8 @@ fn taken(
         Ok(Rc::new(model))
     };
     let stable = load(&release.stable, stable)?;
-    let wanted = release.next.filter(|_| withdrawn != release.serial as f64);
-    let trial = wanted.map(|wanted| Ok(Rc::new(Trial::new(load(&wanted.sha256, next)?, wanted))));
+    let key = settings().and_then(|config| config.member_key.clone().ok());
+    let trial = wanted.map(|wanted| Ok(Rc::new(Trial::new(load(&wanted.sha256, next)?, wanted, key))));
     // Who is to be tried and cannot be is no reason to go without the stable one.
     let trial = trial.transpose().unwrap_or_else(|problem: Problem| {
         watch::with(|counts| counts.error(problem.code));
@@ -415,6 +421,7 @@ pub fn trial_end(serial: f64) {
     let now = loaded().and_then(Result::ok).filter(|now| now.trial.is_some() && now.serial as f64 == serial);
     if let Some(now) = now {
         DEPLOYED.set(Some(Ok(Rc::new(Deployed { trial: None, ..Deployed::clone(&now) }))));
+        watch::with(Counts::end_trial);
         objects::forget_all();
     }
 }

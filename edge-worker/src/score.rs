@@ -162,7 +162,8 @@ pub(crate) fn score(
     let request = ScoreRequest::parse(body, options, limits)?;
     if let Subject::One(member) = &request.subject {
         // Who has no name is no one's share.
-        let drawn = deployed.trial.as_ref().and(member.member.as_deref()).map(release::draw);
+        let trial = deployed.trial.as_ref();
+        let drawn = trial.and_then(|trial| trial.place_of(member.member.as_deref()?));
         let told = deployed.ask(drawn, |model| one(model, &request, member, clock))?;
         told.count();
         return Ok(Outcome::Scored(told.json));

@@ -33,32 +33,20 @@ const BUCKETS: [(f64, &str); 12] = [
 const METRICS: [(&str, &str, &str); 16] = [
     ("build_info", "gauge", "The worker's version."),
     ("bundle_info", "gauge", "The bundles that answer, and at which stage."),
-    (
-        "bundle_requests_total",
-        "counter",
-        "Requests that a bundle answered or was asked beside another, by outcome.",
-    ),
-    (
-        "drift_members",
-        "gauge",
-        "Members that the stability indices are made of; a day halves what an old one counts.",
-    ),
-    ("errors_total", "counter", "Refused requests and failures, by the error's code."),
+    ("bundle_requests_total", "counter", "Requests that a bundle had, by outcome."),
+    ("drift_members", "gauge", "Members that the stability indices are made of."),
+    ("errors_total", "counter", "Refusals and failures by code."),
     ("events_total", "counter", "Events that were sent, by what became of them."),
-    ("feature_psi", "gauge", "Population stability index of a feature against the training rows."),
+    ("feature_psi", "gauge", "Stability index of a feature against training."),
     ("release_serial", "gauge", "The number of the release."),
-    ("release_withdrawn", "gauge", "A bundle that workers went back from by themselves."),
-    (
-        "request_duration_seconds",
-        "histogram",
-        "Time that requests waited; computing does not move a worker's clock.",
-    ),
+    ("release_withdrawn", "gauge", "A bundle that workers went back from."),
+    ("request_duration_seconds", "histogram", "Time that requests waited, not computed."),
     ("requests_total", "counter", "Requests by route and status."),
     ("risk_alerts_total", "counter", "Alerts among what was judged."),
     ("risk_judged_total", "counter", "Events that were judged."),
-    ("score_psi", "gauge", "Population stability index of the predicted tier against the training rows."),
+    ("score_psi", "gauge", "Stability index of the tier against training."),
     ("scores_total", "counter", "Assessments by predicted tier."),
-    ("watch_flushes_total", "counter", "Times that an isolate told what it counted."),
+    ("watch_flushes_total", "counter", "Times that isolates told what they counted."),
 ];
 
 /// How a bundle fared with a request.
@@ -155,6 +143,11 @@ impl Counts {
     /// What was counted of the trial: requests, and failures among them.
     pub(crate) fn trial(&self) -> [f64; 2] {
         self.trial
+    }
+
+    /// What is counted from here on is of another trial, or of none.
+    pub(crate) fn end_trial(&mut self) {
+        self.trial = [0.0; 2];
     }
 
     /// A line `series value` for each, and nothing counted any more.
@@ -351,7 +344,7 @@ mod tests {
     fn metrics_stand_together_behind_what_they_are() {
         let lines = "tiercast_scores_total{tier=\"2\"} 5\ntiercast_errors_total{code=\"x\"} 1\ntiercast_scores_total{tier=\"1\"} 4\n";
         let text = exposition(lines);
-        let want = "# HELP tiercast_errors_total Refused requests and failures, by the error's code.\n\
+        let want = "# HELP tiercast_errors_total Refusals and failures by code.\n\
                     # TYPE tiercast_errors_total counter\ntiercast_errors_total{code=\"x\"} 1\n\
                     # HELP tiercast_scores_total Assessments by predicted tier.\n# TYPE tiercast_scores_total counter\n\
                     tiercast_scores_total{tier=\"2\"} 5\ntiercast_scores_total{tier=\"1\"} 4\n";

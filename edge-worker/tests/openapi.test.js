@@ -27,7 +27,7 @@ test("every code that the worker or core can give is documented, and in the READ
   const files = readdirSync(join(edge, "src")).map((name) => readFileSync(join(edge, "src", name), "utf8"));
   const source = files.map((text) => text.split("#[cfg(test)]")[0]).join("\n");
   const own = [...source.matchAll(/Problem::new\(\s*\d+,\s*"(\w+)"/g)].map(([, code]) => code);
-  const [, refusals] = readFileSync(join(edge, "src", "release.rs"), "utf8").match(/fn refusal\(([^]*?)\n}/);
+  const [, refusals] = readFileSync(join(edge, "src", "release.rs"), "utf8").match(/const REFUSALS([^]*?)\n\];/);
   own.push(...[...refusals.matchAll(/\(?\s*"((?:release|bundle)_\w+)",/g)].map(([, code]) => code));
   assert.ok(own.length > 25 && own.includes("release_old"), "the codes were found in the source");
   const readme = readFileSync(join(edge, "README.md"), "utf8");

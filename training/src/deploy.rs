@@ -212,6 +212,9 @@ pub enum PromoteTo {
 
 /// Go on with the bundle on trial: it becomes the stable one, or a shadow becomes a canary.
 ///
+/// Look at the workers' metrics first: that workers went back from it by themselves stands there alone
+/// (tiercast_release_withdrawn), and nothing in the store says so.
+///
 /// Example: tiercast deploy promote --to r2:shop-bundles --key release.key --stage canary --share 0.1
 /// Example: tiercast deploy promote --to r2:shop-bundles --key release.key
 #[derive(Debug, clap::Args)]

@@ -72,9 +72,10 @@ export function sample() {
  * A worker on loopback. `bundle` is what its ASSETS binding serves: bytes, null for a 404, or a function.
  * `token: null` leaves the secret unset; `members` is the folder in which members are stored, or true for one that ends
  * with the worker, or false for no binding. `objects` are bound as well: `DEVICES`, `WATCH`. `store` is a Map of what BUNDLES
- * holds, as a KV namespace, or with `r2` as a bucket; `limit` is how many requests a caller may send in a minute.
+ * holds, as a KV namespace, or with `r2` as a bucket; `limit` is how many requests a caller may send in a minute. `change`
+ * works on the script before it is started.
  */
-export async function start({ bundle, vars = {}, token = TOKEN, assets = true, members = true, objects = [], store, r2 = false, limit }) {
+export async function start({ bundle, vars = {}, token = TOKEN, assets = true, members = true, objects = [], store, r2 = false, limit, change }) {
   const serve = typeof bundle === "function" ? bundle : () => respond(bundle);
   const miniflare = new Miniflare({
     log: new Log(LogLevel.ERROR),
@@ -83,7 +84,7 @@ export async function start({ bundle, vars = {}, token = TOKEN, assets = true, m
     port: 0,
     modulesRoot: join(edge, "build"),
     modules: [
-      { type: "ESModule", path: built[0] },
+      { type: "ESModule", path: built[0], ...(change && { contents: change(readFileSync(built[0], "utf8")) }) },
       { type: "CompiledWasm", path: built[1] },
     ],
     compatibilityDate: "2026-04-01",
