@@ -163,44 +163,52 @@ impl Counts {
 
 impl Series {
     fn write(self, lines: &mut String, value: f64) {
-        // A text takes everything.
-        let _ = match self {
+        match self {
             Self::Requests(route, status) => {
-                writeln!(lines, "tiercast_requests_total{{route=\"{route}\",status=\"{status}\"}} {value}")
+                let status = status.to_string();
+                line(lines, "requests_total", &[("route", route), ("status", &status)], value);
             }
-            Self::Errors(code) => writeln!(lines, "tiercast_errors_total{{code=\"{code}\"}} {value}"),
+            Self::Errors(code) => line(lines, "errors_total", &[("code", code)], value),
             Self::Bucket(route, at) => {
                 // Each holds all that are under its end.
                 for (_, end) in &BUCKETS[at..] {
-                    bucket(lines, end, route, value);
+                    line(lines, "request_duration_seconds_bucket", &[("le", end), ("route", route)], value);
                 }
-                writeln!(lines, "tiercast_request_duration_seconds_count{{route=\"{route}\"}} {value}")
+                line(lines, "request_duration_seconds_count", &[("route", route)], value);
             }
             Self::Seconds(route) => {
-                writeln!(lines, "tiercast_request_duration_seconds_sum{{route=\"{route}\"}} {value}")
+                line(lines, "request_duration_seconds_sum", &[("route", route)], value);
             }
-            Self::Scores(tier) => writeln!(lines, "tiercast_scores_total{{tier=\"{tier}\"}} {value}"),
-            Self::Events(outcome) => {
-                writeln!(lines, "tiercast_events_total{{outcome=\"{outcome}\"}} {value}")
-            }
-            Self::Judged => writeln!(lines, "tiercast_risk_judged_total {value}"),
-            Self::Alerts => writeln!(lines, "tiercast_risk_alerts_total {value}"),
+            Self::Scores(tier) => line(lines, "scores_total", &[("tier", &tier.to_string())], value),
+            Self::Events(outcome) => line(lines, "events_total", &[("outcome", outcome)], value),
+            Self::Judged => line(lines, "risk_judged_total", &[], value),
+            Self::Alerts => line(lines, "risk_alerts_total", &[], value),
             Self::Bundle(hash, stage, fared) => {
-                let (hash, stage) = (text(&hash), stage.name());
-                let fared = ["ok", "failed", "differs"][fared as usize];
-                writeln!(
-                    lines,
-                    "tiercast_bundle_requests_total{{bundle=\"{hash}\",stage=\"{stage}\",outcome=\"{fared}\"}} {value}"
-                )
+                let outcome = ["ok", "failed", "differs"][fared as usize];
+                let labels = [("bundle", text(&hash)), ("stage", stage.name()), ("outcome", outcome)];
+                line(lines, "bundle_requests_total", &labels, value);
             }
-            Self::Flushes => writeln!(lines, "tiercast_watch_flushes_total {value}"),
-        };
+            Self::Flushes => line(lines, "watch_flushes_total", &[], value),
+        }
     }
 }
 
-fn bucket(lines: &mut String, end: &str, route: &str, value: f64) {
-    let _ =
-        writeln!(lines, "tiercast_request_duration_seconds_bucket{{le=\"{end}\",route=\"{route}\"}} {value}");
+/// Writes a series and its value.
+fn line(lines: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
+    lines.push_str("tiercast_");
+    lines.push_str(name);
+    for (i, (label, of)) in labels.iter().enumerate() {
+        lines.push_str(if i == 0 { "{" } else { "," });
+        lines.push_str(label);
+        lines.push_str("=\"");
+        lines.push_str(of);
+        lines.push('"');
+    }
+    if !labels.is_empty() {
+        lines.push('}');
+    }
+    // A text takes everything.
+    let _ = writeln!(lines, " {value}");
 }
 
 fn text(hash: &Hash) -> &str {
@@ -214,13 +222,14 @@ pub(crate) fn hash(sha256: &str) -> Hash {
 
 /// What is deployed, as lines of its own.
 pub(crate) fn about(deployed: &Deployed) -> String {
-    let mut lines = format!("tiercast_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
+    let mut lines = String::new();
+    line(&mut lines, "build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     for (model, stage) in deployed.each() {
-        let (hash, stage) = (hash(model.sha256()), stage.name());
-        let _ = writeln!(lines, "tiercast_bundle_info{{bundle=\"{}\",stage=\"{stage}\"}} 1", text(&hash));
+        let hash = hash(model.sha256());
+        line(&mut lines, "bundle_info", &[("bundle", text(&hash)), ("stage", stage.name())], 1.0);
     }
     if deployed.serial > 0 {
-        let _ = writeln!(lines, "tiercast_release_serial {}", deployed.serial);
+        line(&mut lines, "release_serial", &[], deployed.serial as f64);
     }
     lines
 }
@@ -231,18 +240,21 @@ pub(crate) fn drift(model: &Model, counts: &[f64]) -> String {
     let counts: Vec<u32> = counts.iter().map(|count| count.round() as u32).collect();
     let mut lines = String::new();
     for Psi { name, psi, rows, .. } in model.psi(&counts).unwrap_or_default() {
-        let _ = if name == "tier" {
-            writeln!(lines, "tiercast_score_psi {psi}\ntiercast_drift_members {rows}")
+        if name == "tier" {
+            line(&mut lines, "score_psi", &[], psi);
+            line(&mut lines, "drift_members", &[], rows as f64);
         } else {
-            writeln!(lines, "tiercast_feature_psi{{feature=\"{}\"}} {psi}", name.escape_default())
-        };
+            line(&mut lines, "feature_psi", &[("feature", name)], psi);
+        }
     }
     lines
 }
 
 /// The line that says that workers went back from a bundle.
 pub(crate) fn withdrawn(sha256: &str) -> String {
-    format!("tiercast_release_withdrawn{{bundle=\"{}\"}} 1", text(&hash(sha256)))
+    let mut lines = String::new();
+    line(&mut lines, "release_withdrawn", &[("bundle", text(&hash(sha256)))], 1.0);
+    lines
 }
 
 /// The body of `GET /metrics` of lines in any order, which those of one metric keep: together, behind what it is.
