@@ -38,15 +38,30 @@ pub(crate) enum Deed {
     Erase,
 }
 
-/// What follows the member in a path, the method, what it does for whom, and as what it is counted. `members.js` numbers
-/// deeds by their places here.
-const DEEDS: [(&str, &str, Deed, Scope, &str); 6] = [
-    ("/events", "POST", Deed::Observe, Scope::Write, "member_events"),
-    ("/assessment", "GET", Deed::Assess, Scope::Read, "member_assessment"),
-    ("", "GET", Deed::Export, Scope::Read, "member_export"),
-    ("/state", "PUT", Deed::Put, Scope::Write, "member_state"),
-    ("", "DELETE", Deed::Erase, Scope::Admin, "member_erase"),
-    ("/risk", "GET", Deed::Judge, Scope::Read, "member_risk"),
+/// A route of a member.
+#[derive(Debug)]
+struct Way {
+    method: &'static str,
+    /// What follows the member in the path.
+    path: &'static str,
+    deed: Deed,
+    scope: Scope,
+    /// As what it is counted.
+    label: &'static str,
+}
+
+const fn way(method: &'static str, path: &'static str, deed: Deed, scope: Scope, label: &'static str) -> Way {
+    Way { method, path, deed, scope, label }
+}
+
+/// All of them; `members.js` numbers deeds by their places here.
+const WAYS: [Way; 6] = [
+    way("POST", "/events", Deed::Observe, Scope::Write, "member_events"),
+    way("GET", "/assessment", Deed::Assess, Scope::Read, "member_assessment"),
+    way("GET", "", Deed::Export, Scope::Read, "member_export"),
+    way("PUT", "/state", Deed::Put, Scope::Write, "member_state"),
+    way("DELETE", "", Deed::Erase, Scope::Admin, "member_erase"),
+    way("GET", "/risk", Deed::Judge, Scope::Read, "member_risk"),
 ];
 
 /// The methods of each path.
@@ -106,7 +121,7 @@ const MAX_REASONS: u8 = 10;
 pub(crate) fn visit(head: Head<'_>, place: &str, caller: Caller, config: &Config) -> Result<Visit, Problem> {
     let (id, rest) = parts(place);
     let (_, allow) = ALLOW.iter().find(|(path, _)| *path == rest).ok_or_else(nowhere)?;
-    let (_, _, deed, scope, _) = find(head.method, rest).ok_or_else(|| not_allowed(allow))?;
+    let Way { deed, scope, .. } = find(head.method, rest).ok_or_else(|| not_allowed(allow))?;
     caller.must(*scope)?;
     let key = config.member_key.as_ref().map_err(Clone::clone)?;
     let object = decoded(id).and_then(|id| object(&id, Some(key))).ok_or_else(|| {
@@ -123,7 +138,7 @@ pub(crate) fn visit(head: Head<'_>, place: &str, caller: Caller, config: &Config
 
 /// As what a request to a path behind [`PREFIX`] is counted.
 pub(crate) fn label(method: &str, place: &str) -> &'static str {
-    find(method, parts(place).1).map_or("other", |(.., label)| label)
+    find(method, parts(place).1).map_or("other", |way| way.label)
 }
 
 /// The member of a path, and what follows.
@@ -131,12 +146,9 @@ fn parts(place: &str) -> (&str, &str) {
     place.split_at(place.find('/').unwrap_or(place.len()))
 }
 
-fn find(
-    method: &str,
-    rest: &str,
-) -> Option<&'static (&'static str, &'static str, Deed, Scope, &'static str)> {
+fn find(method: &str, rest: &str) -> Option<&'static Way> {
     let method = if method == "HEAD" { "GET" } else { method };
-    DEEDS.iter().find(|(path, with, ..)| *path == rest && *with == method)
+    WAYS.iter().find(|way| way.path == rest && way.method == method)
 }
 
 /// The names of the objects that keep which members a device was seen with, each once, in their order.
@@ -163,7 +175,7 @@ pub(crate) fn unbound() -> Problem {
 impl Visit {
     /// What an object is asked with: `https://member/DEED/OBJECT/WHO`, who in hexadecimal, and the query.
     pub(crate) fn url(&self, query: &str) -> String {
-        let deed = DEEDS.iter().position(|(.., deed, _, _)| *deed == self.deed).unwrap_or_default();
+        let deed = WAYS.iter().position(|way| way.deed == self.deed).unwrap_or_default();
         format!("https://member/{deed}/{}/{}?{query}", self.object, hex(self.who.as_bytes()))
     }
 
@@ -171,10 +183,10 @@ impl Visit {
     pub(crate) fn of(path: &str) -> Option<Self> {
         let mut parts = path.split('/').skip(1);
         let (deed, object, who) = (parts.next()?, parts.next()?, parts.next()?);
-        let (.., deed, _, _) = DEEDS.get(deed.parse::<usize>().ok()?)?;
+        let way = WAYS.get(deed.parse::<usize>().ok()?)?;
         let who = (0..who.len() / 2).map(|at| byte(who, 2 * at)).collect::<Option<Vec<u8>>>()?;
         let who = String::from_utf8(who).ok()?.into();
-        Some(Self { deed: *deed, object: object.to_owned(), who })
+        Some(Self { deed: way.deed, object: object.to_owned(), who })
     }
 
     /// The member's place among all.
@@ -287,17 +299,17 @@ mod tests {
 
     #[test]
     fn deeds_are_found_and_their_scopes_asked_for() {
-        for (path, method, deed, ..) in DEEDS {
+        for Way { path, method, deed, .. } in WAYS {
             assert_eq!(ask(method, &format!("a{path}"), "").map(|visit| visit.deed), Ok(deed));
         }
         assert_eq!(ask("HEAD", "a", "").map(|visit| visit.deed), Ok(Deed::Export));
         for (held, open) in [("score", 0), ("write", 2), ("read", 3), ("admin", 6), ("watch", 0)] {
             let caller = Caller::claimed(&format!(r#"{{"sub":"s","scope":"{held}"}}"#)).unwrap();
-            let may = |(path, method, ..): &(&str, &str, Deed, Scope, &str)| {
+            let may = |Way { path, method, .. }: &Way| {
                 let head = Head { method, ..Head::default() };
                 visit(head, &format!("a{path}"), caller.clone(), &config()).is_ok()
             };
-            assert_eq!(DEEDS.iter().filter(|deed| may(deed)).count(), open, "{held}");
+            assert_eq!(WAYS.iter().filter(|way| may(way)).count(), open, "{held}");
         }
     }
 
@@ -387,7 +399,7 @@ mod tests {
     #[test]
     fn a_visit_survives_as_a_url() {
         for who in ["TIERCAST_TOKEN", "näch\u{0}tlich/..?#", "s"] {
-            for (.., deed, _, _) in DEEDS {
+            for Way { deed, .. } in WAYS {
                 let visit = Visit { deed, object: HASH_OF_A.to_owned(), who: who.into() };
                 let url = visit.url("now=5");
                 let head = Head::default().at(&url);

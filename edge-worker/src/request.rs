@@ -258,6 +258,9 @@ impl<'a> MemberRequest<'a> {
     /// # Errors
     /// 400 `invalid_request`; 413 `too_many_events`; 422 `invalid_event`.
     pub(crate) fn parse(value: &'a Value, limits: Limits) -> Result<Self, Problem> {
+        if let Ok(Fields(wire)) = Fields::<WireMember<'a, Read<'a>>>::deserialize(value) {
+            return Self::of(wire, limits, all);
+        }
         match Fields::<WireMember<'a, Strict>>::deserialize(value) {
             Ok(Fields(wire)) => Self::of(wire, limits, one_by_one),
             Err(error) => Err(Problem::malformed(error.to_string())),

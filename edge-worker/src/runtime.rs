@@ -235,7 +235,7 @@ async fn score(deployed: &Deployed, body: &[u8], options: Options, limits: Limit
 
 /// The bundles that answer; `bundles.js` has been asked for them.
 pub(crate) fn deployed() -> Loaded<Rc<Deployed>> {
-    loaded().unwrap_or_else(|| Err(PROBLEM.take().unwrap_or_else(|| release::refusal(""))))
+    loaded().unwrap_or_else(|| Err(PROBLEM.with_borrow(Clone::clone).unwrap_or_else(|| release::refusal(""))))
 }
 
 /// Whether a request needs a bundle, may be made, and there is none; `head` is what [`expects`] takes.
@@ -298,8 +298,8 @@ fn known(sha256: &str) -> Option<Rc<Model>> {
 }
 
 /// Takes a release over: what was signed, and the bytes of those of its bundles that are not loaded. `serial` and `age` say
-/// which release was the latest known, and for how many milliseconds; `withdrawn` the release whose trial was given up. Says
-/// by a code what is wrong; what answered before then still does.
+/// which release was the latest known, and for how many milliseconds; `withdrawn` the release whose trial was given up. What is
+/// wrong is counted; what answered before then still does.
 #[wasm_bindgen]
 pub fn release_set(
     payload: &str,

@@ -1,7 +1,8 @@
 //! What the worker counts of itself, for Prometheus: never who, only how many.
 //!
 //! Each isolate counts for itself. `watch.js` takes what was counted to one object every few seconds, which adds it up, and
-//! `GET /metrics` writes it in the text format 0.0.4. A series' name with its labels is written here and nowhere else.
+//! `GET /metrics` writes it in the text format 0.0.4. Series are named here, but for the one that `watch.js` counts where this
+//! module has failed.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt::Write};
 
