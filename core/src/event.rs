@@ -331,7 +331,7 @@ fn read_time(time: &Scalar<'_>) -> Result<Timestamp> {
 }
 
 fn read_quantity(quantity: Option<f64>) -> Result<u32> {
-    let units = quantity.unwrap_or(1.0);
+    let Some(units) = quantity else { return Ok(1000) };
     let thousandths = crate::math::round(units * 1000.0);
     if !(0.0..=f64::from(u32::MAX)).contains(&thousandths) || units < 0.0 {
         bail!(InvalidQuantity, "the quantity is not a number from 0 to 4294967");

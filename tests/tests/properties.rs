@@ -92,6 +92,30 @@ proptest! {
     }
 
     #[test]
+    fn all_at_once_are_as_one_by_one(
+        inputs in prop::collection::vec(any_event(), 0..300),
+        seed in any::<u64>(),
+        cut in 0_usize..300,
+        way in 0..4,
+    ) {
+        let bundle = bundle();
+        let mut events = validated(bundle.schema(), &inputs);
+        if way & 1 == 1 {
+            events.iter_mut().for_each(|event| event.id = 0);
+        }
+        events = if way & 2 == 2 { reference(&events) } else { shuffled(&events, seed) };
+        let (first, rest) = events.split_at(cut.min(events.len()));
+        let (mut one, mut all) = (bundle.new_member(), MemberState::with_room(bundle.schema(), 10));
+        events.iter().for_each(|event| {
+            one.observe(*event);
+        });
+        all.observe_all(first);
+        all.observe_all(rest);
+        prop_assert_eq!(one.snapshot(), all.snapshot());
+        prop_assert_eq!(one, all);
+    }
+
+    #[test]
     fn looking_changes_nothing(inputs in prop::collection::vec(any_event(), 0..60)) {
         let scorer = Scorer::load(&read(FIXTURE).unwrap()).unwrap();
         let (mut watched, mut alone) = (scorer.bundle().new_member(), scorer.bundle().new_member());

@@ -72,7 +72,7 @@ pub struct Args {
 }
 
 /// Rows of a row group: what a file that is being written holds in memory.
-const GROUP_ROWS: usize = 65_536;
+const GROUP_ROWS: usize = 32_768;
 
 /// How a dataset is built.
 #[derive(Clone, Debug, Default)]

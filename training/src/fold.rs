@@ -54,11 +54,13 @@ pub(crate) use points::just_before;
 pub use points::{Point, Points};
 
 use once::Once;
+use own::Own;
 
 mod event;
 mod gather;
 mod moments;
 mod once;
+mod own;
 pub(crate) mod packed;
 mod points;
 
@@ -70,14 +72,43 @@ pub trait OfMember: fmt::Debug + Send + Sync {
     /// The type of what a member becomes.
     fn data_type(&self) -> DataType;
 
-    /// What each of some members becomes, given their names and their events in canonical order.
+    /// What each of some members becomes.
     ///
     /// # Errors
     /// Core's.
-    fn make(&self, names: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef>;
+    fn make(&self, members: &Members<'_>) -> Result<ArrayRef>;
 
     /// What another process needs to make the same.
     fn encode(&self) -> Vec<u8>;
+}
+
+/// Some members, of whom there are names and gathered events.
+#[derive(Debug)]
+pub struct Members<'m> {
+    names: &'m StringArray,
+    gathered: &'m LargeBinaryArray,
+}
+
+impl<'m> Members<'m> {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.gathered.len()
+    }
+
+    /// Shows each of them: the name, and the events in canonical order. One member's events at a time are unpacked.
+    ///
+    /// # Errors
+    /// What `look` says; when events are damaged.
+    pub fn each(&self, mut look: impl FnMut(&'m str, &[Event]) -> Result<()>) -> Result<()> {
+        let mut events = Vec::new();
+        for (name, bytes) in self.names.iter().zip(self.gathered) {
+            events.clear();
+            packed::read_into(bytes.unwrap_or_default(), &mut events)?;
+            canonical(&mut events);
+            look(name.unwrap_or_default(), &events)?;
+        }
+        Ok(())
+    }
 }
 
 /// How rows are gathered.
@@ -184,13 +215,15 @@ fn plan(
     of: Option<Arc<dyn OfMember>>,
     how: &Gathering<'_>,
 ) -> Result<DataFrame> {
-    let make = match of {
-        Some(of) => ScalarUDF::new_from_impl(Make::new(of)).call(vec![col("member"), col("events")]),
-        None => col("events"),
+    let own = |name: &str| ScalarUDF::new_from_impl(Own::default()).call(vec![col(name)]);
+    let (member, made) = match of {
+        Some(of) => {
+            (col("member"), ScalarUDF::new_from_impl(Make::new(of)).call(vec![col("member"), col("events")]))
+        }
+        None => (own("member").alias("member"), own("events")),
     };
-    let make = make.alias("made");
     let gathered = AggregateUDF::new_from_impl(Gather::default()).call(vec![col("event")]).alias("events");
-    let (mut sums, mut columns) = (vec![gathered], vec![col("member"), make]);
+    let (mut sums, mut columns) = (vec![gathered], vec![member, made.alias("made")]);
     if how.skip_invalid {
         sums.extend([count(lit(1)).alias("rows"), count(col("event")).alias("valid")]);
         columns.push((col("rows") - col("valid")).alias("invalid"));
@@ -274,6 +307,9 @@ fn text(column: &ArrayRef, row: usize) -> anyhow::Result<String> {
 /// [`MemberState::observe`](tiercast_core::MemberState::observe) does.
 pub fn canonical(events: &mut Vec<Event>) {
     events.sort_unstable();
+    if events.iter().all(|event| event.id == 0) {
+        return;
+    }
     let mut known = HashSet::with_capacity(events.len());
     events.retain(|event| event.id == 0 || known.insert(event.id));
 }
@@ -333,15 +369,8 @@ impl ScalarUDFImpl for Make {
         };
         let names = cast(&names.to_array(args.number_rows)?, &DataType::Utf8)?;
         let events = events.to_array(args.number_rows)?;
-        let gathered: &LargeBinaryArray = events.as_binary();
-        let mut members = Vec::with_capacity(gathered.len());
-        for bytes in gathered {
-            let mut events = Vec::new();
-            packed::read_into(bytes.unwrap_or_default(), &mut events)?;
-            canonical(&mut events);
-            members.push(events);
-        }
-        Ok(ColumnarValue::Array(self.of.make(names.as_string(), members)?))
+        let members = Members { names: names.as_string(), gathered: events.as_binary() };
+        Ok(ColumnarValue::Array(self.of.make(&members)?))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -131,9 +132,15 @@ pub(crate) fn worker_dir() -> Result<PathBuf> {
     cache_dir("worker")
 }
 
-/// Compiles, binds and optimises all modules.
+/// Whether this process has made all modules. Cargo would link those that it leaves under one name again each time.
+static ARE_MADE: AtomicBool = AtomicBool::new(false);
+
+/// Compiles, binds and optimises all modules, once.
 pub(crate) fn build() -> Result<()> {
     let _alone = exclusive()?;
+    if ARE_MADE.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     // A module is linked on one core, so that two are made at a time; those of one profile cargo leaves under one name.
     thread::scope(|scope| {
         let (package, others): (Vec<_>, Vec<_>) = MODULES.iter().partition(|module| module.profile == "wasm");
@@ -144,7 +151,9 @@ pub(crate) fn build() -> Result<()> {
         make(package)?;
         other.join().map_err(|_| anyhow!("a module's build panicked"))?
     })?;
-    one_binding()
+    one_binding()?;
+    ARE_MADE.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The same for the worker's module alone.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{
     floats::Floats,
+    kernels::Kernel,
     plan::{MAX_FLOATS, Operand, Plan, Program, Storage},
 };
 use crate::error::{Result, bail};
@@ -17,6 +18,8 @@ const MAX_BLOCK: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub struct Workspace {
     buffers: Vec<Floats>,
+    /// Room for a kernel's own use while it runs.
+    scratch: Floats,
     rows: usize,
 }
 
@@ -33,6 +36,7 @@ pub(crate) struct Run<'r> {
     pub(crate) words: &'r [u32],
     floats: &'r [f32],
     buffers: &'r mut [Floats],
+    pub(crate) scratch: &'r mut Floats,
 }
 
 impl Run<'_> {
@@ -71,7 +75,8 @@ impl Plan {
     pub fn workspace(&self, rows: usize) -> Workspace {
         let rows = rows.min(BLOCK_FLOATS / self.row_floats().max(1)).clamp(1, MAX_BLOCK);
         let buffers = self.program.slots.iter().map(|len| Floats::zeros(*len as usize * rows)).collect();
-        Workspace { buffers, rows }
+        let scratch = self.program.kernels.iter().map(Kernel::scratch).max().unwrap_or_default();
+        Workspace { buffers, scratch: Floats::zeros(scratch * rows), rows }
     }
 
     /// Where an input's values go: `rows` rows, one after the other. Empty if there is no such input or too many rows.
@@ -96,7 +101,13 @@ impl Plan {
     /// `invalid_input` when there are more rows than the workspace has, or it was made for another plan.
     pub fn run(&self, workspace: &mut Workspace, rows: usize) -> Result<()> {
         self.fits(workspace, rows)?;
-        let mut run = Run { rows, words: &self.words, floats: &self.floats, buffers: &mut workspace.buffers };
+        let mut run = Run {
+            rows,
+            words: &self.words,
+            floats: &self.floats,
+            buffers: &mut workspace.buffers,
+            scratch: &mut workspace.scratch,
+        };
         for kernel in &self.program.kernels {
             kernel.run(&mut run);
         }

@@ -70,10 +70,16 @@ pub(super) struct KindTotals {
 impl MemberState {
     /// An empty history with the schema's capacity and currency.
     pub fn new(schema: &FeatureSchema) -> Self {
+        Self::with_room(schema, 0)
+    }
+
+    /// The same, with memory for so many events, as far as they are kept.
+    pub fn with_room(schema: &FeatureSchema, events: usize) -> Self {
+        let capacity = schema.spec().capacity as usize;
         Self {
-            capacity: schema.spec().capacity as usize,
+            capacity,
             money: schema.money_hash(),
-            log: VecDeque::new(),
+            log: VecDeque::with_capacity(events.min(capacity)),
             identities: Identities::default(),
             forgotten: Forgotten::default(),
         }
@@ -96,6 +102,20 @@ impl MemberState {
         self.forget();
         self.identities.add(event.id, &self.log);
         Observed::Added
+    }
+
+    /// Takes events into the history, as [`MemberState::observe`] would one by one; at once where they are sorted, new by
+    /// having no identity, and leave nothing to forget.
+    pub fn observe_all(&mut self, events: &[Event]) {
+        let is_after = self.log.back().is_none_or(|last| events.first().is_none_or(|first| last <= first));
+        let fit = self.forgotten.newest.is_none() && self.log.len() + events.len() <= self.capacity;
+        if fit && is_after && events.is_sorted() && events.iter().all(|event| event.id == 0) {
+            self.log.extend(events);
+        } else {
+            events.iter().for_each(|event| {
+                self.observe(*event);
+            });
+        }
     }
 
     /// Whether [`MemberState::observe`] would change anything by this event: it is new, or takes the place of a later

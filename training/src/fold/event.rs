@@ -118,7 +118,7 @@ impl ScalarUDFImpl for EventFunction {
             .map(|value| value.into_array(args.number_rows))
             .collect::<Result<Vec<_>>>()?;
         let columns = EventColumns::new(&arrays)?;
-        let events = (0..columns.rows()).map(|row| columns.event(row, &self.told.rules));
+        let events = columns.events(&self.told.rules);
         if self.told.gives == Gives::Why {
             let why: StringArray = events.map(|event| event.err().map(|why| why.to_string())).collect();
             return Ok(ColumnarValue::Array(Arc::new(why)));

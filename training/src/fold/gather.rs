@@ -4,8 +4,9 @@ use std::{mem::size_of, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, LargeBinaryArray, LargeBinaryBuilder},
-        datatypes::{DataType, Field, FieldRef},
+        array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, LargeBinaryArray},
+        buffer::{Buffer, OffsetBuffer},
+        datatypes::{ArrowNativeType, DataType, Field, FieldRef},
     },
     error::{DataFusionError, Result},
     logical_expr::{
@@ -67,30 +68,93 @@ impl AggregateUDFImpl for Gather {
     }
 }
 
-/// The events of each group so far.
+/// The events of all groups so far, as they came; they are put together by group when they are taken.
+///
+/// (Bytes of each group's own would be allocated again and again as they grow.)
 #[derive(Debug, Default)]
 struct Groups {
-    events: Vec<Vec<u8>>,
+    batches: Vec<Batch>,
+    total: usize,
     allocated: usize,
 }
 
-impl Groups {
-    fn extend(&mut self, group: usize, bytes: &[u8]) {
-        let events = &mut self.events[group];
-        let before = events.capacity();
-        events.extend_from_slice(bytes);
-        self.allocated += events.capacity() - before;
+/// Events one after the other, and the group and the length of each.
+#[derive(Debug)]
+struct Batch {
+    bytes: Buffer,
+    parts: Vec<(u32, u32)>,
+}
+
+impl Batch {
+    fn each(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut rest = &self.bytes[..];
+        self.parts.iter().map(move |(group, length)| {
+            let (events, after) = rest.split_at(*length as usize);
+            rest = after;
+            (*group as usize, events)
+        })
     }
 
-    fn take(&mut self, emit_to: EmitTo) -> ArrayRef {
-        let taken = emit_to.take_needed(&mut self.events);
-        let bytes = taken.iter().map(Vec::len).sum();
-        let mut builder = LargeBinaryBuilder::with_capacity(taken.len(), bytes);
-        for events in taken {
-            self.allocated -= events.capacity();
-            builder.append_value(&events);
+    /// The events of some parts, copied.
+    fn copied<'e>(events: impl Iterator<Item = (usize, &'e [u8])>) -> Result<Self> {
+        let (mut bytes, mut parts) = (Vec::new(), Vec::new());
+        for (group, events) in events {
+            parts.push((word(group)?, word(events.len())?));
+            bytes.extend_from_slice(events);
         }
-        Arc::new(builder.finish())
+        Ok(Self { bytes: Buffer::from_vec(bytes), parts })
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.capacity() + self.parts.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+/// The number of a group, or the bytes of a member's events.
+fn word(number: usize) -> Result<u32> {
+    u32::try_from(number).map_err(|_| {
+        DataFusionError::Execution(
+            "a partition has too many members, or a member too many events; give more --partitions".into(),
+        )
+    })
+}
+
+impl Groups {
+    fn push(&mut self, total: usize, batch: Batch) {
+        self.total = total;
+        self.allocated += batch.size();
+        self.batches.push(batch);
+    }
+
+    fn take(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let taken = match emit_to {
+            EmitTo::All => self.total,
+            EmitTo::First(first) => first,
+        };
+        // Where each group begins, and then where its next event goes.
+        let mut places = vec![0_usize; taken + 1];
+        for (group, events) in self.batches.iter().flat_map(Batch::each).filter(|(group, _)| *group < taken) {
+            places[group + 1] += events.len();
+        }
+        for group in 0..taken {
+            places[group + 1] += places[group];
+        }
+        let lengths: Vec<usize> = places.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        let mut bytes = vec![0; places[taken]];
+        let batches = std::mem::take(&mut self.batches);
+        (self.total, self.allocated) = (self.total - taken, 0);
+        for batch in batches {
+            for (group, events) in batch.each().filter(|(group, _)| *group < taken) {
+                bytes[places[group]..][..events.len()].copy_from_slice(events);
+                places[group] += events.len();
+            }
+            if batch.parts.iter().any(|(group, _)| *group as usize >= taken) {
+                let later = batch.each().filter(|(group, _)| *group >= taken);
+                self.push(self.total, Batch::copied(later.map(|(group, events)| (group - taken, events)))?);
+            }
+        }
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        Ok(Arc::new(LargeBinaryArray::try_new(offsets, Buffer::from_vec(bytes), None)?))
     }
 }
 
@@ -106,32 +170,35 @@ impl GroupsAccumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.events.resize_with(total, Vec::new);
         let events: &BinaryArray = values[0].as_binary();
-        for (row, &group) in groups.iter().enumerate() {
-            if events.is_valid(row) && is_kept(filter, row) {
-                self.extend(group, events.value(row));
-            }
+        if events.null_count() == 0 && filter.is_none() {
+            // They are this accumulator's alone, and need not be copied.
+            let offsets = events.value_offsets();
+            let (first, last) = (offsets[0].as_usize(), offsets[events.len()].as_usize());
+            let lengths = offsets.windows(2).map(|ends| word((ends[1] - ends[0]).as_usize()));
+            let parts = groups.iter().zip(lengths).map(|(group, length)| Ok((word(*group)?, length?)));
+            let parts = parts.collect::<Result<_>>()?;
+            self.push(total, Batch { bytes: events.values().slice_with_length(first, last - first), parts });
+            return Ok(());
         }
+        let kept =
+            groups.iter().enumerate().filter(|(row, _)| events.is_valid(*row) && is_kept(filter, *row));
+        self.push(total, Batch::copied(kept.map(|(row, group)| (*group, events.value(row))))?);
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        Ok(self.take(emit_to))
+        self.take(emit_to)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.take(emit_to)])
+        Ok(vec![self.take(emit_to)?])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.events.resize_with(total, Vec::new);
         let states: &LargeBinaryArray = values[0].as_binary();
-        for (row, &group) in groups.iter().enumerate() {
-            if states.is_valid(row) {
-                self.extend(group, states.value(row));
-            }
-        }
+        let kept = groups.iter().enumerate().filter(|(row, _)| states.is_valid(*row));
+        self.push(total, Batch::copied(kept.map(|(row, group)| (*group, states.value(row))))?);
         Ok(())
     }
 
@@ -142,6 +209,6 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        self.allocated + self.events.capacity() * size_of::<Vec<u8>>()
+        self.allocated
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray},
+        array::{ArrayRef, Int64Array, ListArray, StructArray},
         buffer::OffsetBuffer,
         datatypes::{DataType, Field, FieldRef, Fields},
     },
@@ -14,7 +14,7 @@ use datafusion::{
 use serde::{Deserialize, Serialize};
 use tiercast_core::{Event, EventKind, FeatureSchema, FeatureSpec, MemberState};
 
-use super::{OfMember, external, vector_type, vectors};
+use super::{Members, OfMember, external, vector_type, vectors};
 
 /// What is computed of each member.
 #[derive(Clone, Debug)]
@@ -99,13 +99,14 @@ impl OfMember for Moments {
         DataType::List(self.item_field())
     }
 
-    fn make(&self, _: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
+    fn make(&self, members: &Members<'_>) -> Result<ArrayRef> {
         let (mut features, mut times, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for events in members {
-            let of_member = self.of(&events, &mut features)?;
+        members.each(|_, events| {
+            let of_member = self.of(events, &mut features)?;
             lengths.push(of_member.len());
             times.extend(of_member);
-        }
+            Ok(())
+        })?;
         let features = vectors(features, self.schema.len())?;
         let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(times)), features];
         let structs = StructArray::try_new(self.fields(), columns, None)?;

@@ -31,11 +31,13 @@ pub(crate) fn write(event: &Event, bytes: &mut Vec<u8>) {
     };
     let words = [event.order, event.item, event.category, event.channel, event.quantity ^ ONE];
     let money = [event.amount, event.discount];
-    let has =
-        [event.id != 0].into_iter().chain(words.map(|word| word != 0)).chain(money.map(|minor| minor != 0));
+    let bit = |at: usize, has: bool| u8::from(has) << at;
+    let mut has = bit(0, event.id != 0);
+    words.iter().enumerate().for_each(|(at, word)| has |= bit(1 + at, *word != 0));
+    money.iter().enumerate().for_each(|(at, minor)| has |= bit(6 + at, *minor != 0));
     let comes_from = event.origin != Origin::default();
     bytes.push(if comes_from { tag ^ COMES_FROM } else { tag });
-    bytes.push(has.enumerate().map(|(at, has)| u8::from(has) << at).sum());
+    bytes.push(has);
     // Valid times are from 1970 to 2200, which is 43 bits.
     bytes.extend_from_slice(&event.time.ms().to_le_bytes()[..6]);
     custom.iter().for_each(|name| bytes.extend_from_slice(&name.to_le_bytes()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Float32Array, Int64Array, ListArray, StringArray, StructArray},
+        array::{ArrayRef, Float32Array, Int64Array, ListArray, StructArray},
         buffer::OffsetBuffer,
         datatypes::{DataType, Field, FieldRef, Fields},
     },
@@ -17,7 +17,7 @@ use tiercast_core::{
     DAY_MS, Duration, Event, EventKind, FeatureSchema, FeatureSpec, MemberState, Period, Timestamp, net_spend,
 };
 
-use super::{OfMember, external, vector_type, vectors};
+use super::{Members, OfMember, external, vector_type, vectors};
 
 /// What is computed of each member.
 #[derive(Clone, Debug)]
@@ -64,14 +64,31 @@ impl Points {
     /// # Errors
     /// Core's, which none of these calls should meet: no as-of lies before what was forgotten.
     pub fn of(&self, events: &[Event], features: &mut Vec<f32>) -> Result<Vec<Point>> {
-        let mut state = MemberState::new(&self.schema);
         let mut points = Vec::new();
+        self.append(&self.periods(), events, features, &mut points)?;
+        Ok(points)
+    }
+
+    /// Where the period before each as-of date begins, and where the one from it on ends.
+    fn periods(&self) -> Vec<(Timestamp, Timestamp)> {
+        let ends = |as_of: &Timestamp| (self.period.before(*as_of).0, self.period.around(*as_of).1);
+        self.as_ofs.iter().map(ends).collect()
+    }
+
+    /// [`Points::of`] one member; returns how many they are.
+    fn append(
+        &self,
+        periods: &[(Timestamp, Timestamp)],
+        events: &[Event],
+        features: &mut Vec<f32>,
+        points: &mut Vec<Point>,
+    ) -> Result<usize> {
+        let mut state = MemberState::with_room(&self.schema, events.len());
+        let before = points.len();
         let mut seen = 0;
-        for &as_of in &self.as_ofs {
+        for (&as_of, &(current_from, target_to)) in self.as_ofs.iter().zip(periods) {
             let known = events.partition_point(|event| event.time < as_of);
-            for event in &events[seen..known] {
-                state.observe(*event);
-            }
+            state.observe_all(&events[seen..known]);
             seen = known;
             if !self.eligible(&events[..known], as_of) {
                 continue;
@@ -81,8 +98,6 @@ impl Points {
             self.schema
                 .features_into(&state, just_before(as_of)?, &mut features[start..])
                 .map_err(external)?;
-            let (current_from, _) = self.period.before(as_of);
-            let (_, target_to) = self.period.around(as_of);
             points.push(Point {
                 as_of,
                 current: net_spend(&events[..known], current_from, as_of),
@@ -90,7 +105,7 @@ impl Points {
                 next: next_purchase(&events[known..], as_of, target_to),
             });
         }
-        Ok(points)
+        Ok(points.len() - before)
     }
 
     fn eligible(&self, known: &[Event], as_of: Timestamp) -> bool {
@@ -142,16 +157,17 @@ impl OfMember for Points {
         DataType::Struct(self.fields())
     }
 
-    fn make(&self, _: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
-        let (mut features, mut points, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    fn make(&self, members: &Members<'_>) -> Result<ArrayRef> {
+        let (most, periods) = (members.count() * self.as_ofs.len(), self.periods());
+        let mut features = Vec::with_capacity(most * self.schema.len());
+        let (mut points, mut lengths) = (Vec::with_capacity(most), Vec::with_capacity(members.count()));
         let (mut first, mut last) = (Vec::new(), Vec::new());
-        for events in members {
-            let of_member = self.of(&events, &mut features)?;
-            lengths.push(of_member.len());
-            points.extend(of_member);
+        members.each(|_, events| {
+            lengths.push(self.append(&periods, events, &mut features, &mut points)?);
             first.push(events.first().map(|event| event.time.ms()));
             last.push(events.last().map(|event| event.time.ms()));
-        }
+            Ok(())
+        })?;
         let numbers = |get: fn(&Point) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(points.iter().map(get)))
         };

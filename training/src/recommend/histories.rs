@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, LargeBinaryArray, StringArray},
+        array::{Array, ArrayRef, AsArray, LargeBinaryArray, LargeBinaryBuilder, StringArray},
         compute::cast,
         datatypes::DataType,
     },
@@ -13,7 +13,7 @@ use datafusion::{
 use tiercast_core::{Event, FeatureSchema, MemberState, Timestamp, name_hash};
 
 use crate::{
-    fold::{self, Gathering, OfMember, packed},
+    fold::{self, Gathering, Members, OfMember, packed},
     models::mix,
     table::Events,
 };
@@ -35,13 +35,15 @@ impl OfMember for AsTheyAre {
         DataType::LargeBinary
     }
 
-    fn make(&self, _: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
-        let pack = |events: &Vec<Event>| {
-            let mut bytes = Vec::new();
+    fn make(&self, members: &Members<'_>) -> Result<ArrayRef> {
+        let (mut made, mut bytes) = (LargeBinaryBuilder::new(), Vec::new());
+        members.each(|_, events| {
+            bytes.clear();
             events.iter().for_each(|event| packed::write(event, &mut bytes));
-            bytes
-        };
-        Ok(Arc::new(LargeBinaryArray::from_iter_values(members.iter().map(pack))))
+            made.append_value(&bytes);
+            Ok(())
+        })?;
+        Ok(Arc::new(made.finish()))
     }
 
     fn encode(&self) -> Vec<u8> {

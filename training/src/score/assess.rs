@@ -16,12 +16,12 @@ use datafusion::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tiercast_core::{
-    Assessment, DecideOptions, Decision, Event, FeatureSchema, MemberState, Profile, Reason,
-    RecommendOptions, Recommendation, Scorer, Scratch, Task, Timestamp,
+    Assessment, DecideOptions, Decision, FeatureSchema, MemberState, Profile, Reason, RecommendOptions,
+    Recommendation, Scorer, Scratch, Task, Timestamp,
 };
 
 use super::layout::Layout;
-use crate::fold::{OfMember, external};
+use crate::fold::{Members, OfMember, external};
 
 /// Members that are assessed together: their rows go through the model as one batch.
 const BATCH: usize = 256;
@@ -235,21 +235,19 @@ impl OfMember for Scores {
     }
 
     /// Null for a member without an event up to the moment.
-    fn make(&self, names: &StringArray, members: Vec<Vec<Event>>) -> Result<ArrayRef> {
+    fn make(&self, members: &Members<'_>) -> Result<ArrayRef> {
         let as_of = self.as_of().map_err(external)?;
         let (mut scratch, mut scored) = (self.scratch(), Vec::new());
-        let mut places = Vec::with_capacity(members.len());
+        let mut places = Vec::with_capacity(members.count());
         let (mut states, mut known_as) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        for (name, events) in names.iter().map(Option::unwrap_or_default).zip(members) {
-            let known = events.partition_point(|event| event.time <= as_of);
-            if known == 0 {
+        members.each(|name, events| {
+            let known = &events[..events.partition_point(|event| event.time <= as_of)];
+            if known.is_empty() {
                 places.push(None);
-                continue;
+                return Ok(());
             }
             let mut state = self.scorer.bundle().new_member();
-            for event in events.into_iter().take(known) {
-                state.observe(event);
-            }
+            state.observe_all(known);
             places.push(Some((scored.len() + states.len()) as u32));
             states.push(state);
             known_as.push(name);
@@ -258,7 +256,8 @@ impl OfMember for Scores {
                 states.clear();
                 known_as.clear();
             }
-        }
+            Ok(())
+        })?;
         if !states.is_empty() {
             scored.extend(self.assess(&mut scratch, &known_as, &states).map_err(external)?);
         }

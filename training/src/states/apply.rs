@@ -10,10 +10,8 @@ impl History {
     /// A history of events alone.
     pub(super) fn of(schema: &FeatureSchema, mut events: Vec<Event>) -> Self {
         canonical(&mut events);
-        let mut state = MemberState::new(schema);
-        for event in &events {
-            state.observe(*event);
-        }
+        let mut state = MemberState::with_room(schema, events.len());
+        state.observe_all(&events);
         let forgotten = events.len() - state.len();
         let mut archive = Vec::new();
         if forgotten > 0 {

@@ -36,37 +36,48 @@ impl fmt::Display for RowError {
 
 impl std::error::Error for RowError {}
 
+impl From<tiercast_core::Error> for RowError {
+    fn from(error: tiercast_core::Error) -> Self {
+        Self { code: error.code().to_owned(), message: error.message().to_owned() }
+    }
+}
+
 /// The columns of one batch: `member` and [`FIELDS`], with or without the last [`ORIGINS`].
 #[derive(Debug)]
 pub struct EventColumns<'a> {
     member: &'a StringArray,
     kind: &'a StringArray,
     time: Numbers<'a>,
-    id: &'a StringArray,
+    id: Texts<'a>,
     amount: Numbers<'a>,
     discount: Numbers<'a>,
     quantity: Numbers<'a>,
-    item: &'a StringArray,
-    category: &'a StringArray,
-    channel: &'a StringArray,
-    order: &'a StringArray,
+    item: Texts<'a>,
+    category: Texts<'a>,
+    channel: Texts<'a>,
+    order: Texts<'a>,
     origins: Option<Origins<'a>>,
 }
 
 /// Where events came from.
 #[derive(Debug)]
 struct Origins<'a> {
-    device: &'a StringArray,
-    card: &'a StringArray,
-    address: &'a StringArray,
-    ip: &'a StringArray,
+    device: Texts<'a>,
+    card: Texts<'a>,
+    address: Texts<'a>,
+    ip: Texts<'a>,
     latitude: Numbers<'a>,
     longitude: Numbers<'a>,
     device_members: Numbers<'a>,
 }
 
+/// A column of texts that an event need not have; none where no row has one.
+type Texts<'a> = Option<&'a StringArray>;
+
 #[derive(Debug)]
 enum Numbers<'a> {
+    /// No row has one.
+    None,
     Int(&'a Int64Array),
     Float(&'a Float64Array),
     Text(&'a StringArray),
@@ -88,14 +99,14 @@ impl<'a> EventColumns<'a> {
             member: text(member)?,
             kind: text(&arrays[0])?,
             time: numbers(&arrays[1])?,
-            id: text(&arrays[2])?,
+            id: texts(&arrays[2])?,
             amount: numbers(&arrays[3])?,
             discount: numbers(&arrays[4])?,
             quantity: numbers(&arrays[5])?,
-            item: text(&arrays[6])?,
-            category: text(&arrays[7])?,
-            channel: text(&arrays[8])?,
-            order: text(&arrays[9])?,
+            item: texts(&arrays[6])?,
+            category: texts(&arrays[7])?,
+            channel: texts(&arrays[8])?,
+            order: texts(&arrays[9])?,
             origins,
         })
     }
@@ -115,21 +126,8 @@ impl<'a> EventColumns<'a> {
     /// # Errors
     /// When the member, the kind or the time is null.
     pub fn input(&self, row: usize) -> Result<EventInput<'a>, RowError> {
-        self.member(row).ok_or_else(|| RowError::missing("member"))?;
-        let kind = cell(self.kind, row).ok_or_else(|| RowError::missing("kind"))?;
-        let time = self.time.scalar(row).ok_or_else(|| RowError::missing("time"))?;
-        let mut input = EventInput::new(kind, epoch_text(time));
-        input.id = cell(self.id, row);
-        input.amount = self.amount.scalar(row);
-        input.discount = self.discount.scalar(row);
-        input.quantity = self.quantity.float(row);
-        input.item = cell(self.item, row);
-        input.category = cell(self.category, row);
-        input.channel = cell(self.channel, row);
-        input.order = cell(self.order, row);
-        if let Some(origins) = &self.origins {
-            origins.fill(row, &mut input);
-        }
+        let mut input = EventInput::new("", Scalar::Int(0));
+        self.fill(row, &mut input)?;
         Ok(input)
     }
 
@@ -138,19 +136,46 @@ impl<'a> EventColumns<'a> {
     /// # Errors
     /// The code and message of core's validation.
     pub fn event(&self, row: usize, rules: &EventRules) -> Result<Event, RowError> {
-        self.input(row)?
-            .validate(rules)
-            .map_err(|error| RowError { code: error.code().to_owned(), message: error.message().to_owned() })
+        Ok(self.input(row)?.validate(rules)?)
+    }
+
+    /// All rows as validated events, or what is wrong with them.
+    pub fn events(&self, rules: &EventRules) -> impl Iterator<Item = Result<Event, RowError>> {
+        // Most of its fields no row has: it is made once.
+        let mut input = EventInput::new("", Scalar::Int(0));
+        (0..self.rows()).map(move |row| {
+            self.fill(row, &mut input)?;
+            Ok(input.validate(rules)?)
+        })
+    }
+
+    /// Makes an input, in which there is nothing or another row of this table, that of a row.
+    fn fill(&self, row: usize, input: &mut EventInput<'a>) -> Result<(), RowError> {
+        self.member(row).ok_or_else(|| RowError::missing("member"))?;
+        input.kind = cell(self.kind, row).ok_or_else(|| RowError::missing("kind"))?;
+        input.time = epoch_text(self.time.scalar(row).ok_or_else(|| RowError::missing("time"))?);
+        input.amount = self.amount.scalar(row);
+        input.discount = self.discount.scalar(row);
+        input.quantity = self.quantity.float(row);
+        set(&mut input.id, self.id, row);
+        set(&mut input.item, self.item, row);
+        set(&mut input.category, self.category, row);
+        set(&mut input.channel, self.channel, row);
+        set(&mut input.order, self.order, row);
+        if let Some(origins) = &self.origins {
+            origins.fill(row, input);
+        }
+        Ok(())
     }
 }
 
 impl<'a> Origins<'a> {
     fn new(arrays: &'a [ArrayRef]) -> Result<Self> {
         Ok(Self {
-            device: text(&arrays[0])?,
-            card: text(&arrays[1])?,
-            address: text(&arrays[2])?,
-            ip: text(&arrays[3])?,
+            device: texts(&arrays[0])?,
+            card: texts(&arrays[1])?,
+            address: texts(&arrays[2])?,
+            ip: texts(&arrays[3])?,
             latitude: numbers(&arrays[4])?,
             longitude: numbers(&arrays[5])?,
             device_members: numbers(&arrays[6])?,
@@ -158,10 +183,10 @@ impl<'a> Origins<'a> {
     }
 
     fn fill(&self, row: usize, input: &mut EventInput<'a>) {
-        input.device = cell(self.device, row);
-        input.card = cell(self.card, row);
-        input.address = cell(self.address, row);
-        input.ip = cell(self.ip, row);
+        set(&mut input.device, self.device, row);
+        set(&mut input.card, self.card, row);
+        set(&mut input.address, self.address, row);
+        set(&mut input.ip, self.ip, row);
         input.latitude = self.latitude.float(row);
         input.longitude = self.longitude.float(row);
         input.device_members = self.device_members.float(row);
@@ -179,6 +204,7 @@ impl<'a> Numbers<'a> {
 
     fn scalar(&self, row: usize) -> Option<Scalar<'a>> {
         match self {
+            Self::None => None,
             Self::Int(array) => array.is_valid(row).then(|| Scalar::Int(array.value(row))),
             Self::Float(array) => array.is_valid(row).then(|| Scalar::Float(array.value(row))),
             Self::Text(array) => cell(array, row).map(Scalar::Text),
@@ -198,13 +224,26 @@ fn cell(array: &StringArray, row: usize) -> Option<Cow<'_, str>> {
     array.is_valid(row).then(|| Cow::Borrowed(array.value(row)))
 }
 
+fn set<'a>(field: &mut Option<Cow<'a, str>>, texts: Texts<'a>, row: usize) {
+    if let Some(array) = texts {
+        *field = cell(array, row);
+    }
+}
+
+fn texts(array: &ArrayRef) -> Result<Texts<'_>> {
+    Ok(Some(text(array)?).filter(|array| array.null_count() < array.len()))
+}
+
 fn text(array: &ArrayRef) -> Result<&StringArray> {
     array.as_any().downcast_ref().ok_or_else(|| unexpected(array.data_type()))
 }
 
 fn numbers(array: &ArrayRef) -> Result<Numbers<'_>> {
     let any = array.as_any();
-    None.or_else(|| any.downcast_ref().map(Numbers::Int))
+    let is_empty = array.null_count() == array.len();
+    is_empty
+        .then_some(Numbers::None)
+        .or_else(|| any.downcast_ref().map(Numbers::Int))
         .or_else(|| any.downcast_ref().map(Numbers::Float))
         .or_else(|| any.downcast_ref().map(Numbers::Text))
         .ok_or_else(|| unexpected(array.data_type()))

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{contestants, folder};
+use super::folder;
 use crate::{
     setup,
     shell::{Run, cache_dir, exclusive, step},
@@ -15,13 +15,25 @@ pub(super) fn run(quick: bool, minutes: u64, only: &[String]) -> Result<()> {
     let (program, contestant, python) = {
         let _alone = exclusive()?;
         let target = cache.join("native");
-        step("bench: tiercast as a release has it", || {
-            let build = Run::cargo().args(["build", "--locked", "--release", "-p", "tiercast", "--bins"]);
+        step("bench: tiercast as a release has it, and the engine alone", || {
+            // Together: another selection would compile DataFusion again.
+            let build = Run::cargo().args([
+                "build",
+                "--locked",
+                "--release",
+                "-p",
+                "tiercast",
+                "-p",
+                "tiercast-tests",
+            ]);
+            let build =
+                build.args(["--features", "tiercast-tests/bench", "--bin", "tiercast", "--bin", "bench"]);
             build.env("CARGO_TARGET_DIR", &target).limit(90 * 60).run()
         })?;
-        let program = target.join("release/tiercast").with_extension(std::env::consts::EXE_EXTENSION);
+        let built =
+            |name: &str| target.join("release").join(name).with_extension(std::env::consts::EXE_EXTENSION);
         let requirements = folder().join("requirements-scale.txt");
-        (program, contestants(&target)?, setup::python_with(&requirements, &cache.join("python"))?)
+        (built("tiercast"), built("bench"), setup::python_with(&requirements, &cache.join("python"))?)
     };
     let mut run = Run::new(python).arg(folder().join("scale.py")).arg(program).arg(contestant);
     run = run.arg(cache.join("shops")).arg("--minutes").arg(minutes.to_string());

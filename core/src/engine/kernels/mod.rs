@@ -59,6 +59,14 @@ macro_rules! kernels {
                 }
             }
 
+            /// Floats for a row that it needs beside the plan's buffers.
+            pub(crate) fn scratch(&self) -> usize {
+                match self {
+                    Self::Trees(trees) => trees.scratch(),
+                    _ => 0,
+                }
+            }
+
             /// Runs on all rows of the block.
             pub(crate) fn run(&self, run: &mut Run<'_>) {
                 match self {
