@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    iter,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,8 +14,8 @@ use anyhow::{Context, anyhow, bail};
 use datafusion::{
     arrow::{
         array::{
-            Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray,
-            TimestampMillisecondArray,
+            Array, ArrayRef, AsArray, Float32Array, RecordBatch, StringArray, StructArray,
+            TimestampMillisecondArray, UInt32Array,
         },
         compute::{self, cast},
         datatypes::{DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, TimeUnit},
@@ -243,6 +244,30 @@ async fn categories(events: &Events) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
+/// A batch of what the fold makes of members.
+struct Made<'b> {
+    members: &'b StringArray,
+    /// Where each member's points begin, and where the last one's end.
+    offsets: Vec<usize>,
+    /// As-of dates, features, and the two spends and the next purchase.
+    points: StructArray,
+}
+
+impl<'b> Made<'b> {
+    fn of(batch: &'b RecordBatch) -> anyhow::Result<Self> {
+        let unexpected = || anyhow!(unexpected(batch));
+        let members: &StringArray = batch.column(0).as_string_opt().with_context(unexpected)?;
+        let made = batch.column(1).as_struct_opt().with_context(unexpected)?;
+        let lists = made.column(0).as_list_opt::<i32>().with_context(unexpected)?;
+        // A slice of a list array has all values of the whole; what it begins and ends with are offsets into them.
+        let offsets = lists.value_offsets();
+        let (from, to) = (offsets[0], offsets[lists.len()]);
+        let points = lists.values().as_struct_opt().with_context(unexpected)?;
+        let points = points.slice(from as usize, (to - from) as usize);
+        Ok(Self { members, offsets: offsets.iter().map(|offset| (offset - from) as usize).collect(), points })
+    }
+}
+
 /// Rows as the fold gives them, before any transform, in whatever order partitions finish.
 #[derive(Debug, Default)]
 pub(crate) struct RawRows {
@@ -273,17 +298,6 @@ impl RawRows {
         }
     }
 
-    /// Leaves so many rows, of so many features each, and gives the rest.
-    fn split_off(&mut self, at: usize, width: usize) -> Self {
-        Self {
-            keys: self.keys.split_off(at),
-            features: self.features.split_off(at * width),
-            current: self.current.split_off(at),
-            target: self.target.split_off(at),
-            next: self.next.split_off(at),
-        }
-    }
-
     fn append(&mut self, mut rows: Self) {
         self.keys.append(&mut rows.keys);
         self.features.append(&mut rows.features);
@@ -293,17 +307,10 @@ impl RawRows {
     }
 
     fn extend(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        let unexpected = || anyhow!(unexpected(batch));
-        let members: &StringArray = batch.column(0).as_string_opt().with_context(unexpected)?;
-        let made = batch.column(1).as_struct_opt().with_context(unexpected)?;
-        let lists = made.column(0).as_list_opt::<i32>().with_context(unexpected)?;
-        // A slice of a list array has all values of the whole; what it begins and ends with are offsets into them.
-        let offsets = lists.value_offsets();
-        let (from, to) = (offsets[0] as usize, offsets[lists.len()] as usize);
-        let points = lists.values().as_struct_opt().with_context(unexpected)?.slice(from, to - from);
-        for (member, bounds) in offsets.windows(2).enumerate() {
-            let places = bounds[0] as usize - from..bounds[1] as usize - from;
-            for as_of in &points.column(0).as_primitive::<Int64Type>().values()[places] {
+        let Made { members, offsets, points } = Made::of(batch)?;
+        let as_ofs = points.column(0).as_primitive::<Int64Type>().values();
+        for (member, places) in offsets.windows(2).enumerate() {
+            for as_of in &as_ofs[places[0]..places[1]] {
                 let as_of = Timestamp::from_ms(*as_of)?;
                 self.keys.push(RowKey { member: members.value(member).to_owned(), as_of });
             }
@@ -387,9 +394,11 @@ struct Writer {
     schema: SchemaRef,
     writer: ArrowWriter<File>,
     whole: Whole,
-    gathered: RawRows,
+    /// What is not yet written, and how many rows that is.
+    gathered: Vec<RecordBatch>,
+    waiting: usize,
     width: usize,
-    rows: BTreeMap<Timestamp, usize>,
+    rows: BTreeMap<i64, usize>,
 }
 
 impl Writer {
@@ -411,47 +420,60 @@ impl Writer {
             .set_column_dictionary_enabled("as_of".into(), true)
             .build();
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
-        let (gathered, rows) = Default::default();
-        Ok(Self { schema, writer, whole, gathered, width: features.len(), rows })
+        let (gathered, waiting, rows) = Default::default();
+        Ok(Self { schema, writer, whole, gathered, waiting, width: features.len(), rows })
     }
 
     fn take(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        self.gathered.extend(batch)?;
+        let rows = self.table(&Made::of(batch)?)?;
+        self.waiting += rows.num_rows();
+        self.gathered.push(rows);
         // Batches are cut as it happens, row groups always alike.
-        while self.gathered.len() >= GROUP_ROWS {
-            let rest = self.gathered.split_off(GROUP_ROWS, self.width);
-            self.write()?;
-            self.gathered = rest;
+        while self.waiting >= GROUP_ROWS {
+            self.write(GROUP_ROWS)?;
         }
         Ok(())
     }
 
-    fn write(&mut self) -> anyhow::Result<()> {
-        let rows = std::mem::take(&mut self.gathered);
-        rows.keys.iter().for_each(|key| *self.rows.entry(key.as_of).or_default() += 1);
-        let members = rows.keys.iter().map(|key| Some(key.member.as_str()));
-        let as_ofs = TimestampMillisecondArray::from_iter_values(rows.keys.iter().map(|key| key.as_of.ms()));
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(members.collect::<StringArray>()), Arc::new(as_ofs.with_timezone("UTC"))];
-        for feature in 0..self.width {
-            let values = rows.features.iter().skip(feature).step_by(self.width).copied();
-            columns.push(Arc::new(Float32Array::from_iter_values(values)));
+    /// The columns of the file.
+    fn table(&mut self, made: &Made<'_>) -> anyhow::Result<RecordBatch> {
+        let as_ofs = made.points.column(0).as_primitive::<Int64Type>().values();
+        as_ofs.iter().for_each(|as_of| *self.rows.entry(*as_of).or_default() += 1);
+        let times = TimestampMillisecondArray::new(as_ofs.clone(), None).with_timezone("UTC");
+        let repeated = made.offsets.windows(2).enumerate();
+        let member =
+            repeated.flat_map(|(member, places)| iter::repeat_n(member as u32, places[1] - places[0]));
+        let members = compute::take(made.members, &UInt32Array::from_iter_values(member), None)?;
+        let mut features = vec![Vec::with_capacity(as_ofs.len()); self.width];
+        let values = made.points.column(1).as_fixed_size_list().values();
+        for row in values.as_primitive::<Float32Type>().values().chunks_exact(self.width) {
+            features.iter_mut().zip(row).for_each(|(column, value)| column.push(*value));
         }
-        columns.push(Arc::new(Int64Array::from(rows.current)));
-        columns.push(Arc::new(Int64Array::from(rows.target)));
-        columns.push(Arc::new(Float32Array::from(rows.next)));
-        Ok(self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?)
+        let mut columns: Vec<ArrayRef> = vec![members, Arc::new(times)];
+        columns
+            .extend(features.into_iter().map(|column| -> ArrayRef { Arc::new(Float32Array::from(column)) }));
+        columns.extend((2..5).map(|outcome| Arc::clone(made.points.column(outcome))));
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+
+    /// Writes so many rows of those that wait.
+    fn write(&mut self, rows: usize) -> anyhow::Result<()> {
+        let all = compute::concat_batches(&self.schema, &self.gathered)?;
+        self.writer.write(&all.slice(0, rows))?;
+        self.waiting -= rows;
+        self.gathered = vec![all.slice(rows, self.waiting)];
+        Ok(())
     }
 
     /// Closes the file, which then appears. Gives the rows of each as-of date.
     fn finish(mut self) -> anyhow::Result<BTreeMap<Timestamp, usize>> {
-        self.write()?;
+        self.write(self.waiting)?;
         if self.rows.is_empty() {
             bail!("no member is active before an as-of date; check [split] active_within");
         }
         self.writer.close()?;
         self.whole.appear()?;
-        Ok(self.rows)
+        self.rows.into_iter().map(|(as_of, rows)| Ok((Timestamp::from_ms(as_of)?, rows))).collect()
     }
 }
 
