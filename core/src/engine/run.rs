@@ -17,9 +17,8 @@ const MAX_BLOCK: usize = 128;
 /// The buffers of one running plan. Nothing is allocated after it is made.
 #[derive(Clone, Debug, Default)]
 pub struct Workspace {
+    /// One for each slot, and the last for a kernel's own use while it runs.
     buffers: Vec<Floats>,
-    /// Room for a kernel's own use while it runs.
-    scratch: Floats,
     rows: usize,
 }
 
@@ -36,7 +35,6 @@ pub(crate) struct Run<'r> {
     pub(crate) words: &'r [u32],
     floats: &'r [f32],
     buffers: &'r mut [Floats],
-    pub(crate) scratch: &'r mut Floats,
 }
 
 impl Run<'_> {
@@ -63,6 +61,11 @@ impl Run<'_> {
         self.buffers.get_mut(slot as usize).map(core::mem::take).unwrap_or_default()
     }
 
+    /// The slot of what a kernel may use for itself.
+    pub(crate) fn scratch(&self) -> u32 {
+        self.buffers.len().saturating_sub(1) as u32
+    }
+
     pub(crate) fn put(&mut self, slot: u32, buffer: Floats) {
         if let Some(place) = self.buffers.get_mut(slot as usize) {
             *place = buffer;
@@ -74,9 +77,9 @@ impl Plan {
     /// Makes the buffers for up to `rows` rows at a time, fewer where a row is large.
     pub fn workspace(&self, rows: usize) -> Workspace {
         let rows = rows.min(BLOCK_FLOATS / self.row_floats().max(1)).clamp(1, MAX_BLOCK);
-        let buffers = self.program.slots.iter().map(|len| Floats::zeros(*len as usize * rows)).collect();
         let scratch = self.program.kernels.iter().map(Kernel::scratch).max().unwrap_or_default();
-        Workspace { buffers, scratch: Floats::zeros(scratch * rows), rows }
+        let slots = self.program.slots.iter().map(|len| *len as usize).chain([scratch]);
+        Workspace { buffers: slots.map(|len| Floats::zeros(len * rows)).collect(), rows }
     }
 
     /// Where an input's values go: `rows` rows, one after the other. Empty if there is no such input or too many rows.
@@ -101,13 +104,7 @@ impl Plan {
     /// `invalid_input` when there are more rows than the workspace has, or it was made for another plan.
     pub fn run(&self, workspace: &mut Workspace, rows: usize) -> Result<()> {
         self.fits(workspace, rows)?;
-        let mut run = Run {
-            rows,
-            words: &self.words,
-            floats: &self.floats,
-            buffers: &mut workspace.buffers,
-            scratch: &mut workspace.scratch,
-        };
+        let mut run = Run { rows, words: &self.words, floats: &self.floats, buffers: &mut workspace.buffers };
         for kernel in &self.program.kernels {
             kernel.run(&mut run);
         }
@@ -123,7 +120,7 @@ impl Plan {
 
     fn fits(&self, workspace: &Workspace, rows: usize) -> Result<()> {
         let buffers = workspace.buffers.iter().zip(&self.program.slots);
-        let fits = workspace.buffers.len() == self.program.slots.len()
+        let fits = workspace.buffers.len() == self.program.slots.len() + 1
             && buffers
                 .fold(true, |fits, (buffer, len)| fits && buffer.len() == *len as usize * workspace.rows);
         if rows > workspace.rows || !fits {

@@ -11,10 +11,7 @@
 
 use alloc::vec::Vec;
 
-use self::{
-    marks::Marks,
-    walk::{FEATURE, LANES, LEAF_NUMBER, NAN_LEFT, Nodes},
-};
+use self::walk::{FEATURE, LANES, LEAF_NUMBER, NAN_LEFT, Nodes};
 use crate::{
     engine::{
         plan::{Check, Operand, size},
@@ -23,6 +20,8 @@ use crate::{
     error::{Result, bail},
 };
 
+// 3 KB of a download, for many rows at a time, which come on servers.
+#[cfg(not(target_arch = "wasm32"))]
 mod marks;
 #[cfg(test)]
 mod tests;
@@ -30,8 +29,6 @@ mod walk;
 
 /// Sums kept at a time, on the stack.
 const SUMS: usize = 512;
-/// Likewise where rows are side by side: five targets of 128 rows.
-const COLUMNS: usize = 640;
 const NAN: u32 = 0x7fc0_0000;
 
 /// The most features that a node can name, nodes that a tree can have, and leaves of an ensemble.
@@ -180,14 +177,15 @@ impl Trees {
         }
     }
 
-    /// Floats for a row's values, beside those that it has.
+    /// Floats for a row beside those that it has: its values, column by column.
     pub(crate) fn scratch(&self) -> usize {
-        self.repeat as usize * self.features as usize
+        if cfg!(target_arch = "wasm32") { 0 } else { self.repeat as usize * self.features as usize }
     }
 
     pub(crate) fn run(&self, run: &mut Run<'_>) {
         let mut buffer = run.take(self.out);
-        let mut scratch = core::mem::take(run.scratch);
+        #[cfg(not(target_arch = "wasm32"))]
+        let mut scratch = run.take(run.scratch());
         let (features, targets) = (self.features as usize, self.targets as usize);
         let xs = run.slot(self.x, self.repeat as usize * features);
         let width = if self.wide { self.targets } else { 1 };
@@ -199,11 +197,9 @@ impl Trees {
         };
         let start = if ensemble.sums() { 0.0 } else { f64::NAN };
         let nans = xs.iter().fold(false, |nans, x| nans | x.is_nan());
-        let done = ensemble.columns(xs, &mut buffer, &mut scratch);
-        let (xs, out) = (
-            xs.get(done * features..).unwrap_or_default(),
-            buffer.get_mut(done * targets..).unwrap_or_default(),
-        );
+        let out = &mut buffer[..];
+        #[cfg(not(target_arch = "wasm32"))]
+        let (xs, out) = ensemble.columns(xs, out, &mut scratch);
         for first in (0..targets).step_by(SUMS / LANES) {
             let part = Part { first, len: (targets - first).min(SUMS / LANES) };
             let rows = SUMS / part.len / LANES * LANES;
@@ -216,7 +212,8 @@ impl Trees {
             }
         }
         run.put(self.out, buffer);
-        *run.scratch = scratch;
+        #[cfg(not(target_arch = "wasm32"))]
+        run.put(run.scratch(), scratch);
     }
 }
 
@@ -235,47 +232,6 @@ struct Ensemble<'r> {
 }
 
 impl<'r> Ensemble<'r> {
-    /// Scores the rows that go side by side, feature by feature; returns how many.
-    fn columns(&self, xs: &[f32], out: &mut [f32], scratch: &mut [f32]) -> usize {
-        let (features, targets) = (self.trees.features as usize, self.trees.targets as usize);
-        let whole = |rows: usize| rows / marks::ROWS * marks::ROWS;
-        let (all, most) = (whole(xs.len() / features), whole(COLUMNS / targets));
-        // Turning rows into columns costs about what eight features save at a tree.
-        let is_worth_it = self.trees.trees.len() * 8 >= features;
-        let can = most > 0 && !self.trees.wide && self.sums() && scratch.len() >= most.min(all) * features;
-        if !(can && is_worth_it) {
-            return 0;
-        }
-        let xs = xs.get(..all * features).unwrap_or_default();
-        for (xs, out) in xs.chunks(most * features).zip(out.chunks_mut(most * targets)) {
-            let rows = xs.len() / features;
-            for (row, xs) in xs.chunks_exact(features).enumerate() {
-                scratch.iter_mut().skip(row).step_by(rows).zip(xs).for_each(|(to, x)| *to = *x);
-            }
-            let (mut sums, mut marks) = ([0.0; COLUMNS], Marks::default());
-            self.each_tree(|tree, nodes| {
-                let sums = sums.chunks_exact_mut(rows).nth(tree.target as usize).unwrap_or_default();
-                if marks.read(nodes, |leaf| self.value(leaf)) {
-                    return marks.add(scratch, sums);
-                }
-                for (xs, sums) in xs.chunks_exact(LANES * features).zip(sums.chunks_exact_mut(LANES)) {
-                    let leaves = walk::rows(nodes, xs, tree.depth, true);
-                    sums.iter_mut().zip(leaves).for_each(|(sum, leaf)| *sum += f64::from(self.value(leaf)));
-                }
-            });
-            for ((target, base), sums) in self.base.iter().enumerate().zip(sums.chunks_exact(rows)) {
-                let places = out.iter_mut().skip(target).step_by(targets);
-                places.zip(sums).for_each(|(out, sum)| *out = self.score(*sum, *base));
-            }
-        }
-        all
-    }
-
-    /// What a leaf adds, where it has one value.
-    fn value(&self, leaf: u32) -> f32 {
-        self.leaves.get((leaf & LEAF_NUMBER) as usize).copied().unwrap_or_default()
-    }
-
     /// Scores rows. `nans` says whether a value may be NaN; `sums` are enough for all rows and are at their start.
     fn block(&self, xs: &[f32], out: &mut [f32], part: Part, nans: bool, sums: &mut [f64]) {
         let features = self.trees.features as usize;

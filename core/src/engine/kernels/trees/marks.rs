@@ -7,16 +7,69 @@
 // Only arrays, by places that are taken modulo their lengths.
 #![allow(clippy::indexing_slicing)]
 
-use super::walk::{FEATURE, NAN_LEFT, Nodes};
+use super::{
+    Ensemble,
+    walk::{self, FEATURE, LANES, LEAF_NUMBER, NAN_LEFT, Nodes},
+};
 use crate::engine::wide::{self, Loop};
 
 /// Rows are taken by so many.
-pub(super) const ROWS: usize = 16;
+const ROWS: usize = 16;
+/// Sums kept at a time, on the stack: five targets of 128 rows.
+const SUMS: usize = 640;
 /// The most leaves of a tree, one bit each.
 const LEAVES: usize = 32;
 
+impl Ensemble<'_> {
+    /// Scores the rows that go side by side, column by column; gives the rest, and the room for its scores.
+    pub(super) fn columns<'x>(
+        &self,
+        xs: &'x [f32],
+        out: &'x mut [f32],
+        scratch: &mut [f32],
+    ) -> (&'x [f32], &'x mut [f32]) {
+        let (features, targets) = (self.trees.features as usize, self.trees.targets as usize);
+        let whole = |rows: usize| rows / ROWS * ROWS;
+        let (all, most) = (whole(xs.len() / features), whole(SUMS / targets));
+        // Turning rows into columns costs about what eight features save at a tree.
+        let is_worth_it = self.trees.trees.len() * 8 >= features;
+        let can = most > 0 && !self.trees.wide && self.sums() && scratch.len() >= most.min(all) * features;
+        if !(can && is_worth_it) {
+            return (xs, out);
+        }
+        let ((xs, xs_rest), (out, out_rest)) = (xs.split_at(all * features), out.split_at_mut(all * targets));
+        for (xs, out) in xs.chunks(most * features).zip(out.chunks_mut(most * targets)) {
+            let rows = xs.len() / features;
+            for (row, xs) in xs.chunks_exact(features).enumerate() {
+                scratch.iter_mut().skip(row).step_by(rows).zip(xs).for_each(|(to, x)| *to = *x);
+            }
+            let (mut sums, mut marks) = ([0.0; SUMS], Marks::default());
+            self.each_tree(|tree, nodes| {
+                let sums = sums.chunks_exact_mut(rows).nth(tree.target as usize).unwrap_or_default();
+                if marks.read(nodes, |leaf| self.value(leaf)) {
+                    return marks.add(scratch, sums);
+                }
+                for (xs, sums) in xs.chunks_exact(LANES * features).zip(sums.chunks_exact_mut(LANES)) {
+                    let leaves = walk::rows(nodes, xs, tree.depth, true);
+                    sums.iter_mut().zip(leaves).for_each(|(sum, leaf)| *sum += f64::from(self.value(leaf)));
+                }
+            });
+            for ((target, base), sums) in self.base.iter().enumerate().zip(sums.chunks_exact(rows)) {
+                let places = out.iter_mut().skip(target).step_by(targets);
+                places.zip(sums).for_each(|(out, sum)| *out = self.score(*sum, *base));
+            }
+        }
+        (xs_rest, out_rest)
+    }
+
+    /// What a leaf adds, where it has one value.
+    fn value(&self, leaf: u32) -> f32 {
+        self.leaves.get((leaf & LEAF_NUMBER) as usize).copied().unwrap_or_default()
+    }
+}
+
 /// A tree whose leaves are bits.
-pub(super) struct Marks {
+struct Marks {
     branches: [Branch; LEAVES - 1],
     count: usize,
     /// What each leaf adds.
@@ -41,7 +94,7 @@ impl Default for Marks {
 
 impl Marks {
     /// Becomes a tree; `false` for one with more leaves, and where nodes share their children or are reached by no row.
-    pub(super) fn read(&mut self, nodes: Nodes<'_>, leaf_value: impl Fn(u32) -> f32) -> bool {
+    fn read(&mut self, nodes: Nodes<'_>, leaf_value: impl Fn(u32) -> f32) -> bool {
         self.count = nodes.len() / 2;
         if self.count >= LEAVES || nodes.len().is_multiple_of(2) {
             return false;
@@ -67,7 +120,7 @@ impl Marks {
     }
 
     /// Adds what rows reach to their sums. `columns` holds a value of each of the rows, feature by feature.
-    pub(super) fn add(&self, columns: &[f32], sums: &mut [f64]) {
+    fn add(&self, columns: &[f32], sums: &mut [f64]) {
         wide::run(Strike { tree: self, columns, sums });
     }
 }
@@ -131,7 +184,7 @@ mod tests {
     use std::{vec, vec::Vec};
 
     use super::{
-        super::{branch, leaf, walk},
+        super::{branch, leaf},
         *,
     };
 
