@@ -212,3 +212,47 @@ impl GroupsAccumulator for Groups {
         self.allocated
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(events: &[Option<&str>]) -> ArrayRef {
+        Arc::new(events.iter().map(|events| events.map(str::as_bytes)).collect::<BinaryArray>())
+    }
+
+    fn texts(taken: &ArrayRef) -> Vec<String> {
+        let taken: &LargeBinaryArray = taken.as_binary();
+        taken.iter().map(|events| String::from_utf8(events.unwrap().to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_groups_events_are_together_in_the_order_in_which_they_came() {
+        let mut groups = Groups::default();
+        groups.update_batch(&[rows(&[Some("a"), Some("bb"), Some("c")])], &[0, 1, 0], None, 2).unwrap();
+        groups.update_batch(&[rows(&[None, Some("d"), Some("e")])], &[2, 1, 0], None, 4).unwrap();
+        let slice = rows(&[Some("not in it"), Some("f"), Some("gg")]).slice(1, 2);
+        groups.update_batch(&[slice], &[3, 1], None, 4).unwrap();
+        let some = BooleanArray::from(vec![false, true]);
+        groups.update_batch(&[rows(&[Some("filtered"), Some("h")])], &[0, 2], Some(&some), 4).unwrap();
+        let before = groups.size();
+        assert_eq!(texts(&groups.evaluate(EmitTo::First(2)).unwrap()), ["ace", "bbdgg"]);
+        assert!(groups.size() < before);
+        groups.update_batch(&[rows(&[Some("i"), Some("j")])], &[2, 0], None, 3).unwrap();
+        assert_eq!(texts(&groups.evaluate(EmitTo::All).unwrap()), ["hj", "f", "i"]);
+        assert_eq!((groups.size(), groups.evaluate(EmitTo::All).unwrap().len()), (0, 0));
+    }
+
+    #[test]
+    fn states_go_on_where_they_were_left() {
+        let (mut one, mut other) = (Groups::default(), Groups::default());
+        one.update_batch(&[rows(&[Some("a"), Some("b"), Some("c")])], &[1, 0, 1], None, 3).unwrap();
+        let state = one.state(EmitTo::All).unwrap();
+        assert_eq!(texts(&state[0]), ["b", "ac", ""]);
+        other.update_batch(&[rows(&[Some("d")])], &[0], None, 1).unwrap();
+        other.merge_batch(&state, &[1, 0, 2], 3).unwrap();
+        assert_eq!(texts(&other.evaluate(EmitTo::All).unwrap()), ["dac", "b", ""]);
+        let each = one.convert_to_state(&[rows(&[Some("x"), None])], None).unwrap();
+        assert_eq!((each[0].len(), each[0].null_count()), (2, 1));
+    }
+}
