@@ -2,7 +2,8 @@
 //!
 //! Three functions: [`EventFunction`] makes a row an event, by core's validation, in a few bytes; [`Gather`] collects a
 //! member's events, in whatever order and partitions they come; [`Make`] puts them in canonical order and hands them to
-//! [`OfMember`]. All can be sent to another process as bytes, so the plan is the same everywhere.
+//! [`OfMember`]. All can be sent to another process as bytes, so the plan is the same everywhere. (In one process a fourth, in
+//! `own.rs`, keeps a sort from taking slices for whole arrays.)
 //!
 //! Invariant: no formula is here. What is made of a history, core computes.
 
@@ -49,9 +50,9 @@ use crate::{
 pub use event::EventFunction;
 pub use gather::Gather;
 pub use moments::Moments;
+pub use points::Points;
 #[cfg(test)]
 pub(crate) use points::just_before;
-pub use points::{Point, Points};
 
 use once::Once;
 use own::Own;

@@ -5,9 +5,10 @@
 
 use datafusion::{
     arrow::{
-        array::{Array, MutableArrayData, make_array},
+        array::{Array, make_array},
         datatypes::DataType,
     },
+    common::scalar::copy_array_data,
     error::{DataFusionError, Result},
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility},
 };
@@ -47,9 +48,7 @@ impl ScalarUDFImpl for Own {
         if data.get_slice_memory_size()? * 2 >= array.get_array_memory_size() {
             return Ok(ColumnarValue::Array(array.clone()));
         }
-        let mut own = MutableArrayData::new(vec![&data], false, data.len());
-        own.try_extend(0, 0, data.len())?;
-        Ok(ColumnarValue::Array(make_array(own.freeze())))
+        Ok(ColumnarValue::Array(make_array(copy_array_data(&data))))
     }
 }
 

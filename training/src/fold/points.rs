@@ -33,16 +33,15 @@ pub struct Points {
 }
 
 /// A member at one as-of date.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Point {
+struct Point {
     /// When the member is looked at.
-    pub as_of: Timestamp,
+    as_of: Timestamp,
     /// Net spend in the period that ends there, minor units.
-    pub current: i64,
+    current: i64,
     /// Net spend in the period that starts there, minor units.
-    pub target: i64,
+    target: i64,
     /// Days until the first purchase of that period; NaN where there is none.
-    pub next: f32,
+    next: f32,
 }
 
 /// [`Points`] in bytes to another process.
@@ -58,24 +57,17 @@ impl Points {
     /// The name of the function that gives points.
     pub const NAME: &str = "tiercast_points";
 
-    /// Looks at one member, whose events are in canonical order: the points at which the member is eligible, their
-    /// features appended to `features`.
-    ///
-    /// # Errors
-    /// Core's, which none of these calls should meet: no as-of lies before what was forgotten.
-    pub fn of(&self, events: &[Event], features: &mut Vec<f32>) -> Result<Vec<Point>> {
-        let mut points = Vec::new();
-        self.append(&self.periods(), events, features, &mut points)?;
-        Ok(points)
-    }
-
     /// Where the period before each as-of date begins, and where the one from it on ends.
     fn periods(&self) -> Vec<(Timestamp, Timestamp)> {
         let ends = |as_of: &Timestamp| (self.period.before(*as_of).0, self.period.around(*as_of).1);
         self.as_ofs.iter().map(ends).collect()
     }
 
-    /// [`Points::of`] one member; returns how many they are.
+    /// Looks at one member, whose events are in canonical order, at each as-of date at which the member is eligible: appends
+    /// the points and their features, and returns how many they are.
+    ///
+    /// # Errors
+    /// Core's, which none of these calls should meet: no as-of lies before what was forgotten.
     fn append(
         &self,
         periods: &[(Timestamp, Timestamp)],

@@ -239,11 +239,11 @@ fn text(array: &ArrayRef) -> Result<&StringArray> {
 }
 
 fn numbers(array: &ArrayRef) -> Result<Numbers<'_>> {
+    if array.null_count() == array.len() {
+        return Ok(Numbers::None);
+    }
     let any = array.as_any();
-    let is_empty = array.null_count() == array.len();
-    is_empty
-        .then_some(Numbers::None)
-        .or_else(|| any.downcast_ref().map(Numbers::Int))
+    None.or_else(|| any.downcast_ref().map(Numbers::Int))
         .or_else(|| any.downcast_ref().map(Numbers::Float))
         .or_else(|| any.downcast_ref().map(Numbers::Text))
         .ok_or_else(|| unexpected(array.data_type()))
