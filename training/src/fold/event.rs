@@ -7,7 +7,8 @@ use std::{
 
 use datafusion::{
     arrow::{
-        array::{BinaryBuilder, StringArray},
+        array::{BinaryArray, NullBufferBuilder, StringArray},
+        buffer::{Buffer, OffsetBuffer},
         datatypes::DataType,
     },
     error::Result,
@@ -123,20 +124,24 @@ impl ScalarUDFImpl for EventFunction {
             let why: StringArray = events.map(|event| event.err().map(|why| why.to_string())).collect();
             return Ok(ColumnarValue::Array(Arc::new(why)));
         }
-        let mut builder = BinaryBuilder::with_capacity(columns.rows(), columns.rows() * USUAL);
-        let mut bytes = Vec::with_capacity(2 * USUAL);
+        let (mut bytes, mut lengths) =
+            (Vec::with_capacity(columns.rows() * USUAL), Vec::with_capacity(columns.rows()));
+        let mut valid = NullBufferBuilder::new(columns.rows());
         for event in events {
+            let before = bytes.len();
             match event {
                 Ok(event) => {
-                    bytes.clear();
                     packed::write(&event, &mut bytes);
-                    builder.append_value(&bytes);
+                    valid.append_non_null();
                 }
-                Err(_) if self.told.gives == Gives::EventOrNull => builder.append_null(),
+                Err(_) if self.told.gives == Gives::EventOrNull => valid.append_null(),
                 Err(error) => return Err(external(error)),
             }
+            lengths.push(bytes.len() - before);
         }
         self.progress.inc(columns.rows() as u64);
-        Ok(ColumnarValue::Array(Arc::new(builder.finish())))
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        let events = BinaryArray::try_new(offsets, Buffer::from_vec(bytes), valid.finish())?;
+        Ok(ColumnarValue::Array(Arc::new(events)))
     }
 }

@@ -4,9 +4,12 @@ use std::{mem::size_of, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, LargeBinaryArray},
-        buffer::{Buffer, OffsetBuffer},
-        datatypes::{ArrowNativeType, DataType, Field, FieldRef},
+        array::{
+            Array, ArrayRef, AsArray, BinaryArray, BooleanArray, GenericBinaryArray, LargeBinaryArray,
+            OffsetSizeTrait,
+        },
+        buffer::{Buffer, NullBuffer, OffsetBuffer},
+        datatypes::{DataType, Field, FieldRef},
     },
     error::{DataFusionError, Result},
     logical_expr::{
@@ -126,6 +129,33 @@ impl Groups {
         self.batches.push(batch);
     }
 
+    /// Keeps some events, or what was gathered of some.
+    fn keep<O: OffsetSizeTrait>(
+        &mut self,
+        events: &ArrayRef,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        let events: &GenericBinaryArray<O> = events.as_binary();
+        let offsets = events.value_offsets();
+        let (first, last) = (offsets[0].as_usize(), offsets[events.len()].as_usize());
+        // A slice would hold the memory of the whole.
+        let mostly = (last - first) * 2 >= events.values().capacity();
+        if mostly && events.null_count() == 0 && filter.is_none() {
+            let lengths = offsets.windows(2).map(|ends| word((ends[1] - ends[0]).as_usize()));
+            let parts = groups.iter().zip(lengths).map(|(group, length)| Ok((word(*group)?, length?)));
+            let parts = parts.collect::<Result<_>>()?;
+            self.push(total, Batch { bytes: events.values().slice_with_length(first, last - first), parts });
+            return Ok(());
+        }
+        let left = left(events, filter);
+        let rows = groups.iter().enumerate();
+        let kept = rows.filter(|(row, _)| left.as_ref().is_none_or(|left| left.is_valid(*row)));
+        self.push(total, Batch::copied(kept.map(|(row, group)| (*group, events.value(row))))?);
+        Ok(())
+    }
+
     fn take(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let taken = match emit_to {
             EmitTo::All => self.total,
@@ -158,8 +188,11 @@ impl Groups {
     }
 }
 
-fn is_kept(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
+/// What of some values is left: those that are there and that a filter keeps.
+fn left(values: &impl Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+    let kept = filter.map(|filter| NullBuffer::new(filter.values().clone()));
+    let kept = NullBuffer::union(kept.as_ref(), filter.and_then(Array::nulls));
+    NullBuffer::union(kept.as_ref(), values.nulls())
 }
 
 impl GroupsAccumulator for Groups {
@@ -170,21 +203,7 @@ impl GroupsAccumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        let events: &BinaryArray = values[0].as_binary();
-        if events.null_count() == 0 && filter.is_none() {
-            // They are this accumulator's alone, and need not be copied.
-            let offsets = events.value_offsets();
-            let (first, last) = (offsets[0].as_usize(), offsets[events.len()].as_usize());
-            let lengths = offsets.windows(2).map(|ends| word((ends[1] - ends[0]).as_usize()));
-            let parts = groups.iter().zip(lengths).map(|(group, length)| Ok((word(*group)?, length?)));
-            let parts = parts.collect::<Result<_>>()?;
-            self.push(total, Batch { bytes: events.values().slice_with_length(first, last - first), parts });
-            return Ok(());
-        }
-        let kept =
-            groups.iter().enumerate().filter(|(row, _)| events.is_valid(*row) && is_kept(filter, *row));
-        self.push(total, Batch::copied(kept.map(|(row, group)| (*group, events.value(row))))?);
-        Ok(())
+        self.keep::<i32>(&values[0], groups, filter, total)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -196,16 +215,14 @@ impl GroupsAccumulator for Groups {
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        let states: &LargeBinaryArray = values[0].as_binary();
-        let kept = groups.iter().enumerate().filter(|(row, _)| states.is_valid(*row));
-        self.push(total, Batch::copied(kept.map(|(row, group)| (*group, states.value(row))))?);
-        Ok(())
+        self.keep::<i64>(&values[0], groups, None, total)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let events: &BinaryArray = values[0].as_binary();
-        let kept = |row: usize| (events.is_valid(row) && is_kept(filter, row)).then(|| events.value(row));
-        Ok(vec![Arc::new((0..events.len()).map(kept).collect::<LargeBinaryArray>())])
+        let offsets = events.offsets().iter().map(|offset| i64::from(*offset)).collect::<Vec<_>>();
+        let (offsets, values) = (OffsetBuffer::new(offsets.into()), events.values().clone());
+        Ok(vec![Arc::new(LargeBinaryArray::try_new(offsets, values, left(events, filter))?)])
     }
 
     fn size(&self) -> usize {
@@ -218,12 +235,14 @@ mod tests {
     use super::*;
 
     fn rows(events: &[Option<&str>]) -> ArrayRef {
-        Arc::new(events.iter().map(|events| events.map(str::as_bytes)).collect::<BinaryArray>())
+        let mut rows: BinaryArray = events.iter().map(|events| events.map(str::as_bytes)).collect();
+        rows.shrink_to_fit(); // what has room to spare is copied
+        Arc::new(rows)
     }
 
     fn texts(taken: &ArrayRef) -> Vec<String> {
         let taken: &LargeBinaryArray = taken.as_binary();
-        taken.iter().map(|events| String::from_utf8(events.unwrap().to_vec()).unwrap()).collect()
+        taken.iter().map(|events| String::from_utf8(events.unwrap_or_default().to_vec()).unwrap()).collect()
     }
 
     #[test]
@@ -252,7 +271,16 @@ mod tests {
         other.update_batch(&[rows(&[Some("d")])], &[0], None, 1).unwrap();
         other.merge_batch(&state, &[1, 0, 2], 3).unwrap();
         assert_eq!(texts(&other.evaluate(EmitTo::All).unwrap()), ["dac", "b", ""]);
-        let each = one.convert_to_state(&[rows(&[Some("x"), None])], None).unwrap();
-        assert_eq!((each[0].len(), each[0].null_count()), (2, 1));
+        let some = BooleanArray::from(vec![Some(true), Some(true), Some(false), None, Some(true)]);
+        let five =
+            rows(&[Some("not in it"), Some("x"), None, Some("not"), Some("nor"), Some("yy")]).slice(1, 5);
+        let each = one.convert_to_state(&[five], Some(&some)).unwrap();
+        assert_eq!(
+            (texts(&each[0]), each[0].null_count()),
+            (["x", "", "", "", "yy"].map(String::from).to_vec(), 3)
+        );
+        other.merge_batch(&each, &[0, 0, 1, 1, 1], 2).unwrap();
+        other.merge_batch(&one.convert_to_state(&[rows(&[Some("z")])], None).unwrap(), &[1], 2).unwrap();
+        assert_eq!(texts(&other.evaluate(EmitTo::All).unwrap()), ["x", "yyz"]);
     }
 }
