@@ -182,7 +182,6 @@ pub struct Events {
     sources: Vec<Source>,
     /// Where the tables are declared, for a look at them from this process.
     declared: (PathBuf, Vec<EventTable>),
-    partitions: usize,
 }
 
 impl fmt::Debug for Events {
@@ -229,7 +228,6 @@ impl Events {
             sources: all,
             engine: options.engine.clone(),
             declared: (folder.to_owned(), declared.to_vec()),
-            partitions: options.partitions(),
         })
     }
 
@@ -271,11 +269,6 @@ impl Events {
     pub(crate) async fn here(&self) -> anyhow::Result<Self> {
         let (folder, declared) = &self.declared;
         Self::open_declared(folder, declared, &ReadOptions::default()).await
-    }
-
-    /// Parts that work is cut into.
-    pub fn partitions(&self) -> usize {
-        self.partitions
     }
 
     /// Opens a table whose columns have the names of an event's fields.
