@@ -249,10 +249,15 @@ def about():
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "date": datetime.date.today().isoformat(),
-        "commit": git("describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"),
         "machine": f"{os.cpu_count()} × {platform.machine()}, {memory:.0f} GB, {platform.system().lower()}",
         "versions": {"DuckDB": duckdb.__version__, "onnxruntime": onnxruntime.__version__},
+    }
+
+
+def now():
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": git("describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"),
     }
 
 
@@ -280,7 +285,8 @@ def judged(measures):
 def markdown(ledger):
     about, measures = ledger["about"], ledger["measures"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [f"Measured on {about['machine']}, {about['date']}, at commit {about['commit']}, with {versions}.", ""]
+    parts = ", ".join(f"{name} {at['date']} at commit {at['commit']}" for name, at in ledger["at"].items())
+    lines = [f"Measured on {about['machine']}, with {versions}: {parts}.", ""]
     lines += ["| what | found | bar | |", "|---|---|---|---|"]
     lines += [f"| {bar['what']} | {bar['found']} | {bar['bar']} | {'met' if bar['met'] else 'missed'} |" for bar in judged(measures)]
     if compared := measures.get("compare"):
@@ -337,11 +343,11 @@ def main():
     bench = Bench(args)
     bench.folder.mkdir(parents=True, exist_ok=True)
     ledger_path = HERE / "scale.json"
-    old = json.loads(ledger_path.read_text()) if ledger_path.exists() and args.only else {"measures": {}}
-    measures, left = old["measures"], []
+    old = json.loads(ledger_path.read_text()) if ledger_path.exists() and args.only else {"measures": {}, "at": {}}
+    measures, at, left = old["measures"], old["at"], []
 
     def write():
-        ledger = {"about": about(), "measures": measures, "left": left}
+        ledger = {"about": about(), "at": at, "measures": measures, "left": left}
         if not args.quick:
             ledger_path.write_text(json.dumps(ledger, indent=1) + "\n")
             place(markdown(ledger))
@@ -352,7 +358,7 @@ def main():
             continue
         print(f"bench: {name}", file=sys.stderr, flush=True)
         try:
-            measures[name] = getattr(bench, name)()
+            measures[name], at[name] = getattr(bench, name)(), now()
         except Left as reason:
             left.append(str(reason))
         write()

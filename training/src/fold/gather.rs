@@ -8,7 +8,7 @@ use datafusion::{
             Array, ArrayRef, AsArray, BinaryArray, BooleanArray, GenericBinaryArray, LargeBinaryArray,
             OffsetSizeTrait,
         },
-        buffer::{Buffer, NullBuffer, OffsetBuffer},
+        buffer::{Buffer, OffsetBuffer},
         datatypes::{DataType, Field, FieldRef},
     },
     error::{DataFusionError, Result},
@@ -18,6 +18,7 @@ use datafusion::{
         utils::AggregateOrderSensitivity,
     },
 };
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::nulls::filtered_null_mask;
 
 /// Events in, the events of each group as bytes out, in whatever order they came.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -149,9 +150,9 @@ impl Groups {
             self.push(total, Batch { bytes: events.values().slice_with_length(first, last - first), parts });
             return Ok(());
         }
-        let left = left(events, filter);
+        let valid = filtered_null_mask(filter, events);
         let rows = groups.iter().enumerate();
-        let kept = rows.filter(|(row, _)| left.as_ref().is_none_or(|left| left.is_valid(*row)));
+        let kept = rows.filter(|(row, _)| valid.as_ref().is_none_or(|valid| valid.is_valid(*row)));
         self.push(total, Batch::copied(kept.map(|(row, group)| (*group, events.value(row))))?);
         Ok(())
     }
@@ -188,13 +189,6 @@ impl Groups {
     }
 }
 
-/// What of some values is left: those that are there and that a filter keeps.
-fn left(values: &impl Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
-    let kept = filter.map(|filter| NullBuffer::new(filter.values().clone()));
-    let kept = NullBuffer::union(kept.as_ref(), filter.and_then(Array::nulls));
-    NullBuffer::union(kept.as_ref(), values.nulls())
-}
-
 impl GroupsAccumulator for Groups {
     fn update_batch(
         &mut self,
@@ -222,7 +216,7 @@ impl GroupsAccumulator for Groups {
         let events: &BinaryArray = values[0].as_binary();
         let offsets = events.offsets().iter().map(|offset| i64::from(*offset)).collect::<Vec<_>>();
         let (offsets, values) = (OffsetBuffer::new(offsets.into()), events.values().clone());
-        Ok(vec![Arc::new(LargeBinaryArray::try_new(offsets, values, left(events, filter))?)])
+        Ok(vec![Arc::new(LargeBinaryArray::try_new(offsets, values, filtered_null_mask(filter, events))?)])
     }
 
     fn size(&self) -> usize {

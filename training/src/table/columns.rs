@@ -243,7 +243,8 @@ fn numbers(array: &ArrayRef) -> Result<Numbers<'_>> {
         return Ok(Numbers::None);
     }
     let any = array.as_any();
-    None.or_else(|| any.downcast_ref().map(Numbers::Int))
+    any.downcast_ref()
+        .map(Numbers::Int)
         .or_else(|| any.downcast_ref().map(Numbers::Float))
         .or_else(|| any.downcast_ref().map(Numbers::Text))
         .ok_or_else(|| unexpected(array.data_type()))
