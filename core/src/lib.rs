@@ -93,7 +93,7 @@ pub use self::{
     tasks::recommend::{
         CandidateRoom, Candidates, Catalogue, Factors, Favourite, Fold, Item, ItemRows, MAX_FACTORS,
         MAX_ITEMS, MAX_RECOMMENDATIONS, NO_LABEL, Neighbours, RANKER_INPUTS, RecommendInfo, RecommendOptions,
-        Recommendation, Shelf, Why,
+        Recommendation, Shelf, Welcome, WelcomeStep, Why,
     },
     tasks::risk::{
         MAX_RISK_RULES, Risk, RiskCondition, RiskEvidence, RiskInfo, RiskModel, RiskOptions, RiskReason,

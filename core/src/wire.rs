@@ -2,7 +2,7 @@
 //! before them, and the fields of a value one after the other. The layout is postcard's, without its generics, of which
 //! every type compiles a copy into the browser's download.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 /// Writes to the end of its bytes.
 #[derive(Debug)]
@@ -305,6 +305,31 @@ impl<T: Wire, const N: usize> Wire for [Vec<T>; N] {
             *item = Vec::read(reader)?;
         }
         Some(items)
+    }
+}
+
+/// Puts a number under a name; none when there is one already. One copy of it, called from everywhere.
+#[inline(never)]
+pub(crate) fn put(map: &mut BTreeMap<String, f32>, name: String, number: f32) -> Option<()> {
+    map.insert(name, number).is_none().then_some(())
+}
+
+impl Wire for BTreeMap<String, f32> {
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(self.len() as u64);
+        for (name, number) in self {
+            name.write(writer);
+            number.write(writer);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let length = reader.length(5)?;
+        let mut map = Self::new();
+        for _ in 0..length {
+            put(&mut map, String::read(reader)?, f32::read(reader)?)?;
+        }
+        Some(map)
     }
 }
 

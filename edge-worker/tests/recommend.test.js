@@ -54,6 +54,13 @@ test("options are the call's, and a state stands for the events", async () => {
   assert.deepEqual((await recommend({ state, now })).json.recommendations, recommendations);
 });
 
+test("a new member gets its step of the shop's welcome, unless the call says otherwise", async () => {
+  const { json } = await recommend({ events: [] });
+  assert.ok(json.recommendations.every(({ reasons }) => reasons.at(-1).step === "first order"));
+  const plain = await recommend({ events: [], recommend: { welcome: false } });
+  assert.ok(plain.json.recommendations.every(({ reasons }) => reasons.every(({ kind }) => kind === "popularInTier")));
+});
+
 test("what is no list of options is refused", async () => {
   const { events, now } = vectors[0];
   for (const options of [{ cuont: 1 }, 3, { exclude: "milk" }, []]) {

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Deserializer, de};
 use tiercast_core::{
     Currency, Decode, Duration, Each, EventRules, FeatureDecl, FeatureSchema, FeatureSpec, Of, Op, Period,
-    PointsRules, Timestamp,
+    PointsRules, Timestamp, Welcome,
 };
 
 use crate::{locate::Problem, models::Kind, table::Place};
@@ -81,6 +81,8 @@ pub struct RecommendPlan {
     /// Members that are learned from at most; of more, a random half, quarter and so on.
     #[serde(default = "default_members")]
     pub members: usize,
+    /// What new members are shown, step by step.
+    pub welcome: Option<Welcome>,
     /// What is known of items in words.
     pub items: Option<ItemTable>,
 }

@@ -116,6 +116,9 @@ pub struct FirstOrders {
     pub orders: usize,
     /// The bundle's lists.
     pub bundle: Scores,
+    /// The same without the welcome, where the project declares one.
+    #[serde(default)]
+    pub without_welcome: Option<Scores>,
     /// What is most popular, for everybody.
     pub popular: Scores,
 }
@@ -270,6 +273,12 @@ impl Recommended<'_> {
                 Ok(FirstOrders {
                     orders,
                     bundle: ours(&few, options(false, None))?,
+                    without_welcome: self
+                        .plan
+                        .welcome
+                        .as_ref()
+                        .map(|_| ours(&few, RecommendOptions { welcome: false, ..options(false, None) }))
+                        .transpose()?,
                     popular: few.judge(false, |_, allowed| few.popular(allowed)),
                 })
             };

@@ -146,6 +146,8 @@ export interface RecommendOptions {
   boost?: Record<string, number>;
   /** How much of the order is given to diversity, 0 to 1; by default what the bundle says. */
   diversity?: number;
+  /** Whether a new member gets the list of its step of the shop's welcome, where the bundle has one; true by default. */
+  welcome?: boolean;
 }
 
 /** An item that a member may want. */
@@ -175,7 +177,9 @@ export type Why =
   /** That share of the active members bought it in the last period. */
   | { kind: "popular"; share: number }
   /** That share of the tier's members buys it in a period. */
-  | { kind: "popularInTier"; tier: number; share: number };
+  | { kind: "popularInTier"; tier: number; share: number }
+  /** The member is new, and at this step of the shop's welcome. The last of an item's reasons. */
+  | { kind: "welcome"; step: string };
 
 /** For whom a decision is, and what it shall take into account. */
 export interface RewardOptions {

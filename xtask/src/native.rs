@@ -10,19 +10,12 @@ use anyhow::{Result, bail};
 
 use crate::shell::{Run, step, target_dir};
 
-/// The default members, and the worker: outside wasm it needs nothing that changes their features.
-const SELECTION: [&str; 10] = [
-    "-p",
-    "tiercast",
-    "-p",
-    "tiercast-models",
-    "-p",
-    "tiercast-core",
-    "-p",
-    "tiercast-tests",
-    "-p",
-    "tiercast-edge",
-];
+/// The default members.
+const SELECTION: [&str; 8] =
+    ["-p", "tiercast", "-p", "tiercast-models", "-p", "tiercast-core", "-p", "tiercast-tests"];
+
+/// Built with them: outside wasm it needs nothing that changes their features.
+const WORKER: [&str; 2] = ["-p", "tiercast-edge"];
 
 /// Clippy's compiler, once builds are to lint what they compile.
 static LINTER: OnceLock<PathBuf> = OnceLock::new();
@@ -49,7 +42,7 @@ pub(crate) fn lint_what_is_built() -> Result<()> {
 
 /// A cargo command on the native crates; among the tests, of the program that can run on a cluster, so that it is compiled once.
 pub(crate) fn cargo(command: &str) -> Run {
-    let run = linted(command);
+    let run = linted(command).args(WORKER);
     if LINTER.get().is_some() { run.args(["--features", "tiercast/cluster"]) } else { run }
 }
 

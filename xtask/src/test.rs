@@ -194,8 +194,9 @@ fn clippy_wasm() -> Result<Option<Count>> {
 
 /// Everything that the tests run, and the bench's native contestants, which nothing else here compiles; linted on the way.
 fn native_build() -> Result<Option<Count>> {
-    native::build()?;
+    // The tests first: what they and the programs are made of is then compiled side by side.
     native::cargo("test").arg("--no-run").run()?;
+    native::build()?;
     let bench = native::cargo("build").args(["--features", "tiercast-tests/bench,tiercast-tests/training"]);
     done(bench.arg("--bins").run())
 }
@@ -235,7 +236,9 @@ fn cluster_tests() -> Result<Option<Count>> {
 /// Training on a graphics card: the machine's first, or what Vulkan makes one of in software.
 fn gpu_tests() -> Result<Option<Count>> {
     setup::vulkan()?;
-    let run = native::card("test").args(["--lib", "--test", "pipeline", "--", "device"]);
+    // One after another: a thread that waits for the card keeps a core busy, on which software would work.
+    let run =
+        native::card("test").args(["--lib", "--test", "pipeline", "--", "device", "--test-threads", "1"]);
     Count::of_cargo(&run.read().output()?).map(Some)
 }
 

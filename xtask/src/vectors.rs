@@ -29,6 +29,14 @@ train = ["2024-04-01", "2024-05-01"]
 test = "2024-06-01"
 catalogue = 300
 factors = 16
+
+[recommend.welcome]
+lasts = "90d"
+steps = [
+  { name = "first order", orders = 1, diversity = 0.2 },
+  { name = "second order", orders = 2, boost = { grocery = 1.5 } },
+  { name = "something new", orders = 4, new_only = true, diversity = 0.4 },
+]
 "#;
 /// What is added for the one that decides.
 const POINTS: &str = r#"

@@ -102,6 +102,21 @@ fn what_cannot_be_recommended_is_told() {
         ("period = \"28d\"", "period = \"28d\"\nfactors = 17", "17 factors cannot be had"),
         ("period = \"28d\"", "period = \"28d\"\ndiversity = 1.5", "is no share"),
         ("period = \"28d\"", "period = \"28d\"\nmembers = 9", "too few to learn from"),
+        (
+            "period = \"28d\"",
+            "period = \"28d\"\nwelcome = { lasts = \"30d\", steps = [] }",
+            "the welcome's steps are not sound",
+        ),
+        (
+            "period = \"28d\"",
+            "period = \"28d\"\nwelcome = { lasts = \"30d\", steps = [{ name = \"first\", orders = 0 }] }",
+            "the welcome's steps are not sound",
+        ),
+        (
+            "period = \"28d\"",
+            "period = \"28d\"\nwelcome = { lasts = \"30d\", steps = [{ name = \"a\", orders = 1, boost = { milk = 0 } }] }",
+            "the welcome's steps are not sound",
+        ),
         ("period = \"28d\"", "period = \"28 days\"", "duration"),
         ("period = \"28d\"", "perod = \"28d\"", "unknown field `perod`"),
     ] {

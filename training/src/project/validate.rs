@@ -378,6 +378,10 @@ impl Checker<'_> {
                 "give at least 100; 50000 is the default",
             );
         }
+        if let Some(error) = plan.welcome.as_ref().and_then(|welcome| welcome.check().err()) {
+            let (message, help) = error.message().split_once("; ").unwrap_or((error.message(), ""));
+            say("welcome", message.to_owned(), help);
+        }
     }
 
     fn points(&mut self, project: &Project) {

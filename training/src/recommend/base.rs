@@ -75,6 +75,7 @@ impl<'a> Base<'a> {
             neighbours: Neighbours::round(&vec![Vec::new(); items.len()], 0),
             kept: 1.0,
             diversity: plan.diversity,
+            welcome: plan.welcome.clone(),
             items,
         };
         let shelf = Shelf::new(catalogue.clone())?;

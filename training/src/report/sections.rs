@@ -189,6 +189,7 @@ pub(super) fn recommend(report: &Report) -> Option<Value> {
     Some(context! {
         items => words::thousands(recommend.items),
         test => test,
+        welcome => test.first_orders.iter().any(|few| few.without_welcome.is_some()),
         chart => chart(charts::recommenders(&test.ways)),
         sentences => sentences,
     })

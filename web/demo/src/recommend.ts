@@ -32,6 +32,9 @@ export class RecommendView {
     const most = Math.max(...list.map(({ probability }) => probability), Number.MIN_VALUE);
     this.#list.replaceChildren(...list.map((one) => this.#row(one, most)));
     byId("no-offers").hidden = list.length > 0;
+    const welcome = list[0]?.reasons.find((why) => why.kind === "welcome");
+    byId("offers-step").hidden = !welcome;
+    setText(byId("offers-step"), welcome ? `A new member, at the shop’s welcome step “${welcome.step}”.` : "");
   }
 
   #row({ item, name, probability, reasons }: Recommendation, most: number): HTMLElement {
@@ -64,6 +67,8 @@ export class RecommendView {
         return `${percent(why.share)} of members bought it in the last period`;
       case "popularInTier":
         return `${percent(why.share)} of ${this.tiers[why.tier - 1]?.name ?? "such"} members buy it`;
+      case "welcome":
+        return `New here: ${why.step}`;
     }
   }
 }

@@ -33,6 +33,7 @@ function regular() {
 
 test("a bundle proves its lists, and notices others", async () => {
   assert.ok(vectors.every(({ recommendations }) => recommendations.length === 10));
+  assert.ok(vectors.some(({ recommendations }) => recommendations[0].reasons.at(-1).kind === "welcome"), "one of a new member");
   assert.equal(scorer.prove(), vectors.length);
   const changes = [
     ({ recommendations }) => (recommendations[0].probability += 1e-6),
@@ -91,7 +92,36 @@ test("rules of a call: new, left out, available, boosted, diverse", () => {
 
 test("one of whom nothing is known gets what the tiers buy", () => {
   const list = scorer.member().recommend({}, NOW);
-  assert.ok(list.length === 10 && list.every(({ reasons }) => reasons.every(({ kind }) => kind === "popularInTier")));
+  assert.ok(list.length === 10);
+  for (const { reasons } of list) assert.deepEqual(reasons.map(({ kind }) => kind), ["popularInTier", "welcome"]);
+});
+
+test("a new member goes through the shop's steps, until the time is over", () => {
+  const [first, second, third, fourth] = popular();
+  const bought = (item, days) => ({ kind: "purchase", time: NOW - days * DAY, amount: "3.00", item, order: `${days}` });
+  const of = (events, options = {}) => scorer.member(events).recommend(options, NOW);
+  const step = (events, options) => [...new Set(of(events, options).map(({ reasons }) => reasons.find(({ kind }) => kind === "welcome")?.step))];
+  assert.deepEqual(step([]), ["first order"]);
+  assert.deepEqual(step([{ kind: "view", time: NOW - 89 * DAY, item: first }]), ["first order"]);
+  assert.deepEqual(step([bought(first, 89)]), ["second order"]);
+  assert.deepEqual(step([bought(first, 20), bought(second, 10)]), ["something new"]);
+  assert.deepEqual(step([bought(first, 90)]), [undefined], "ninety days are over");
+  assert.deepEqual(step([bought(first, 9), bought(second, 8), bought(third, 7), bought(fourth, 6)]), [undefined], "no further step");
+  assert.deepEqual(step([bought(first, 9)], { welcome: false }), [undefined]);
+  // What a step asks for is what a call could ask for.
+  const without = (list) => list.map((one) => ({ ...one, reasons: one.reasons.filter(({ kind }) => kind !== "welcome") }));
+  for (const [events, options] of [
+    [[], { diversity: 0.2 }],
+    [[bought(first, 9)], { boost: { grocery: 1.5 } }],
+    [[bought(first, 9), bought(second, 8)], { newOnly: true, diversity: 0.4 }],
+  ]) {
+    assert.deepEqual(without(of(events)), of(events, { ...options, welcome: false }));
+  }
+  assert.deepEqual(
+    without(of([bought(first, 9)], { boost: { grocery: 2 }, diversity: 0.3 })),
+    of([bought(first, 9)], { boost: { grocery: 3 }, diversity: 0.3, welcome: false }),
+    "boosts multiply, and the call's diversity comes first",
+  );
 });
 
 test("a list changes nothing and sees no later event", () => {
@@ -107,7 +137,7 @@ test("options that are none are refused, by a code", () => {
   const member = scorer.member();
   const refused = [
     { count: 0 }, { count: 101 }, { count: 2.5 }, { cuont: 3 }, { newOnly: 1 }, { exclude: "milk" },
-    { boost: { milk: 0 } }, { boost: { milk: Number.NaN } }, { diversity: 2 }, { diversity: Number.NaN, count: null },
+    { boost: { milk: 0 } }, { boost: { milk: Number.NaN } }, { diversity: 2 }, { diversity: Number.NaN, count: null }, { welcome: "yes" },
     null, 7, [10], "ten",
   ];
   for (const options of refused) {

@@ -16,11 +16,21 @@ use crate::{event::short_hash, order};
 /// Items from which a list is chosen for diversity, for each that it shall have.
 const POOL: usize = 5;
 
+/// How a list is made of what was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrangement {
+    /// Items of the list.
+    pub(super) count: usize,
+    /// How much of the order is given to diversity, 0 to 1.
+    pub(super) diversity: f32,
+}
+
 /// Rules of a call, as places and hashes.
 pub(super) struct Rules<'s> {
     shelf: &'s Shelf,
     excluded: Vec<u32>,
     available: Option<Vec<u32>>,
+    /// By name; of a name there may be several.
     boosts: Vec<(u32, f32)>,
 }
 
@@ -30,8 +40,7 @@ impl Shelf {
     pub(super) fn arrange(
         &self,
         found: &[(f32, u32, f32)],
-        count: usize,
-        diversity: f32,
+        Arrangement { count, diversity }: Arrangement,
     ) -> Vec<(f32, u32, f32)> {
         if diversity <= 0.0 {
             return found.iter().take(count).copied().collect();
@@ -69,7 +78,12 @@ impl Shelf {
     }
 
     /// What members buy of whom nothing is known but the chances of the tiers.
-    pub(super) fn first_list(&self, rules: &Rules<'_>, count: usize, tiers: &[f32]) -> Vec<Recommendation> {
+    pub(super) fn first_list(
+        &self,
+        rules: &Rules<'_>,
+        how: Arrangement,
+        tiers: &[f32],
+    ) -> Vec<Recommendation> {
         let mut shares: BTreeMap<u32, (f32, u32, f32)> = BTreeMap::new();
         for ((favourites, p), tier) in self.catalogue().favourites.iter().zip(tiers).zip(0_u32..) {
             for favourite in favourites.iter().filter(|favourite| rules.allow(favourite.item)) {
@@ -80,13 +94,15 @@ impl Shelf {
                 }
             }
         }
-        let boosted = |(item, (p, tier, _)): (u32, (f32, u32, f32))| (rules.boosted(item, p), item, p, tier);
-        let mut found: Vec<(f32, u32, f32, u32)> = shares.into_iter().map(boosted).collect();
+        let boosted = |(item, (p, ..)): (&u32, &(f32, u32, f32))| (rules.boosted(*item, *p), *item, *p);
+        let mut found: Vec<(f32, u32, f32)> = shares.iter().map(boosted).collect();
         order::sort_by(&mut found, |a, b| (b.0, a.1) < (a.0, b.1));
-        found
+        self.arrange(&found, how)
             .into_iter()
-            .take(count)
-            .filter_map(|(_, item, p, tier)| self.recommendation(item, p, self.popular_in(item, tier)))
+            .filter_map(|(_, item, p)| {
+                let (_, tier, _) = shares.get(&item)?;
+                self.recommendation(item, p, self.popular_in(item, *tier))
+            })
             .collect()
     }
 
@@ -114,15 +130,20 @@ impl<'s> Rules<'s> {
             order::sort(&mut hashes);
             hashes
         };
-        let mut boosts: Vec<(u32, f32)> =
-            options.boost.iter().map(|(name, by)| (short_hash(name), *by)).collect();
-        order::sort_by(&mut boosts, |a, b| a.0 < b.0);
-        Self {
+        let mut rules = Self {
             shelf,
             excluded: hashes(&options.exclude),
             available: options.available.as_deref().map(hashes),
-            boosts,
-        }
+            boosts: Vec::new(),
+        };
+        rules.boost(&options.boost);
+        rules
+    }
+
+    /// Adds boosts to those that there are.
+    pub(super) fn boost(&mut self, boost: &BTreeMap<String, f32>) {
+        self.boosts.extend(boost.iter().map(|(name, by)| (short_hash(name), *by)));
+        order::sort_by(&mut self.boosts, |a, b| a.0 < b.0);
     }
 
     /// The hashes of what an item is called by: its identifier, category, group and brand.
@@ -146,10 +167,10 @@ impl<'s> Rules<'s> {
             return p;
         }
         let by = |name: u32| {
-            let place = self.boosts.binary_search_by_key(&name, |(known, _)| *known).ok()?;
-            self.boosts.get(place).map(|(_, by)| *by)
+            let from = self.boosts.partition_point(|(known, _)| *known < name);
+            self.boosts.iter().skip(from).take_while(move |(known, _)| *known == name).map(|(_, by)| *by)
         };
-        let odds: f32 = self.names(at).filter_map(by).product();
+        let odds: f32 = self.names(at).flat_map(by).product();
         p * odds / (p * odds + (1.0 - p)).max(f32::MIN_POSITIVE)
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{factors::Factors, neighbours::Neighbours, rows::largest};
+use super::{factors::Factors, neighbours::Neighbours, rows::largest, welcome::Welcome};
 use crate::{
     error::{Result, bail},
     event::short_hash,
@@ -40,6 +40,8 @@ pub struct Catalogue {
     pub kept: f32,
     /// How much of a list's order is given to its diversity where nobody says, 0 to 1.
     pub diversity: f32,
+    /// What new members are shown, if the shop has declared it.
+    pub welcome: Option<Welcome>,
 }
 
 crate::wire::fields!(Catalogue {
@@ -52,7 +54,8 @@ crate::wire::fields!(Catalogue {
     factors,
     neighbours,
     kept,
-    diversity
+    diversity,
+    welcome
 });
 
 /// An item, and what is known of it by what all members bought.
@@ -134,6 +137,7 @@ impl Shelf {
         Duration::from_ms(catalogue.half_life)?;
         catalogue.factors.check(items)?;
         catalogue.neighbours.check(items)?;
+        catalogue.welcome.as_ref().map_or(Ok(()), Welcome::check)?;
         let label = |at: u32| at == NO_LABEL || (at as usize) < labels;
         let share = |x: f32| (0.0..=1.0).contains(&x);
         for item in &catalogue.items {

@@ -8,7 +8,8 @@
 //! 4. **Boosts.** The odds of an item are multiplied by what is declared for it or for one of its labels.
 //! 5. **Diversity.** Maximal marginal relevance (Carbonell & Goldstein 1998) gives up some probability for items that differ.
 //!
-//! A member of whom no item is known gets what the tiers' members buy, weighted with the probabilities of the tiers.
+//! A member of whom no item is known gets what the tiers' members buy, weighted with the probabilities of the tiers. For new
+//! members a shop may declare steps ([`Welcome`]), each with boosts, diversity and whether only new items count.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -26,6 +27,7 @@ use crate::{
     features::MemberState,
     order,
     time::Timestamp,
+    wire::put,
 };
 
 mod arrange;
@@ -38,8 +40,9 @@ mod reasons;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod welcome;
 
-use arrange::Rules;
+use arrange::{Arrangement, Rules};
 
 pub use self::{
     candidates::{CandidateRoom, Candidates, RANKER_INPUTS},
@@ -48,6 +51,7 @@ pub use self::{
     neighbours::Neighbours,
     reasons::Why,
     rows::{ItemRows, WIDEST as MAX_FACTORS},
+    welcome::{Welcome, WelcomeStep},
 };
 
 /// Whether this build can recommend; the small one leaves it out.
@@ -73,6 +77,8 @@ pub struct RecommendOptions {
     pub boost: BTreeMap<String, f32>,
     /// How much of the order is given to diversity, 0 to 1; the bundle's own if none.
     pub diversity: Option<f32>,
+    /// Whether a new member gets the list of its step of the shop's welcome, where the bundle has one.
+    pub welcome: bool,
 }
 
 impl Default for RecommendOptions {
@@ -84,6 +90,7 @@ impl Default for RecommendOptions {
             available: None,
             boost: BTreeMap::new(),
             diversity: None,
+            welcome: true,
         }
     }
 }
@@ -118,7 +125,7 @@ fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Stri
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut all = BTreeMap::new();
             while let Some((name, by)) = map.next_entry::<String, f32>()? {
-                if all.insert(name, by).is_some() {
+                if put(&mut all, name, by).is_none() {
                     return Err(de::Error::custom("a name is given twice in boost"));
                 }
             }
@@ -145,18 +152,23 @@ impl RecommendOptions {
         if !(1..=MAX_RECOMMENDATIONS).contains(&self.count) {
             bail!(InvalidInput, "count is {}; a list has 1 to {MAX_RECOMMENDATIONS} items", self.count);
         }
-        if let Some((name, by)) = self.boost.iter().find(|(_, by)| !(**by > 0.0 && **by <= 1000.0)) {
-            bail!(
-                InvalidInput,
-                "boost of {:?} is {by}; odds are multiplied by more than 0 and at most 1000",
-                clip(name)
-            );
-        }
-        if self.diversity.is_some_and(|diversity| !(0.0..=1.0).contains(&diversity)) {
-            bail!(InvalidInput, "diversity is from 0 to 1");
-        }
-        Ok(())
+        check_wishes(&self.boost, self.diversity)
     }
+}
+
+/// What a call and a step of a welcome may both ask for.
+fn check_wishes(boost: &BTreeMap<String, f32>, diversity: Option<f32>) -> Result<()> {
+    if let Some((name, by)) = boost.iter().find(|(_, by)| !(**by > 0.0 && **by <= 1000.0)) {
+        bail!(
+            InvalidInput,
+            "boost of {:?} is {by}; odds are multiplied by more than 0 and at most 1000",
+            clip(name)
+        );
+    }
+    if diversity.is_some_and(|diversity| !(0.0..=1.0).contains(&diversity)) {
+        bail!(InvalidInput, "diversity is from 0 to 1");
+    }
+    Ok(())
 }
 
 /// An item that a member may want.
@@ -241,26 +253,59 @@ impl Recommender {
         tiers: impl FnOnce() -> Result<Vec<f32>>,
     ) -> Result<Vec<Recommendation>> {
         options.check()?;
-        let rules = Rules::new(&self.shelf, options);
+        let catalogue = self.shelf.catalogue();
+        let mut rules = Rules::new(&self.shelf, options);
         let candidates = self.shelf.candidates(&mut room.candidates, state, now, |item| rules.allow(item))?;
-        if candidates.habits.affinities.is_empty() {
-            return Ok(self.shelf.first_list(&rules, options.count as usize, &tiers()?));
+        let welcome = catalogue.welcome.as_ref().filter(|_| options.welcome);
+        let step = welcome.and_then(|welcome| welcome.step(state, candidates.habits.orders, now));
+        let mut diversity = options.diversity;
+        let mut new_only = options.new_only;
+        if let Some(step) = step {
+            rules.boost(&step.boost);
+            diversity = diversity.or(step.diversity);
+            new_only |= step.new_only;
         }
-        let probabilities = self.rank(room, &candidates)?;
+        let how = Arrangement {
+            count: options.count as usize,
+            diversity: diversity.unwrap_or(catalogue.diversity),
+        };
+        let mut list = if candidates.habits.affinities.is_empty() {
+            self.shelf.first_list(&rules, how, &tiers()?)
+        } else {
+            self.list(room, &candidates, &rules, new_only, how)?
+        };
+        if let Some(step) = step {
+            for item in &mut list {
+                item.reasons.push(Why::Welcome { step: step.name.clone() });
+            }
+        }
+        Ok(list)
+    }
+
+    /// The list of a member of whom items are known.
+    fn list(
+        &self,
+        room: &mut RecommendRoom,
+        candidates: &Candidates,
+        rules: &Rules<'_>,
+        new_only: bool,
+        how: Arrangement,
+    ) -> Result<Vec<Recommendation>> {
+        let probabilities = self.rank(room, candidates)?;
         let mut found: Vec<(f32, u32, f32)> = candidates
             .items
             .iter()
             .zip(probabilities)
-            .filter(|(item, _)| !(options.new_only && candidates.habits.own(**item).is_some()))
+            .filter(|(item, _)| !(new_only && candidates.habits.own(**item).is_some()))
             .map(|(item, p)| (rules.boosted(*item, p), *item, p))
             .collect();
         order::sort_by(&mut found, |a, b| (b.0, a.1) < (a.0, b.1));
-        let diversity = options.diversity.unwrap_or(self.shelf.catalogue().diversity);
-        let chosen = self.shelf.arrange(&found, options.count as usize, diversity);
-        Ok(chosen
+        Ok(self
+            .shelf
+            .arrange(&found, how)
             .into_iter()
             .filter_map(|(_, item, p)| {
-                self.shelf.recommendation(item, p, self.shelf.reasons(&candidates, item))
+                self.shelf.recommendation(item, p, self.shelf.reasons(candidates, item))
             })
             .collect())
     }

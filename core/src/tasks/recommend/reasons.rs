@@ -14,7 +14,7 @@ use super::{
 
 /// Share of what a member cares about from which on a category is a reason.
 const MUCH: f32 = 0.02;
-/// Reasons of an item at most.
+/// Reasons of an item at most, but for the welcome.
 const MOST: usize = 3;
 
 /// A reason, in words that a page can put into sentences.
@@ -61,6 +61,11 @@ pub enum Why {
         tier: u32,
         /// Share of the tier's members who buy it in a period.
         share: f32,
+    },
+    /// The member is new, and at this step of the shop's welcome. The last of an item's reasons.
+    Welcome {
+        /// The step's name.
+        step: String,
     },
 }
 

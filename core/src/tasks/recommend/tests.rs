@@ -6,7 +6,10 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{arrange::Rules, *};
+use super::{
+    arrange::{Arrangement, Rules},
+    *,
+};
 use crate::{
     event::EventInput,
     features::{FeatureSchema, FeatureSpec},
@@ -53,7 +56,26 @@ fn catalogue() -> Catalogue {
         ),
         kept: 0.5,
         diversity: 0.0,
+        welcome: None,
     }
+}
+
+/// Two steps: until the first order, and until the third with twice the odds of what is for the drugstore.
+fn welcome() -> Welcome {
+    let step = |name: &str, orders| WelcomeStep {
+        name: name.into(),
+        orders,
+        new_only: false,
+        diversity: None,
+        boost: BTreeMap::new(),
+    };
+    let second = WelcomeStep {
+        new_only: true,
+        diversity: Some(0.5),
+        boost: [("drugstore".to_string(), 2.0)].into(),
+        ..step("third order", 3)
+    };
+    Welcome { lasts: "60d".parse().unwrap(), steps: vec![step("first order", 1), second] }
 }
 
 fn shelf() -> Shelf {
@@ -207,24 +229,64 @@ fn diversity_takes_what_differs_before_more_of_the_same() {
     let shelf = shelf();
     let found = [(0.9, 0, 0.9), (0.8, 3, 0.8), (0.7, 4, 0.7), (0.6, 2, 0.6)];
     let order = |diversity| -> Vec<u32> {
-        shelf.arrange(&found, 3, diversity).into_iter().map(|(_, item, _)| item).collect()
+        let how = Arrangement { count: 3, diversity };
+        shelf.arrange(&found, how).into_iter().map(|(_, item, _)| item).collect()
     };
     assert_eq!(order(0.0), [0, 3, 4]);
     assert_eq!(order(0.5), [0, 2, 3]);
-    assert_eq!(shelf.arrange(&found, 9, 1.0).len(), 4);
-    assert_eq!(shelf.arrange(&[], 3, 0.5), []);
+    assert_eq!(shelf.arrange(&found, Arrangement { count: 9, diversity: 1.0 }).len(), 4);
+    assert_eq!(shelf.arrange(&[], Arrangement { count: 3, diversity: 0.5 }), []);
 }
 
 #[test]
 fn nobody_gets_what_the_tiers_buy() {
     let shelf = shelf();
     let options = RecommendOptions::default();
-    let list = shelf.first_list(&Rules::new(&shelf, &options), 2, &[0.5, 0.5]);
-    let names: Vec<&str> = list.iter().map(|item| item.item.as_str()).collect();
+    let list = |diversity| {
+        let how = Arrangement { count: 2, diversity };
+        shelf.first_list(&Rules::new(&shelf, &options), how, &[0.5, 0.5])
+    };
+    let names = |list: &[Recommendation]| list.iter().map(|item| item.item.clone()).collect::<Vec<_>>();
+    // Cheese is of the same category as milk.
+    assert_eq!(names(&list(0.5)), ["milk", "soap"]);
+    let list = list(0.0);
     // 0.5 · 0.4 + 0.5 · 0.5 for milk, 0.5 · 0.6 for cheese.
-    assert_eq!(names, ["milk", "cheese"]);
+    assert_eq!(names(&list), ["milk", "cheese"]);
     assert!((list[0].probability - 0.45).abs() < 1e-6);
     assert_eq!(list[1].reasons, [Why::PopularInTier { tier: 2, share: 0.6 }]);
+}
+
+#[test]
+fn a_new_member_is_at_the_step_of_its_orders_until_the_time_is_over() {
+    let welcome = welcome();
+    let step = |events: &[(&str, &str, i64)]| {
+        let state = member(events);
+        let orders = candidates(&state).habits.orders;
+        welcome.step(&state, orders, now()).map(|step| step.name.as_str())
+    };
+    let (look, buy) = (|days| ("view", "milk", days), |days| ("purchase", "milk", days));
+    assert_eq!(step(&[]), Some("first order"));
+    assert_eq!(step(&[look(59)]), Some("first order"));
+    assert_eq!(step(&[look(60)]), None);
+    assert_eq!(step(&[buy(59)]), Some("third order"));
+    assert_eq!(step(&[look(59), buy(3), buy(2)]), Some("third order"));
+    assert_eq!(step(&[look(61), buy(3)]), None);
+    assert_eq!(step(&[buy(4), buy(3), buy(2)]), None);
+    // More than the history holds is more than a new member does.
+    assert_eq!(step(&[look(1); 64]), Some("first order"));
+    assert_eq!(step(&[look(1); 65]), None);
+}
+
+#[test]
+fn a_step_adds_to_the_boosts_of_a_call() {
+    let shelf = shelf();
+    let options = RecommendOptions { boost: [("soap".to_string(), 3.0)].into(), ..Default::default() };
+    let mut rules = Rules::new(&shelf, &options);
+    assert!((rules.boosted(2, 0.5) - 0.75).abs() < 1e-6);
+    rules.boost(&[("drugstore".to_string(), 2.0), ("soap".to_string(), 2.0)].into());
+    // Odds of 1 to 1 become 12 to 1.
+    assert!((rules.boosted(2, 0.5) - 12.0 / 13.0).abs() < 1e-6);
+    assert_eq!(rules.boosted(0, 0.5), 0.5);
 }
 
 #[test]
@@ -251,7 +313,7 @@ fn the_nearest_are_the_exact_ones() {
 #[test]
 fn a_catalogue_that_contradicts_itself_is_refused() {
     type Break = fn(&mut Catalogue);
-    let breaks: [Break; 8] = [
+    let breaks: [Break; 14] = [
         |c| c.items.clear(),
         |c| c.items[0].category = 3,
         |c| c.items[0].again = 1.1,
@@ -260,9 +322,17 @@ fn a_catalogue_that_contradicts_itself_is_refused() {
         |c| c.kept = 0.0,
         |c| c.period = 0,
         |c| c.diversity = f32::NAN,
+        |c| c.welcome.as_mut().unwrap().steps.clear(),
+        |c| c.welcome.as_mut().unwrap().steps[0].name.clear(),
+        |c| c.welcome.as_mut().unwrap().steps[0].orders = 0,
+        |c| c.welcome.as_mut().unwrap().steps[0].orders = 3,
+        |c| c.welcome.as_mut().unwrap().steps[0].diversity = Some(1.5),
+        |c| c.welcome.as_mut().unwrap().steps[1].boost = [("drugstore".to_string(), 0.0)].into(),
     ];
+    let sound = Catalogue { welcome: Some(welcome()), ..catalogue() };
+    assert!(Shelf::new(sound.clone()).is_ok());
     for damage in breaks {
-        let mut broken = catalogue();
+        let mut broken = sound.clone();
         damage(&mut broken);
         assert!(Shelf::new(broken).is_err());
     }
@@ -270,8 +340,9 @@ fn a_catalogue_that_contradicts_itself_is_refused() {
 
 #[test]
 fn a_catalogue_is_read_as_it_was_written() {
-    let bytes = crate::wire::to_bytes(&catalogue());
-    assert_eq!(crate::wire::from_bytes::<Catalogue>(&bytes), Some(catalogue()));
+    let written = Catalogue { welcome: Some(welcome()), ..catalogue() };
+    let bytes = crate::wire::to_bytes(&written);
+    assert_eq!(crate::wire::from_bytes::<Catalogue>(&bytes), Some(written));
     for cut in 0..bytes.len() {
         assert!(crate::wire::from_bytes::<Catalogue>(&bytes[..cut]).is_none());
     }
