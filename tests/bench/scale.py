@@ -2,8 +2,9 @@
 
     scale.py PROGRAM CONTESTANT FOLDER [--minutes N] [--only NAME] [--quick]
 
-PROGRAM is `tiercast` as a release has it, CONTESTANT the engine alone (native.rs), FOLDER holds data between runs. What
-does not fit the time is left out and said to be. A run that is not quick writes scale.json and the tables of SCALE.md.
+PROGRAM is `tiercast` as a release has it, CONTESTANT the engine alone (native.rs), FOLDER holds data between runs. Each
+part takes the largest of its sizes that fits the time left, or is left out and said to be. A run at full size writes
+scale.json and the tables of SCALE.md; a smaller one, and a quick one, only print.
 """
 
 import argparse
@@ -23,21 +24,13 @@ ONE = ["2024-10-01"]
 SIX = ["2023-07-01", "2023-10-01", "2024-01-01", "2024-04-01", "2024-07-01", "2024-10-01"]
 MEMORY = 1024  # MiB that every contestant may use for sorting and grouping
 THREADS = 2
-VISITS = "0.02"  # about ten events a member
+VISITS = "0.02"
+EVENTS = 10.25  # that a member has by so many visits
 DAY = 86_400_000
 
 
 class Left(Exception):
     """There is no time for it."""
-
-
-class Clock:
-    def __init__(self, minutes):
-        self.end = time.monotonic() + minutes * 60
-
-    def needs(self, seconds, what):
-        if time.monotonic() + seconds > self.end:
-            raise Left(f"{what}: would take about {seconds / 60:.0f} min")
 
 
 def run(*command, cwd=None, env=None):
@@ -66,16 +59,27 @@ def size(path):
 class Bench:
     def __init__(self, args):
         self.program, self.contestant, self.folder = Path(args.program), Path(args.contestant), Path(args.folder)
-        self.clock = Clock(args.minutes)
+        self.end = time.monotonic() + args.minutes * 60
         self.quick = args.quick
+        self.full = not args.quick
         self.rounds = 1 if args.quick else 5
+
+    def largest(self, sizes, each, what):
+        """The most members that the time left lets, where a million events take about `each` seconds."""
+        for members in sizes[-1:] if self.quick else sizes:
+            seconds = members * EVENTS / 1e6 * each
+            if not (self.folder / f"shop-{members}" / "done.json").exists():
+                seconds += members / 100_000
+            if self.quick or time.monotonic() + seconds < self.end:
+                return members
+            self.full = False
+        raise Left(f"{what} of {members:,} members would take about {seconds:.0f} s")
 
     def shop(self, members):
         """A shop of so many members, made once; its folder and its events."""
         shop = self.folder / f"shop-{members}"
         done = shop / "done.json"
         if not done.exists():
-            self.clock.needs(members / 50_000, f"making {members:,} members")
             synth = ["data", "synth", "--members", members, "--visits", VISITS, "--by-month", "--out", shop, "--force"]
             made = run(self.program, *synth)
             import pyarrow.parquet as pq
@@ -94,15 +98,13 @@ class Bench:
     def duckdb(self, shop, dates):
         return run(sys.executable, HERE / "scale_duckdb.py", "run", shop, ",".join(dates), MEMORY, THREADS)
 
-    def compare(self, members=800_000):
+    def compare(self, sizes=(800_000, 200_000, 50_000)):
         """The subset that SQL can say, in turns with DuckDB, at one date and at six."""
+        members = self.largest(sizes, 18, "the comparison with DuckDB")
         return [self.duel(members, dates, project) for dates, project in ((ONE, "scale.toml"), (SIX, "six.toml"))]
 
     def duel(self, members, dates, project):
-        if self.quick:
-            members = 50_000
         shop, made = self.shop(members)
-        self.clock.needs(made["events"] / 1e6 * 8, "the comparison with DuckDB")
         pairs = []
         order = [("ours", lambda: self.ours(shop, project)), ("duckdb", lambda: self.duckdb(shop, dates))]
         for _, work in order:
@@ -129,11 +131,11 @@ class Bench:
         rows = []
         for members in sizes[:2] if self.quick else sizes:
             try:
-                shop, made = self.shop(members)
-                self.clock.needs(made["events"] / 1e6 * 4, f"features of {members:,} members")
+                self.largest([members], 2, "features")
             except Left as left:
                 rows.append({"members": members, "left": str(left)})
                 continue
+            shop, made = self.shop(members)
             times = [self.ours(shop) for _ in range(self.rounds if members < 1_000_000 else 1)]
             best = min(times, key=lambda one: one["seconds"])
             row = {what: best[what] for what in ("seconds", "cpu", "mib")}
@@ -204,12 +206,10 @@ class Bench:
             )
         return found
 
-    def whole(self, members=10_000_000):
+    def whole(self, sizes=(10_000_000, 2_500_000, 800_000, 200_000, 20_000)):
         """Everything once: histories of all members, their scores, and a day of news."""
-        if self.quick:
-            members = 20_000
+        members = self.largest(sizes, 2, "histories and scores")
         shop, made = self.shop(members)
-        self.clock.needs(made["events"] / 1e6 * 5, f"histories and scores of {members:,} members")
         bundle = self.bundle(shop)
         store, scores = shop / "states", shop / "scores"
         for old in (store, scores):
@@ -251,13 +251,6 @@ def about():
     return {
         "machine": f"{os.cpu_count()} × {platform.machine()}, {memory:.0f} GB, {platform.system().lower()}",
         "versions": {"DuckDB": duckdb.__version__, "onnxruntime": onnxruntime.__version__},
-    }
-
-
-def now():
-    return {
-        "date": datetime.date.today().isoformat(),
-        "commit": git("describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"),
     }
 
 
@@ -320,7 +313,6 @@ def markdown(ledger):
             one = whole[key]
             room = f"{bytes_ / 2**20:,.0f} MiB" if bytes_ else ""
             lines.append(f"| {name} | {one['seconds']:.0f} s | {one['cpu']:.0f} s | {one['mib']:,.0f} MiB | {room} |")
-    lines += [f"\nLeft out for want of time: {left}." for left in ledger["left"]]
     return "\n".join(lines) + "\n"
 
 
@@ -345,24 +337,25 @@ def main():
     ledger_path = HERE / "scale.json"
     old = json.loads(ledger_path.read_text()) if ledger_path.exists() and args.only else {"measures": {}, "at": {}}
     measures, at, left = old["measures"], old["at"], []
-
-    def write():
-        ledger = {"about": about(), "at": at, "measures": measures, "left": left}
-        if not args.quick:
-            ledger_path.write_text(json.dumps(ledger, indent=1) + "\n")
-            place(markdown(ledger))
-        return ledger
+    today = {"date": datetime.date.today().isoformat(), "commit": git("describe", "--always", "--dirty", "--abbrev=7", "--exclude=*")}
 
     for name in ("compare", "growth", "models", "whole"):
         if args.only and name not in args.only:
             continue
         print(f"bench: {name}", file=sys.stderr, flush=True)
         try:
-            measures[name], at[name] = getattr(bench, name)(), now()
+            measures[name] = getattr(bench, name)()
+            at[name] = today
         except Left as reason:
             left.append(str(reason))
-        write()
-    print(markdown(write()))
+    ledger = {"about": about(), "at": at, "measures": measures}
+    text = markdown(ledger)
+    print(text, *(f"Left out for want of time: {reason}.\n" for reason in left), sep="\n", end="")
+    if bench.full:
+        ledger_path.write_text(json.dumps(ledger, indent=1) + "\n")
+        place(text)
+    else:
+        print("Not at full size: scale.json and SCALE.md stay as they were.", file=sys.stderr)
 
 
 main()

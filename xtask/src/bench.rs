@@ -32,10 +32,10 @@ pub(crate) struct Args {
     /// Measures training against scikit-learn, LightGBM, mord and PyTorch instead; installs several gigabytes into the cache
     #[arg(long, conflicts_with_all = ["check", "only", "scale"])]
     training: bool,
-    /// Measures features, scores and memory at up to a hundred million events instead; needs 30 GB of disk for all of it
+    /// Measures features, scores and memory at up to a hundred million events instead; needs 10 GB of disk for all of it
     #[arg(long, conflicts_with = "check")]
     scale: bool,
-    /// The time that --scale is given; what does not fit is left out and said to be
+    /// The time that --scale is given once it is built: sizes that do not fit give way to smaller ones, and it says so
     #[arg(long, value_name = "N", default_value_t = 60, requires = "scale")]
     minutes: u64,
     /// Threads that each contestant of --training may use: one on a machine that others use too
