@@ -176,63 +176,63 @@ pub enum Scalar<'a> {
 ///
 /// Required are `kind` and `time`. Unknown fields are refused, so that a misspelt one is not lost in silence.
 /// Names (`id`, `item`, `category`, `channel`, `order`, `device`, `card`, `address`) are texts or whole numbers; 5 and `"5"` are the same name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EventInput<'a> {
     /// Identity, for de-duplication.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, str>>,
     /// A built-in or declared kind, for example `purchase`.
     pub kind: Cow<'a, str>,
     /// Milliseconds since 1970 in UTC, or an ISO 8601 date or date-time in UTC.
     pub time: Scalar<'a>,
     /// Major units: a decimal text (exact) or a number (nearest minor unit).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Scalar<'a>>,
     /// The same in minor units, a whole number; give one of the two.
-    #[serde(default, skip_serializing_if = "Option::is_none", alias = "amount_minor")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_minor: Option<Scalar<'a>>,
     /// What was taken off the price, as `amount`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub discount: Option<Scalar<'a>>,
     /// The same in minor units; give one of the two.
-    #[serde(default, skip_serializing_if = "Option::is_none", alias = "discount_minor")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub discount_minor: Option<Scalar<'a>>,
     /// Units, 1 if absent; kept to the thousandth.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<f64>,
     /// The item's identifier.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<Cow<'a, str>>,
     /// The item's category.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<Cow<'a, str>>,
     /// The channel or store.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<Cow<'a, str>>,
     /// The order or basket; lines of one order share it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Cow<'a, str>>,
     /// The device that it came from.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Cow<'a, str>>,
     /// The card or other means that it was paid with: a token, never the number.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<Cow<'a, str>>,
     /// The address that it goes to.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Cow<'a, str>>,
     /// The IP address that it came from, of which only the network is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<Cow<'a, str>>,
     /// Where it came from, in degrees; given with `longitude` or not at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latitude: Option<f64>,
     /// Where it came from, in degrees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub longitude: Option<f64>,
     /// How many members the shop has seen with the device until then, this one included.
-    #[serde(default, skip_serializing_if = "Option::is_none", alias = "device_members")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_members: Option<f64>,
 }
 
@@ -262,17 +262,90 @@ impl<'a> EventInput<'a> {
         }
     }
 
+    /// The same, of texts of its own.
+    pub fn into_owned(self) -> EventInput<'static> {
+        let text = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        let scalar = |scalar: Scalar<'a>| match scalar {
+            Scalar::Int(number) => Scalar::Int(number),
+            Scalar::Float(number) => Scalar::Float(number),
+            Scalar::Text(value) => Scalar::Text(text(value)),
+        };
+        EventInput {
+            id: self.id.map(text),
+            kind: text(self.kind),
+            time: scalar(self.time),
+            amount: self.amount.map(scalar),
+            amount_minor: self.amount_minor.map(scalar),
+            discount: self.discount.map(scalar),
+            discount_minor: self.discount_minor.map(scalar),
+            item: self.item.map(text),
+            category: self.category.map(text),
+            channel: self.channel.map(text),
+            order: self.order.map(text),
+            device: self.device.map(text),
+            card: self.card.map(text),
+            address: self.address.map(text),
+            ip: self.ip.map(text),
+            quantity: self.quantity,
+            latitude: self.latitude,
+            longitude: self.longitude,
+            device_members: self.device_members,
+        }
+    }
+
     /// Reads one event from JSON text.
     ///
     /// # Errors
     /// `invalid_event` with the line and column where reading stopped.
     pub fn from_json(json: &'a [u8]) -> Result<Self> {
-        // serde would also take the fields as an array, by position.
-        if json.trim_ascii_start().first() != Some(&b'{') {
-            bail!(InvalidEvent, "an event is an object, as {{\"kind\":\"purchase\",\"time\":1490918400000}}");
-        }
         serde_json::from_slice(json)
             .map_err(|e| Error::new(ErrorKind::InvalidEvent, alloc::format!("not an event: {e}")))
+    }
+
+    /// From the values of its fields, in their order and of their types; none without a kind or a time.
+    fn of(values: [Option<Scalar<'a>>; SENT]) -> Option<Self> {
+        let [
+            id,
+            kind,
+            time,
+            amount,
+            amount_minor,
+            discount,
+            discount_minor,
+            quantity,
+            item,
+            category,
+            channel,
+            order,
+            device,
+            card,
+            address,
+            ip,
+            latitude,
+            longitude,
+            device_members,
+        ] = values;
+        Some(Self {
+            kind: word(kind)?,
+            time: time?,
+            id: word(id),
+            amount,
+            amount_minor,
+            discount,
+            discount_minor,
+            quantity: number(quantity),
+            item: word(item),
+            category: word(category),
+            channel: word(channel),
+            order: word(order),
+            device: word(device),
+            card: word(card),
+            address: word(address),
+            ip: word(ip),
+            latitude: number(latitude),
+            longitude: number(longitude),
+            device_members: number(device_members),
+        })
     }
 
     /// Checks every field and turns names into hashes.
@@ -404,13 +477,154 @@ impl Scalar<'_> {
     }
 }
 
-/// Reads a name: a text, or a whole number, which shops often have as identifiers.
-fn name<'de, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
-    let Some(scalar) = Option::<Scalar<'_>>::deserialize(deserializer)? else { return Ok(None) };
-    match (scalar.whole(), scalar) {
-        (Some(number), _) => Ok(Some(Cow::Owned(alloc::format!("{number}")))),
-        (_, Scalar::Text(text)) => Ok(Some(Cow::Owned(text.into_owned()))),
-        _ => Err(de::Error::custom("a name is a text or a whole number")),
+/// The names that an event's fields are sent under, in the order of [`EventInput`], and other spellings of three of them.
+const FIELDS: [&str; SENT + 3] = [
+    "id",
+    "kind",
+    "time",
+    "amount",
+    "amountMinor",
+    "discount",
+    "discountMinor",
+    "quantity",
+    "item",
+    "category",
+    "channel",
+    "order",
+    "device",
+    "card",
+    "address",
+    "ip",
+    "latitude",
+    "longitude",
+    "deviceMembers",
+    "amount_minor",
+    "discount_minor",
+    "device_members",
+];
+const SENT: usize = 19;
+
+/// What a field's value may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Any,
+    Number,
+    Text,
+    /// A text, or a whole number, which shops often have as identifiers.
+    Name,
+}
+
+impl Type {
+    fn of(field: &str) -> Self {
+        match field {
+            "kind" | "ip" => Self::Text,
+            "quantity" | "latitude" | "longitude" | "deviceMembers" => Self::Number,
+            "time" | "amount" | "amountMinor" | "discount" | "discountMinor" => Self::Any,
+            _ => Self::Name,
+        }
+    }
+
+    fn holds(self, value: &Scalar<'_>) -> bool {
+        match (self, value) {
+            (Self::Any, _) => true,
+            (Self::Number, Scalar::Text(_)) => false,
+            (Self::Number, _) => true,
+            (_, Scalar::Text(_)) => true,
+            (Self::Text, _) => false,
+            (Self::Name, number) => number.whole().is_some(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Any => "a number or a text",
+            Self::Number => "a number",
+            Self::Text => "a text",
+            Self::Name => "a text or a whole number",
+        }
+    }
+}
+
+/// Which field a name is of, as an index of [`FIELDS`].
+struct Field(usize);
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Field;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field of an event")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Field, E> {
+                let field = match name {
+                    "amount_minor" => "amountMinor",
+                    "discount_minor" => "discountMinor",
+                    "device_members" => "deviceMembers",
+                    name => name,
+                };
+                let at = FIELDS.iter().position(|one| *one == field);
+                at.map(Field).ok_or_else(|| E::unknown_field(name, &FIELDS))
+            }
+        }
+        deserializer.deserialize_identifier(Visitor)
+    }
+}
+
+/// All values are read alike and given their types after that: a derived reader is many times as much code, once for
+/// each source that events come from.
+impl<'de: 'a, 'a> Deserialize<'de> for EventInput<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = EventInput<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object, as {\"kind\":\"purchase\",\"time\":1490918400000}")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut values = [const { None }; SENT];
+                while let Some(Field(at)) = map.next_key()? {
+                    if let Some(value) = values.get_mut(at)
+                        && value.replace(map.next_value::<Option<Scalar<'_>>>()?).is_some()
+                    {
+                        return Err(de::Error::duplicate_field(FIELDS.get(at).copied().unwrap_or_default()));
+                    }
+                }
+                let values = values.map(Option::flatten);
+                for (field, value) in FIELDS.into_iter().zip(&values) {
+                    match value {
+                        None if ["kind", "time"].contains(&field) => {
+                            return Err(de::Error::missing_field(field));
+                        }
+                        Some(value) if !Type::of(field).holds(value) => {
+                            let expected = Type::of(field).name();
+                            return Err(de::Error::custom(format_args!("{field} is not {expected}")));
+                        }
+                        _ => {}
+                    }
+                }
+                EventInput::of(values).ok_or_else(|| de::Error::missing_field("kind"))
+            }
+        }
+        deserializer.deserialize_struct("EventInput", &FIELDS, Visitor)
+    }
+}
+
+/// A text; of a whole number its digits.
+fn word(value: Option<Scalar<'_>>) -> Option<Cow<'_, str>> {
+    match value? {
+        Scalar::Text(text) => Some(text),
+        number => number.whole().map(|number| Cow::Owned(alloc::format!("{number}"))),
+    }
+}
+
+fn number(value: Option<Scalar<'_>>) -> Option<f64> {
+    match value? {
+        Scalar::Int(number) => Some(number as f64),
+        Scalar::Float(number) => Some(number),
+        Scalar::Text(_) => None,
     }
 }
 
@@ -424,11 +638,11 @@ impl Serialize for Scalar<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Scalar<'_> {
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Scalar<'static>;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Scalar<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number or a text")
@@ -441,6 +655,9 @@ impl<'de> Deserialize<'de> for Scalar<'_> {
             }
             fn visit_f64<E>(self, x: f64) -> Result<Self::Value, E> {
                 Ok(Scalar::Float(x))
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Scalar::Text(Cow::Borrowed(text)))
             }
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(Scalar::Text(Cow::Owned(text.into())))
@@ -484,6 +701,32 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_read_as_it_is_written() {
+        let all = r#"{"id":"a","kind":"purchase","time":1,"amount":"1.50","amountMinor":2,"discount":0.5,"discountMinor":-1,"quantity":2.5,"item":"b","category":"c","channel":"d","order":"e","device":"f","card":"g","address":"h","ip":"::1","latitude":1.0,"longitude":-2.5,"deviceMembers":3.0}"#;
+        let event = EventInput::from_json(all.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&event).unwrap(), all);
+        let texts = [&event.id, &event.item, &event.category, &event.channel, &event.order, &event.device];
+        for text in texts.into_iter().chain([&event.card, &event.address, &event.ip]) {
+            assert!(matches!(text, Some(Cow::Borrowed(_))), "{text:?}");
+        }
+        assert!(
+            matches!(event.kind, Cow::Borrowed(_))
+                && matches!(event.amount, Some(Scalar::Text(Cow::Borrowed(_))))
+        );
+        assert_eq!(event.clone().into_owned(), event);
+        let value = serde_json::from_str::<serde_json::Value>(all).unwrap();
+        assert_eq!(EventInput::deserialize(&value).unwrap(), event);
+        let spelt = all.replace("amountMinor", "amount_minor").replace("discountMinor", "discount_minor");
+        let spelt = spelt.replace("deviceMembers", "device_members");
+        assert_eq!(EventInput::from_json(spelt.as_bytes()).unwrap(), event);
+        let absent = r#"{"time":-1.5e3,"kind":"\u0041","quantity":null,"item":null,"amount":null,"ip":null}"#;
+        assert_eq!(
+            EventInput::from_json(absent.as_bytes()).unwrap(),
+            EventInput::new("A", Scalar::Float(-1500.0))
+        );
+    }
+
+    #[test]
     fn each_mistake_has_its_code() {
         for (json, code) in [
             ("{", "invalid_event"),
@@ -492,6 +735,14 @@ mod tests {
             (r#"{"kind":"purchase"}"#, "invalid_event"),
             (r#"{"kind":"purchase","time":0,"amuont":1}"#, "invalid_event"),
             (r#"{"kind":7,"time":0}"#, "invalid_event"),
+            (r#"{"kind":null,"time":0}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":true}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":0,"time":0}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":0,"item":null,"item":"a"}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":0,"amountMinor":1,"amount_minor":1}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":0,"item":["a"]}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":0,"quantity":"2"}"#, "invalid_event"),
+            (r#"{"kind":"purchase","time":0,"ip":1}"#, "invalid_event"),
             (r#"{"kind":"buy","time":0}"#, "unknown_kind"),
             (r#"{"kind":"purchase","time":-1}"#, "invalid_time"),
             (r#"{"kind":"purchase","time":1e30}"#, "invalid_time"),

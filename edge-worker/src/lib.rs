@@ -19,7 +19,6 @@ mod auth;
 mod body;
 mod claims;
 mod config;
-mod events;
 mod kept;
 mod members;
 mod model;

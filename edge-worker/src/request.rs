@@ -14,7 +14,6 @@ use tiercast_core::{EventInput, RecommendOptions, Scalar};
 
 use crate::{
     config::Limits,
-    events::Event,
     problem::Problem,
     route::{Answer, Options},
     strict::{self, Strict},
@@ -27,7 +26,7 @@ pub(crate) const MAX_MEMBER_ID: usize = 256;
 #[derive(Debug)]
 pub(crate) struct ScoreRequest<'a> {
     /// The point in time of every member that states none.
-    pub(crate) now: Option<Scalar<'static>>,
+    pub(crate) now: Option<Scalar<'a>>,
     /// Answer with the feature vector.
     pub(crate) features: bool,
     /// Answer with the state.
@@ -56,7 +55,7 @@ pub(crate) enum Subject<'a> {
 #[derive(Debug)]
 pub(crate) struct MemberRequest<'a> {
     pub(crate) member: Option<Cow<'a, str>>,
-    pub(crate) now: Option<Scalar<'static>>,
+    pub(crate) now: Option<Scalar<'a>>,
     pub(crate) events: Vec<EventInput<'a>>,
     pub(crate) state: Option<Cow<'a, str>>,
     pub(crate) options: Option<Value>,
@@ -66,7 +65,8 @@ pub(crate) struct MemberRequest<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wire<'a, E> {
-    now: Option<Scalar<'static>>,
+    #[serde(borrow)]
+    now: Option<Scalar<'a>>,
     features: Option<bool>,
     return_state: Option<bool>,
     profile: Option<bool>,
@@ -81,13 +81,28 @@ struct Wire<'a, E> {
     state: Option<Text<'a>>,
 }
 
+impl<'a> Wire<'a, EventInput<'a>> {
+    fn read(body: &'a [u8], limits: Limits) -> Result<Self, Problem> {
+        let json = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+        if let Ok(Fields(wire)) = serde_json::from_str(json) {
+            return Ok(wire);
+        }
+        Err(match serde_json::from_str::<Fields<Wire<'a, Strict>>>(json) {
+            Ok(Fields(wire)) => wrong_event(wire.events, limits),
+            Err(error) if error.classify() == Category::Data => Problem::malformed(error.to_string()),
+            Err(error) => not_json(&error),
+        })
+    }
+}
+
 /// One entry of `members`, as it is sent.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireMember<'a, E> {
     #[serde(borrow)]
     member: Option<Text<'a>>,
-    now: Option<Scalar<'static>>,
+    #[serde(borrow)]
+    now: Option<Scalar<'a>>,
     events: Option<Vec<E>>,
     #[serde(borrow)]
     state: Option<Text<'a>>,
@@ -119,28 +134,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
     }
 }
 
-type Read<'a> = Fields<Event<'a>>;
-
-/// A body, read in one pass or, where that failed, as it stands.
-enum Body<'a> {
-    Usual(Wire<'a, Read<'a>>),
-    Odd(Wire<'a, Strict>),
-}
-
-impl<'a> Body<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, Problem> {
-        let json = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
-        if let Ok(Fields(wire)) = serde_json::from_str::<Fields<Wire<'a, Read<'a>>>>(json) {
-            return Ok(Self::Usual(wire));
-        }
-        match serde_json::from_str::<Fields<Wire<'a, Strict>>>(json) {
-            Ok(Fields(wire)) => Ok(Self::Odd(wire)),
-            Err(error) if error.classify() == Category::Data => Err(Problem::malformed(error.to_string())),
-            Err(error) => Err(not_json(&error)),
-        }
-    }
-}
-
 /// What is sent to a stored member: events or a state, and nothing else.
 #[derive(Debug)]
 pub(crate) enum Sent<'a> {
@@ -156,15 +149,8 @@ impl<'a> Sent<'a> {
     /// # Errors
     /// Those of [`ScoreRequest::parse`] but for batches; 422 `invalid_event` also for an event without an identity.
     pub(crate) fn parse(body: &'a [u8], limits: Limits) -> Result<Self, Problem> {
-        match Body::read(body)? {
-            Body::Usual(wire) => Self::of(wire, limits, all),
-            Body::Odd(wire) => Self::of(wire, limits, one_by_one),
-        }
-    }
-
-    fn of<E>(wire: Wire<'a, E>, limits: Limits, read: EventsOf<'a, E>) -> Result<Self, Problem> {
         let Wire { now, features, return_state, profile, recommend, options, members, member, events, state } =
-            wire;
+            Wire::read(body, limits)?;
         let more = [features, return_state, profile].iter().any(Option::is_some)
             || now.is_some()
             || recommend.is_some()
@@ -173,7 +159,7 @@ impl<'a> Sent<'a> {
             || member.is_some();
         let alone = WireMember { member: None, now: None, events, state, options: None };
         let one = match (more, alone.events.is_some(), alone.state.is_some()) {
-            (false, true, false) | (false, false, true) => MemberRequest::of(alone, limits, read)?,
+            (false, true, false) | (false, false, true) => MemberRequest::of(alone, limits)?,
             _ => {
                 return Err(Problem::malformed(
                     "this body holds events, or for a state the state, and nothing else",
@@ -201,22 +187,11 @@ impl<'a> ScoreRequest<'a> {
     /// 400 `malformed_json` or `invalid_request`; 413 `too_many_members` or `too_many_events`; 422 `invalid_event` for
     /// the one member of a request.
     pub(crate) fn parse(body: &'a [u8], query: Options, limits: Limits) -> Result<Self, Problem> {
-        match Body::read(body)? {
-            Body::Usual(wire) => Self::of(wire, query, limits, all),
-            Body::Odd(wire) => Self::of(wire, query, limits, one_by_one),
-        }
-    }
-
-    fn of<E>(
-        wire: Wire<'a, E>,
-        query: Options,
-        limits: Limits,
-        events: EventsOf<'a, E>,
-    ) -> Result<Self, Problem> {
-        let (member, events_sent, state) = (wire.member, wire.events, wire.state);
-        let alone = WireMember { member, now: None, events: events_sent, state, options: None };
+        let wire = Wire::read(body, limits)?;
+        let (member, events, state) = (wire.member, wire.events, wire.state);
+        let alone = WireMember { member, now: None, events, state, options: None };
         let subject = match wire.members {
-            None => Subject::One(MemberRequest::of(alone, limits, events)?),
+            None => Subject::One(MemberRequest::of(alone, limits)?),
             Some(_) if alone.member.is_some() || alone.events.is_some() || alone.state.is_some() => {
                 return Err(Problem::malformed(
                     "member, events and state belong inside members, not beside it",
@@ -258,13 +233,13 @@ impl<'a> MemberRequest<'a> {
     /// # Errors
     /// 400 `invalid_request`; 413 `too_many_events`; 422 `invalid_event`.
     pub(crate) fn parse(value: &'a Value, limits: Limits) -> Result<Self, Problem> {
-        if let Ok(Fields(wire)) = Fields::<WireMember<'a, Read<'a>>>::deserialize(value) {
-            return Self::of(wire, limits, all);
+        if let Ok(Fields(wire)) = Fields::<WireMember<'a, EventInput<'a>>>::deserialize(value) {
+            return Self::of(wire, limits);
         }
-        match Fields::<WireMember<'a, Strict>>::deserialize(value) {
-            Ok(Fields(wire)) => Self::of(wire, limits, one_by_one),
-            Err(error) => Err(Problem::malformed(error.to_string())),
-        }
+        Err(match Fields::<WireMember<'a, Strict>>::deserialize(value) {
+            Ok(Fields(wire)) => wrong_event(wire.events, limits),
+            Err(error) => Problem::malformed(error.to_string()),
+        })
     }
 
     /// How much there is to do, in events; used to share out time, not to limit.
@@ -272,13 +247,8 @@ impl<'a> MemberRequest<'a> {
         64 + self.state.as_ref().map_or(0, |state| state.len() / 64) + self.events.len()
     }
 
-    fn of<E>(wire: WireMember<'a, E>, limits: Limits, events: EventsOf<'a, E>) -> Result<Self, Problem> {
-        let sent = wire.events.as_ref().map_or(0, Vec::len);
-        if sent > limits.events {
-            let message = format!("{sent} events; at most {} of one member in one request", limits.events);
-            return Err(Problem::new(413, "too_many_events", message)
-                .hint("send the newest, or send them in parts and the state of one answer with the next"));
-        }
+    fn of(wire: WireMember<'a, EventInput<'a>>, limits: Limits) -> Result<Self, Problem> {
+        few_enough(wire.events.as_deref(), limits)?;
         if wire.events.is_none() && wire.state.is_none() {
             return Err(Problem::malformed("a member needs events, a state, or both; events may be empty"));
         }
@@ -288,28 +258,36 @@ impl<'a> MemberRequest<'a> {
         Ok(Self {
             member: wire.member.map(|Text(id)| id),
             now: wire.now,
-            events: events(wire.events.unwrap_or_default())?,
+            events: wire.events.unwrap_or_default(),
             state: wire.state.map(|Text(state)| state),
             options: wire.options.map(|Strict(options)| options),
         })
     }
 }
 
-/// Turns what stands in `events` into events.
-type EventsOf<'a, E> = fn(Vec<E>) -> Result<Vec<EventInput<'a>>, Problem>;
-
-fn all<'a>(events: Vec<Read<'a>>) -> Result<Vec<EventInput<'a>>, Problem> {
-    Ok(events.into_iter().map(|Fields(Event(event))| event).collect())
+fn few_enough<E>(events: Option<&[E]>, limits: Limits) -> Result<(), Problem> {
+    let sent = events.map_or(0, <[E]>::len);
+    if sent > limits.events {
+        let message = format!("{sent} events; at most {} of one member in one request", limits.events);
+        return Err(Problem::new(413, "too_many_events", message)
+            .hint("send the newest, or send them in parts and the state of one answer with the next"));
+    }
+    Ok(())
 }
 
-fn one_by_one<'a>(events: Vec<Strict>) -> Result<Vec<EventInput<'a>>, Problem> {
-    let event = |(index, Strict(event)): (usize, Strict)| match Fields::<EventInput<'a>>::deserialize(event) {
-        Ok(Fields(event)) => Ok(event),
-        Err(error) => {
-            Err(Problem::new(422, "invalid_event", error.to_string()).at(format_args!("event {index}")))
+/// What is wrong with events of which not each could be read.
+fn wrong_event(events: Option<Vec<Strict>>, limits: Limits) -> Problem {
+    let events = events.as_deref();
+    if let Err(problem) = few_enough(events, limits) {
+        return problem;
+    }
+    for (index, Strict(event)) in events.unwrap_or_default().iter().enumerate() {
+        if let Err(error) = EventInput::deserialize(event) {
+            return Problem::new(422, "invalid_event", error.to_string()).at(format_args!("event {index}"));
         }
-    };
-    events.into_iter().enumerate().map(event).collect()
+    }
+    // Each alone can be read: then the body could have been too, and this is only said so as not to pass for an answer.
+    Problem::malformed("the events cannot be read")
 }
 
 fn not_json(error: &dyn fmt::Display) -> Problem {

@@ -215,7 +215,8 @@ impl Member {
     #[cfg(feature = "onnx")]
     #[wasm_bindgen(js_name = observeObjects)]
     pub fn observe_objects(&mut self, events: js_sys::Array) -> bool {
-        let events = serde_wasm_bindgen::from_value::<Vec<core::EventInput<'_>>>(events.into())
+        let objects = serde_wasm_bindgen::Deserializer::from(JsValue::from(events));
+        let events = <Vec<core::EventInput<'_>> as serde::Deserialize>::deserialize(objects)
             .map_err(|reason| Refused::new("invalid_event", reason.to_string()));
         done(events).is_some_and(|events| self.take_in(&events))
     }

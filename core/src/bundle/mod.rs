@@ -12,7 +12,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 mod info;
 mod table;
@@ -98,6 +98,7 @@ pub struct Vector {
     /// What the case is about.
     pub name: String,
     /// The member's events, in any order.
+    #[serde(deserialize_with = "kept")]
     pub events: Vec<EventInput<'static>>,
     /// The moment of the assessment.
     pub now: Timestamp,
@@ -122,6 +123,10 @@ pub struct Vector {
     /// What is thought of the member, if the bundle judges risk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
+}
+
+fn kept<'de, D: Deserializer<'de>>(from: D) -> core::result::Result<Vec<EventInput<'static>>, D::Error> {
+    Ok(Vec::<EventInput<'_>>::deserialize(from)?.into_iter().map(EventInput::into_owned).collect())
 }
 
 /// Everything that goes into a bundle.

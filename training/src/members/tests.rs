@@ -1,4 +1,5 @@
 use indicatif::ProgressBar;
+use serde::Deserialize as _;
 use tiercast_core::MemberState;
 
 use super::*;
@@ -34,7 +35,7 @@ fn exported_events_give_the_features_that_the_tables_give() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|event| serde_json::from_value(event.clone()).unwrap())
+            .map(|event| EventInput::deserialize(event).unwrap())
             .collect();
         let events: Vec<_> =
             events.iter().map(|event| event.validate(&project.event_rules()).unwrap()).collect();
