@@ -125,6 +125,7 @@ pub struct Vector {
     pub risk: Option<Risk>,
 }
 
+/// Events are read with texts of what they are read from; a vector outlives it.
 fn kept<'de, D: Deserializer<'de>>(from: D) -> core::result::Result<Vec<EventInput<'static>>, D::Error> {
     Ok(Vec::<EventInput<'_>>::deserialize(from)?.into_iter().map(EventInput::into_owned).collect())
 }

@@ -65,7 +65,7 @@ impl Welcome {
         if !(1..=MAX_STEPS).contains(&self.steps.len()) || !self.steps.iter().all(sound) {
             bail!(
                 InvalidSpec,
-                "the welcome's steps are not sound; give 1 to 16 with names, ascending orders, diversity 0 to 1, boosts above 0"
+                "the welcome's steps are not sound; give 1 to {MAX_STEPS} with names, ascending orders, diversity 0 to 1, boosts above 0"
             );
         }
         Ok(())
